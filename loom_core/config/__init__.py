@@ -1,0 +1,1 @@
+"""Frozen settings: model sizes and sampling defaults."""

@@ -1,0 +1,1 @@
+"""The DiT: Wan-native parameter names, injected operations, conditions prepared once a run."""

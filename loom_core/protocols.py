@@ -1,0 +1,103 @@
+"""The shapes of the parts that can be exchanged: codec, encoder, denoiser, solver, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .types import Clip, Task
+
+
+class VideoCodec(Protocol):
+    """A VAE of Wan geometry: 16 x 16 pixels x 4 frames a latent, the first frame alone."""
+
+    latent_channels: int
+
+    def encode(self, pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Pixels to normalised latents.
+
+        Args:
+            pixels: [B, 3, frames, height, width] in [-1, 1]; frames 4k + 1, sides multiples of 16.
+            generator: Draws from the posterior as the official run does; None takes its mode.
+
+        Returns:
+            [B, C, F, H, W], float32.
+        """
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Normalised latents [B, C, F, H, W] to pixels [B, 3, frames, height, width] in [-1, 1], float32."""
+        ...
+
+    def decode_chunks(self, latents: Tensor) -> Iterator[Tensor]:
+        """The same as `decode`, a latent frame at a time: pixels [B, 3, 1 or 4, height, width], in order.
+
+        Memory does not grow with the number of frames.
+        """
+        ...
+
+    def preview(self, latents: Tensor) -> Tensor:
+        """A small, cheap picture of latents [C, F, H, W]: uint8 [H, W, 3] of the middle frame, for a progress display."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """MLLM states of the three branches; each holds one [S, W] a DiT block, in block order.
+
+    `visual` is None when the request has neither source nor references.
+    """
+
+    full: tuple[Tensor, ...]
+    negative: tuple[Tensor, ...]
+    visual: tuple[Tensor, ...] | None = None
+
+
+class MLLMEncoder(Protocol):
+    """The multimodal language model that reads prompt, references and source."""
+
+    def encode(
+        self,
+        task: Task,
+        prompt: str,
+        *,
+        negative_prompt: str,
+        references: Sequence[Clip] = (),
+        source: Clip | None = None,
+        layout: str = "official",
+    ) -> EncodedPrompt:
+        """States of the last `num_blocks` decoder layers for the full, visual-only and negative prompt."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a progress display learns after each denoising step.
+
+    Args:
+        step: Steps done, from 1.
+        num_steps: Steps in all.
+        sigma: Noise level after the step, in [0, 1].
+        elapsed_seconds: Since the first step began.
+        remaining_seconds: Estimate for the rest.
+        clean_latents: The current guess of the result, [B, C, F, H, W]; for a latent preview.
+    """
+
+    step: int
+    num_steps: int
+    sigma: float
+    elapsed_seconds: float
+    remaining_seconds: float
+    clean_latents: Tensor
+
+
+class Progress(Protocol):
+    """Receives a report after every step; returning False cancels the run."""
+
+    def __call__(self, report: StepReport) -> bool | None:
+        """Show the report; return False to stop before the next step."""
+        ...

@@ -1,0 +1,1 @@
+"""Reading, checking, renaming and converting weights."""
