@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from ..errors import ConfigError
 
@@ -27,6 +27,8 @@ class DiTConfig:
         eps: Of every norm.
         has_source: False for a plain Wan checkpoint or a stage 1 model, which know no source.
         has_projector: False for a plain Wan checkpoint, which knows no MLLM.
+        rope_precision: "exact", or "bf16" for weights trained with rotary tables rounded to bfloat16, as the
+            released ones were.
     """
 
     hidden_size: int
@@ -41,8 +43,9 @@ class DiTConfig:
     eps: float = 1e-6
     has_source: bool = True
     has_projector: bool = True
+    rope_precision: Literal["exact", "bf16"] = "exact"
 
-    patch_size = (1, 2, 2)
+    patch_size: ClassVar[tuple[int, int, int]] = (1, 2, 2)
 
     def __post_init__(self) -> None:
         """Check that the sizes fit together.
@@ -59,6 +62,11 @@ class DiTConfig:
         if self.head_dim % 2 or self.head_dim < 6:  # noqa: PLR2004 - two channels for each of the three axes
             raise ConfigError(
                 f"head_dim {self.head_dim}", expected="an even width of at least 6", fix="correct the configuration"
+            )
+
+        if self.rope_precision not in ("exact", "bf16"):
+            raise ConfigError(
+                f"rope_precision {self.rope_precision!r}", expected='"exact" or "bf16"', fix="use one of them"
             )
 
     def to_json(self) -> str:
@@ -112,7 +120,9 @@ class DiTConfig:
         )
 
 
-LOOMVIDEO_5B = DiTConfig(hidden_size=3072, num_heads=24, head_dim=128, num_layers=30, ffn_dim=14336)
+LOOMVIDEO_5B = DiTConfig(
+    hidden_size=3072, num_heads=24, head_dim=128, num_layers=30, ffn_dim=14336, rope_precision="bf16"
+)
 """The released model. Source: official `WanTransformer3DModel` configuration of Wan 2.2 TI2V-5B."""
 
 QUARTER_TWIN = DiTConfig(hidden_size=768, num_heads=6, head_dim=128, num_layers=3, ffn_dim=3584, mllm_dim=1024)

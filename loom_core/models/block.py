@@ -1,0 +1,83 @@
+"""One transformer block: self-attention, cross-attention to its MLLM layer, feed-forward."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from .attention import CrossAttention, KeysValues, SelfAttention
+from .layers import Modulation, gated_residual, norm_modulate, split_rows
+from .operations import Operations, cast_like
+from .rope import RopeTable
+
+NUM_ROWS = 6  # shift, scale and gate, for self-attention and for the feed-forward part
+
+
+class LoomBlock(nn.Module):
+    """A Wan block whose cross-attention reads one layer of the MLLM (Deepstack injection)."""
+
+    def __init__(
+        self,
+        dim: int,
+        ffn_dim: int,
+        *,
+        num_heads: int,
+        eps: float,
+        operations: type[Operations],
+        device: torch.device | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.eps = eps
+        factory = {"device": device, "dtype": dtype}
+        self.self_attn = SelfAttention(dim, num_heads, eps=eps, operations=operations, **factory)
+        self.cross_attn = CrossAttention(dim, num_heads, eps=eps, operations=operations, **factory)
+        self.norm3 = operations.LayerNorm(dim, eps=eps, elementwise_affine=True, **factory)
+        self.ffn = nn.Sequential(
+            operations.Linear(dim, ffn_dim, **factory),
+            nn.GELU(approximate="tanh"),
+            operations.Linear(ffn_dim, dim, **factory),
+        )
+        self.modulation = nn.Parameter(torch.empty(1, NUM_ROWS, dim, **factory))
+
+    def _modulations(self, time_rows: Tensor, *, has_references: bool) -> tuple[Modulation, Modulation]:
+        table = cast_like(self.modulation, time_rows)
+        rows = split_rows(table, time_rows, has_references=has_references)
+        return Modulation(*rows[:3]), Modulation(*rows[3:])
+
+    def forward(
+        self,
+        tokens: Tensor,
+        time_rows: Tensor,
+        *,
+        num_target: int,
+        rope: RopeTable,
+        context: KeysValues,
+        token_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Run the block.
+
+        Args:
+            tokens: [B, L + R, D]: target tokens, then reference tokens.
+            time_rows: float32 [B, 6 * D], the timestep's projection.
+            num_target: L.
+            rope: Table of the L + R tokens.
+            context: Keys and values of this block's MLLM layer.
+            token_mask: bool [B, L + R], False on padding.
+            context_mask: bool [B, S], False on padding.
+
+        Returns:
+            [B, L + R, D].
+        """
+        time_rows = rearrange(time_rows, "b (k d) -> b k d", k=NUM_ROWS)
+        attention, feed_forward = self._modulations(time_rows, has_references=tokens.shape[1] > num_target)
+
+        normed = norm_modulate(tokens, attention.shift, attention.scale, num_target=num_target, eps=self.eps)
+        tokens = gated_residual(tokens, self.self_attn(normed, rope, token_mask), attention.gate, num_target=num_target)
+
+        tokens = tokens + self.cross_attn(self.norm3(tokens), context, context_mask)
+
+        normed = norm_modulate(tokens, feed_forward.shift, feed_forward.scale, num_target=num_target, eps=self.eps)
+        return gated_residual(tokens, self.ffn(normed), feed_forward.gate, num_target=num_target)

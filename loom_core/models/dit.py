@@ -1,0 +1,247 @@
+"""LoomDiT: the video diffusion transformer of LoomVideo.
+
+Wan 2.2 TI2V-5B with its text encoder replaced: block i cross-attends to the projected states of one MLLM decoder layer
+(Deepstack injection); a source video is added, scaled by the noise level (Scale-and-Add); references are extra tokens
+at negative time (Negative Temporal RoPE).
+
+Differences from the official code, none of which changes the numbers:
+- what does not depend on the step (projected contexts, cross-attention keys and values, source and reference tokens,
+  rotary tables) is prepared once a run by `LoomDiT.prepare`;
+- modulation is two rows a sample, not one a token;
+- batches: each sample has its own source, references and context length (padding is masked);
+- the fixed T5 embedding, which no block reads, does not exist.
+
+Parameter names are Wan-native; `mllm_embedder` and `source_patch_embedding` are the released files' names.
+
+Legend: B batch, C latent channels, F H W latent frames, rows and columns, L target tokens, R reference tokens,
+S context tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from ..config.model import DiTConfig
+from ..errors import ConfigError
+from ..geometry import PATCH, LatentShape
+from ..types import Condition
+from .attention import KeysValues
+from .block import NUM_ROWS, LoomBlock
+from .layers import sinusoidal_embedding
+from .operations import Operations, TorchOperations, cast_like
+from .padding import length_mask
+from .projector import MLLMProjector
+from .references import ReferenceTokens, reference_tokens
+from .rope import RopeTable, rope_table
+from .source import add_source, patchify, source_tokens
+
+
+@dataclass(frozen=True)
+class PreparedConditions:
+    """All that a run's steps share, made by `LoomDiT.prepare`.
+
+    Args:
+        shape: Size of the target.
+        contexts: Keys and values for each block.
+        context_mask: bool [B, S], False on padding; None without padding.
+        source: Unscaled source tokens [B, L, D]; None for a model without a source embedding.
+        references: The references' tokens; None without references.
+        rope: Table of target and reference tokens.
+        token_mask: bool [B, L + R], False on padding; None without padding.
+    """
+
+    shape: LatentShape
+    contexts: tuple[KeysValues, ...]
+    context_mask: Tensor | None
+    source: Tensor | None
+    references: ReferenceTokens | None
+    rope: RopeTable
+    token_mask: Tensor | None
+
+
+class Head(nn.Module):
+    """LayerNorm, the timestep's shift and scale, and the projection to patches."""
+
+    def __init__(
+        self,
+        dim: int,
+        out_features: int,
+        *,
+        eps: float,
+        operations: type[Operations],
+        device: torch.device | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.eps = eps
+        self.head = operations.Linear(dim, out_features, device=device, dtype=dtype)
+        self.modulation = nn.Parameter(torch.empty(1, 2, dim, device=device, dtype=dtype))
+
+    def forward(self, tokens: Tensor, time_embedding: Tensor) -> Tensor:
+        """Target tokens [B, L, D] and time embedding [B, D] to patches [B, L, out_features]."""
+        table = cast_like(self.modulation, tokens, torch.float32)
+        shift, scale = (table + time_embedding.float()[:, None]).unsqueeze(2).unbind(1)  # each [B, 1, D]
+        normed = functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=self.eps)
+        return self.head(torch.addcmul(shift, normed, 1 + scale).to(tokens.dtype))
+
+
+class LoomDiT(nn.Module):
+    """The diffusion transformer; see the module's docstring.
+
+    Args:
+        config: Sizes.
+        operations: Where its layers come from.
+        device: Where parameters are made; "meta" makes none.
+        dtype: Of the parameters.
+    """
+
+    def __init__(
+        self,
+        config: DiTConfig,
+        *,
+        operations: type[Operations] = TorchOperations,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        dim, eps = config.hidden_size, config.eps
+        factory = {"device": None if device is None else torch.device(device), "dtype": dtype}
+        patch = {"kernel_size": config.patch_size, "stride": config.patch_size}
+        self.patch_embedding = operations.Conv3d(config.in_channels, dim, **patch, **factory)
+        if config.has_source:
+            self.source_patch_embedding = operations.Conv3d(config.in_channels, dim, **patch, **factory)
+        if config.has_projector:
+            self.mllm_embedder = MLLMProjector(config.mllm_dim, dim, operations=operations, **factory)
+        self.time_embedding = nn.Sequential(
+            operations.Linear(config.time_embed_dim, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), operations.Linear(dim, NUM_ROWS * dim, **factory))
+        self.blocks = nn.ModuleList(
+            LoomBlock(dim, config.ffn_dim, num_heads=config.num_heads, eps=eps, operations=operations, **factory)
+            for _ in range(config.num_layers)
+        )
+        self.head = Head(dim, config.out_channels * PATCH * PATCH, eps=eps, operations=operations, **factory)
+
+    def project_context(self, mllm_hidden_states: Sequence[Tensor]) -> list[Tensor]:
+        """Contexts of all blocks.
+
+        Args:
+            mllm_hidden_states: One [B, S, mllm_dim] a block.
+
+        Returns:
+            One [B, S, D] a block.
+        """
+        if not self.config.has_projector:
+            raise ConfigError(
+                "a model without the projector of MLLM states (a plain Wan checkpoint)",
+                expected="LoomVideo weights",
+                fix="train it first, or load the released LoomVideo weights",
+            )
+        return [self.mllm_embedder(states) for states in mllm_hidden_states]
+
+    def _contexts(self, conditions: Sequence[Condition], like: Tensor) -> tuple[tuple[KeysValues, ...], Tensor | None]:
+        """Keys and values of every block [B, S, D], and the mask of S."""
+        for condition in conditions:
+            layers = len(condition.mllm_hidden_states)
+            width = condition.mllm_hidden_states[0].shape[-1] if layers else 0
+            if layers != self.config.num_layers or width != self.config.mllm_dim:
+                raise ConfigError(
+                    f"MLLM states of {layers} layers and width {width}",
+                    expected=f"{self.config.num_layers} layers of width {self.config.mllm_dim}, one for each block",
+                    fix="encode the prompt with the MLLM that this model was trained with",
+                )
+        layers_of_samples = zip(*(condition.mllm_hidden_states for condition in conditions), strict=True)
+        padded = [pad_sequence([x.to(like) for x in samples], batch_first=True) for samples in layers_of_samples]
+        contexts = tuple(
+            block.cross_attn.keys_values(context)
+            for block, context in zip(self.blocks, self.project_context(padded), strict=True)
+        )
+        return contexts, length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], like)
+
+    def prepare(self, conditions: Sequence[Condition], target: Tensor) -> PreparedConditions:
+        """Compute once what every step of a run needs.
+
+        Args:
+            conditions: One a sample.
+            target: Latents [B, C, F, H, W] of the size, dtype and device of the run; their values do not matter.
+
+        Returns:
+            The prepared conditions; pass them to `forward`.
+
+        Raises:
+            ConfigError: A condition does not fit the model or the target.
+        """
+        batch, channels, frames, height, width = target.shape
+        if len(conditions) != batch:
+            raise ConfigError(f"{len(conditions)} conditions for a batch of {batch}", fix="give one condition a sample")
+        if channels != self.config.in_channels or height % PATCH or width % PATCH:
+            raise ConfigError(
+                f"latents of size {tuple(target.shape)}",
+                expected=f"[B, {self.config.in_channels}, F, H, W] with even H and W",
+                fix="use the Wan 2.2 VAE and a size whose sides are multiples of 32 pixels",
+            )
+        contexts, context_mask = self._contexts(conditions, target)
+        shape = LatentShape(frames, height, width)
+        settings = {"head_dim": self.config.head_dim, "rounded": self.config.rope_precision == "bf16"}
+        rope = rope_table(shape, **settings).to(target.device)
+        references = reference_tokens(self.patch_embedding, conditions, target, dim=self.config.hidden_size, **settings)
+        token_mask = None
+        if references is not None:
+            rope = rope.append(references.rope)
+            if references.mask is not None:
+                token_mask = torch.cat((references.mask.new_ones(batch, shape.tokens), references.mask), dim=1)
+        source = None
+        if self.config.has_source:
+            source = source_tokens(self.source_patch_embedding, conditions, target)
+        elif any(condition.source_latents is not None for condition in conditions):
+            raise ConfigError(
+                "a source for a model without a source embedding (stage 1, or plain Wan)",
+                expected="weights of stage 2, stage 3 or RL",
+                fix="leave the source out, or load other weights",
+            )
+        return PreparedConditions(shape, contexts, context_mask, source, references, rope, token_mask)
+
+    def forward(self, latents: Tensor, timestep: Tensor, conditions: PreparedConditions) -> Tensor:
+        """Predict the velocity (noise - clean).
+
+        Args:
+            latents: Noised latents [B, C, F, H, W].
+            timestep: [B], 0 to 1000; integers at inference, as the official scheduler gives them.
+            conditions: Made by `prepare` for latents of this size.
+
+        Returns:
+            [B, C, F, H, W].
+        """
+        shape = conditions.shape
+        tokens = patchify(self.patch_embedding, latents)  # [B, L, D]
+        if conditions.source is not None:
+            tokens = add_source(tokens, conditions.source, timestep)
+        if conditions.references is not None:
+            tokens = torch.cat((tokens, conditions.references.tokens), dim=1)  # [B, L + R, D]
+
+        sinusoid = sinusoidal_embedding(timestep, self.config.time_embed_dim).to(tokens.dtype)
+        time_embedding = self.time_embedding(sinusoid)  # [B, D]
+        time_rows = self.time_projection(time_embedding).float()  # [B, 6 * D]
+
+        for block, context in zip(self.blocks, conditions.contexts, strict=True):
+            tokens = block(
+                tokens,
+                time_rows,
+                num_target=shape.tokens,
+                rope=conditions.rope,
+                context=context,
+                token_mask=conditions.token_mask,
+                context_mask=conditions.context_mask,
+            )
+
+        patches = self.head(tokens[:, : shape.tokens], time_embedding)  # [B, L, 4 * C]
+        sizes = {"f": shape.frames, "h": shape.height // PATCH, "w": shape.width // PATCH}
+        return rearrange(patches, "b (f h w) (p q c) -> b c f (h p) (w q)", p=PATCH, q=PATCH, **sizes)

@@ -1,0 +1,102 @@
+"""Small parts of a block: the time embedding and the two-row modulation.
+
+Only two distinct modulation rows exist in a sequence: that of the target tokens (the timestep's) and that of the
+reference tokens (none). The official code writes a row for every token; here a row is broadcast.
+
+Legend: B batch, L target tokens, R reference tokens, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def sinusoidal_embedding(timestep: Tensor, dim: int) -> Tensor:
+    """Cosines then sines of the timestep at geometrically spaced frequencies.
+
+    Args:
+        timestep: [B], 0 to 1000.
+        dim: Width, even.
+
+    Returns:
+        float32 [B, dim].
+
+    Source: diffusers `Timesteps(flip_sin_to_cos=True, downscale_freq_shift=0)`.
+    """
+    half = dim // 2
+    # parity: diffusers' order of operations; another one moves an angle at t = 999 by up to 6e-5
+    exponents = -math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timestep.device) / half
+    angles = timestep.float()[:, None] * torch.exp(exponents)  # [B, dim / 2]
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+@dataclass(frozen=True)
+class TwoRows:
+    """A value for all target tokens of a sample and another for all reference tokens.
+
+    Args:
+        target: float32 [B, 1, D].
+        reference: float32 [1, 1, D], or None when the sequence has no references.
+    """
+
+    target: Tensor
+    reference: Tensor | None
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """Shift, scale and gate of one residual branch."""
+
+    shift: TwoRows
+    scale: TwoRows
+    gate: TwoRows
+
+
+def split_rows(table: Tensor, time_rows: Tensor, *, has_references: bool) -> list[TwoRows]:
+    """Rows of a learned table, for target tokens with the timestep added, for reference tokens without.
+
+    Args:
+        table: float32 [1, K, D], learned.
+        time_rows: float32 [B, K, D], from the timestep.
+        has_references: Whether the sequence has reference tokens.
+
+    Returns:
+        K pairs of rows.
+    """
+    target = (table + time_rows).unsqueeze(2).unbind(1)  # K times [B, 1, D]
+    reference = table.unsqueeze(2).unbind(1) if has_references else [None] * len(target)
+    return [TwoRows(*pair) for pair in zip(target, reference, strict=True)]
+
+
+def _by_rows(function: Callable[..., Tensor], num_target: int, *tensors: Tensor, rows: tuple[TwoRows, ...]) -> Tensor:
+    """Apply `function(*tensors, *rows)` to the target tokens and to the reference tokens, each with its own row."""
+    if rows[0].reference is None:
+        return function(*tensors, *(row.target for row in rows))
+    target = function(*(x[:, :num_target] for x in tensors), *(row.target for row in rows))
+    reference = function(*(x[:, num_target:] for x in tensors), *(row.reference for row in rows))
+    return torch.cat((target, reference), dim=1)
+
+
+def norm_modulate(tokens: Tensor, shift: TwoRows, scale: TwoRows, *, num_target: int, eps: float) -> Tensor:
+    """LayerNorm without weights, then scale and shift; in float32, returned in the dtype of `tokens` [B, L + R, D]."""
+
+    def function(x: Tensor, shift_row: Tensor, scale_row: Tensor) -> Tensor:
+        normed = functional.layer_norm(x.float(), x.shape[-1:], eps=eps)
+        return torch.addcmul(shift_row, normed, 1 + scale_row).to(x.dtype)
+
+    return _by_rows(function, num_target, tokens, rows=(shift, scale))
+
+
+def gated_residual(tokens: Tensor, update: Tensor, gate: TwoRows, *, num_target: int) -> Tensor:
+    """Tokens + gate * update; in float32, returned in the dtype of `tokens` [B, L + R, D]."""
+
+    def function(x: Tensor, change: Tensor, gate_row: Tensor) -> Tensor:
+        return torch.addcmul(x.float(), change.float(), gate_row).to(x.dtype)
+
+    return _by_rows(function, num_target, tokens, update, rows=(gate,))
