@@ -30,9 +30,11 @@ def sinusoidal_embedding(timestep: Tensor, dim: int) -> Tensor:
     Source: diffusers `Timesteps(flip_sin_to_cos=True, downscale_freq_shift=0)`.
     """
     half = dim // 2
-    # parity: diffusers' order of operations; another one moves an angle at t = 999 by up to 6e-5
-    exponents = -math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timestep.device) / half
-    angles = timestep.float()[:, None] * torch.exp(exponents)  # [B, dim / 2]
+    # parity: exponents in float32 as diffusers has them; the exponential in float64, since a float32 one is off by a
+    # rounding on some processors, which at t = 999 moves an angle by 6e-5
+    exponents = -math.log(10000.0) * torch.arange(half, dtype=torch.float32) / half
+    frequencies = torch.exp(exponents.double()).float().to(timestep.device)
+    angles = timestep.float()[:, None] * frequencies  # [B, dim / 2]
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
