@@ -1,0 +1,89 @@
+"""Noise schedules of a flow model: sigmas from almost 1 down to exactly 0, and the timesteps the model sees.
+
+The shift moves steps toward noise: sigma' = s * sigma / (1 + (s - 1) * sigma). Released weights are sampled with a
+fixed shift of 5; training used one that grows with the number of tokens, which suits images and short clips.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config.sampling import SamplingConfig
+from ..errors import ConfigError
+
+NUM_TRAIN_TIMESTEPS = 1000
+BASE_TOKENS = 64
+MAX_SHIFT = 8.0
+INFERENCE_SHIFT_SCALE = 0.5
+FIRST_SIGMA_GAP = 1e-6
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Noise levels of a run.
+
+    Args:
+        sigmas: float32 [N + 1], falling, the last one 0.
+        timesteps: int64 [N], what the model is told at each step: floor(1000 * sigma).
+    """
+
+    sigmas: Tensor
+    timesteps: Tensor
+
+    @property
+    def num_steps(self) -> int:
+        """N."""
+        return len(self.timesteps)
+
+
+def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
+    """Move noise levels in [0, 1] toward 1 (shift above 1) or 0 (below)."""
+    return shift * sigmas / (1 + (shift - 1) * sigmas)
+
+
+def token_shift(num_tokens: int, *, scale: float = INFERENCE_SHIFT_SCALE) -> float:
+    """Shift of a sample by its size, as in training: clamp(1 + scale * log2(tokens / 64), 1, 8).
+
+    Args:
+        num_tokens: Target and reference tokens.
+        scale: 0.65 in stage 1, 0.5 in stages 2 and 3.
+
+    Source: official `get_dynamic_shift`.
+    """
+    if num_tokens <= 0:
+        return 1.0
+    return max(1.0, min(1.0 + math.log2(num_tokens / BASE_TOKENS) * scale, MAX_SHIFT))
+
+
+def flow_schedule(num_steps: int, *, shift: float) -> Schedule:
+    """The official discretisation.
+
+    Args:
+        num_steps: N, 1 to 1000.
+        shift: Above 0.
+
+    Raises:
+        ConfigError: `num_steps` is below 1.
+
+    Source: diffusers `UniPCMultistepScheduler(use_flow_sigmas=True, final_sigmas_type="zero")`.
+    """
+    if num_steps < 1:
+        raise ConfigError(f"{num_steps} steps", expected="at least 1", fix="50 is the usual count")
+    # numpy's linspace, not torch's: a last-bit difference would move some timesteps across an integer
+    even = torch.from_numpy(np.linspace(1.0, 1.0 / NUM_TRAIN_TIMESTEPS, num_steps + 1)[:-1])
+    sigmas = shift_sigmas(even, shift)
+    # parity: sigma 1 would put the solvers' log(alpha) at minus infinity; diffusers moves it by this much
+    sigmas[0] -= FIRST_SIGMA_GAP
+    timesteps = (sigmas * NUM_TRAIN_TIMESTEPS).to(torch.int64)
+    return Schedule(torch.cat((sigmas, sigmas.new_zeros(1))).float(), timesteps)
+
+
+def schedule_for(config: SamplingConfig, *, num_tokens: int) -> Schedule:
+    """The schedule that a run's settings ask for; a shift of None is taken from the token count."""
+    shift = token_shift(num_tokens) if config.shift is None else config.shift
+    return flow_schedule(config.num_inference_steps, shift=shift)
