@@ -3,9 +3,9 @@
 A flow with alpha = 1 - sigma is a diffusion whose log signal-to-noise is lambda = log(alpha / sigma); multistep solvers
 work in lambda on the predicted clean latents m = x - sigma * velocity.
 
-`euler` is first order. `dpmpp_2m` is second order: the exponential integrator with one earlier prediction
-(DPM-Solver++ 2M, which is also UniPC's predictor at order 2). `unipc` adds UniPC's corrector, which improves the current point with the
-prediction made there, at no further model call; it is what LoomVideo is sampled with.
+`euler` is first order. `dpmpp_2m` is second order: the exponential integrator with one earlier prediction, which is
+DPM-Solver++ 2M and also UniPC's predictor at order 2. `unipc` adds UniPC's corrector, which improves the current point
+with the prediction made there, at no further model call; it is what LoomVideo is sampled with.
 
 Source: UniPC (arXiv 2302.04867) with B(h) = expm1(h) ("bh2"), as diffusers' `UniPCMultistepScheduler(solver_order=2,
 lower_order_final=True)` runs it; DPM-Solver++ (arXiv 2211.01095).
