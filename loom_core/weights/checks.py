@@ -1,0 +1,160 @@
+"""What must hold before weights are used: the right model, every weight, every number finite."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import WeightsError
+from .checkpoint import Checkpoint
+from .identify import ModelKind
+
+MOST_NAMES = 60
+"""Names of one sort that an error lists one by one; of more, those alike in several blocks are written as one."""
+
+_BLOCK = re.compile(r"(.*?blocks\.)(\d+)(\..*)")
+_CHUNK = 1 << 24
+_MAXIMUM_NEEDS_FLOAT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """How a file's weights differ from a model's.
+
+    Args:
+        missing: In the model, not in the file.
+        unexpected: In the file, not in the model.
+        misshaped: "name (found [..], expected [..])".
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is no difference."""
+        return not (self.missing or self.unexpected or self.misshaped)
+
+    def __str__(self) -> str:
+        sorts = (("missing", self.missing), ("unexpected", self.unexpected), ("of wrong shape", self.misshaped))
+        return "; ".join(f"{len(names)} {sort}: {_listed(names)}" for sort, names in sorts if names)
+
+
+def compare_keys(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> KeyReport:
+    """Compare the weights of a file with those of a model.
+
+    Args:
+        found: Name -> shape in the file.
+        expected: Name -> shape in the model.
+    """
+    return KeyReport(
+        missing=tuple(name for name in expected if name not in found),
+        unexpected=tuple(name for name in found if name not in expected),
+        misshaped=tuple(
+            f"{name} (found {list(found[name])}, expected {list(shape)})"
+            for name, shape in expected.items()
+            if name in found and tuple(found[name]) != tuple(shape)
+        ),
+    )
+
+
+def require_keys(report: KeyReport, path: Path) -> None:
+    """Refuse weights that differ from their model.
+
+    Raises:
+        WeightsError: They do; it names the weights.
+    """
+    if not report.fits:
+        raise WeightsError(
+            f"{path}, whose weights do not fit the model: {report}",
+            expected="every weight of the model, of its shape, and no other",
+            fix="use the whole, unchanged checkpoint of a LoomVideo DiT",
+        )
+
+
+def require_dit(checkpoint: Checkpoint, *, allow_plain_wan: bool) -> None:
+    """Refuse a file that is no LoomVideo DiT.
+
+    Args:
+        checkpoint: What was given as the DiT.
+        allow_plain_wan: Whether a plain Wan 2.2 TI2V-5B is welcome too.
+
+    Raises:
+        WeightsError: It is something else; the error says what.
+    """
+    kind = checkpoint.kind
+    if kind.is_loomvideo or (allow_plain_wan and kind is ModelKind.WAN_22_5B):
+        return
+    expected = "a LoomVideo DiT"
+    fix = "give the file with the DiT's weights (gen_model)"
+    if kind is ModelKind.WAN_22_5B:
+        fix = "use LoomVideo weights, or allow plain Wan (allow_plain_wan) to start a training from it"
+    if kind is ModelKind.UNKNOWN:
+        expected += f"; the first of its {len(checkpoint)} tensors are {', '.join(list(checkpoint)[:3])}"
+    raise WeightsError(f"{checkpoint.path}, which is {kind.value}", expected=expected, fix=fix)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds no NaN and no infinity."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    for chunk in tensor.flatten().split(_CHUNK):
+        # Minimum and maximum show NaN and infinity alike, without the mask in memory that isfinite makes.
+        bounds = (chunk if chunk.dtype in _MAXIMUM_NEEDS_FLOAT else chunk.float()).aminmax()
+        if not all(math.isfinite(bound.item()) for bound in bounds):
+            return False
+    return True
+
+
+def require_finite(tensor: Tensor, name: str, path: Path, *, cast_from: torch.dtype | None = None) -> None:
+    """Refuse a weight with NaN or infinity in it.
+
+    Args:
+        tensor: The weight.
+        name: Its name in the file.
+        path: The file.
+        cast_from: What it was converted from, if it was.
+
+    Raises:
+        WeightsError: It has.
+    """
+    if is_finite(tensor):
+        return
+    amount = int((~torch.isfinite(tensor.float())).sum())
+    cast = f" after conversion from {cast_from} to {tensor.dtype}" if cast_from not in (None, tensor.dtype) else ""
+    raise WeightsError(
+        f"{path}, whose weight {name!r} has {amount} NaN or infinite values of {tensor.numel()}{cast}",
+        expected="finite numbers",
+        fix="convert to bf16 or fp32" if cast else "get the file again; training may have diverged",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    blocks_of: dict[tuple[str, str], list[int]] = {}
+    for name in names:
+        match = _BLOCK.fullmatch(name)
+        before, block, after = match.groups() if match else (name, "", "")
+        blocks_of.setdefault((before, after), []).extend([int(block)] if block else [])
+    return ", ".join(
+        f"{before}{{{ranges(blocks)}}}{after}" if blocks else before for (before, after), blocks in blocks_of.items()
+    )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Whole numbers in short: [0, 1, 2, 5] as "0-2,5"."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

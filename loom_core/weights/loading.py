@@ -1,0 +1,129 @@
+"""From a checkpoint to a LoomDiT, without a second copy of the weights in memory.
+
+The model is made on the meta device, without memory; its parameters then become views of the memory-mapped file. Only
+what changes dtype or device is copied, tensor by tensor, and the file's pages are given back at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config.model import DiTConfig
+from ..models.dit import LoomDiT
+from ..models.initialise import initialise_additions
+from ..models.operations import Operations, TorchOperations
+from .checkpoint import Checkpoint
+from .checks import KeyReport, compare_keys, require_dit, require_finite, require_keys
+from .detect import detect_config
+from .identify import ModelKind
+from .memory import release_pages
+from .reading import open_checkpoint
+
+logger = logging.getLogger(__name__)
+
+ADDITIONS = ("mllm_embedder.", "source_patch_embedding.")
+"""What LoomVideo adds to Wan 2.2 TI2V-5B."""
+
+
+def load_dit(
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    config: DiTConfig | Mapping[str, Any] | None = None,
+    operations: type[Operations] = TorchOperations,
+    allow_plain_wan: bool = False,
+    ema: bool = True,
+    check_finite: bool = True,
+) -> LoomDiT:
+    """Load a LoomVideo DiT from any accepted file or folder.
+
+    Args:
+        path: See `open_checkpoint`.
+        dtype: Of all parameters; None keeps the file's, tensor by tensor.
+        device: Where the parameters go.
+        config: Overrides what the file says of itself (see `detect_config`).
+        operations: Where the model's layers come from.
+        allow_plain_wan: Accept a plain Wan 2.2 TI2V-5B as the start of a training: the parts that it lacks are made
+            with their starting values, under which they contribute nothing.
+        ema: Take averaged weights where a folder has them.
+        check_finite: Refuse NaN and infinity; reads all weights once.
+
+    Returns:
+        The model in eval mode, without gradients. Parameters on the CPU that keep their dtype are views of the file.
+
+    Raises:
+        WeightsError: The file is damaged, unsafe, of another model, or does not fit; the error names every weight.
+    """
+    checkpoint = open_checkpoint(path, ema=ema)
+    require_dit(checkpoint, allow_plain_wan=allow_plain_wan)
+    detected = detect_config(checkpoint, config)
+    is_plain_wan = checkpoint.kind is ModelKind.WAN_22_5B
+    model = LoomDiT(
+        replace(detected, has_source=True, has_projector=True) if is_plain_wan else detected,
+        operations=operations,
+        device="meta",
+    )
+    additions = _starting_additions(model, checkpoint, dtype=dtype) if is_plain_wan else {}
+    native = checkpoint.native()
+    require_keys(key_report(checkpoint, model, ignore=additions), checkpoint.path)
+    if checkpoint.naming.foreign:
+        logger.info("%s: %d tensors of other components are ignored", path, len(checkpoint.naming.foreign))
+
+    state = {name: tensor.to(device) for name, tensor in additions.items()}
+    for name in native:
+        state[name] = _place(native.tensor(name), dtype=dtype, device=device)
+        if check_finite:
+            require_finite(
+                state[name], checkpoint.naming.in_file(name), checkpoint.path, cast_from=native.infos[name].dtype
+            )
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def key_report(checkpoint: Checkpoint, model: LoomDiT, *, ignore: Mapping[str, Any] | None = None) -> KeyReport:
+    """How a checkpoint's weights differ from a model's, under the names of the file.
+
+    Args:
+        checkpoint: Of a DiT.
+        model: May lie on the meta device.
+        ignore: Weights of the model that the file need not have, as keys.
+    """
+    naming = checkpoint.naming
+    expected = {
+        naming.in_file(name): tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if name not in (ignore or {})
+    }
+    found = {source: checkpoint.infos[source].shape for source in naming.sources.values()}
+    return compare_keys(found, expected)
+
+
+def _place(tensor: Tensor, *, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
+    """A weight in its dtype and on its device: the view of the file itself if nothing changes, else a copy."""
+    placed = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+    if placed is not tensor:
+        release_pages(tensor)
+    return placed
+
+
+def _starting_additions(model: LoomDiT, checkpoint: Checkpoint, *, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Starting values, on the CPU, for what a plain Wan checkpoint lacks."""
+    logger.warning(
+        "%s is %s. The projector of MLLM states and the source embedding have their starting values, under which "
+        "neither contributes anything: this is the start of a training, it does not follow prompts or sources yet.",
+        checkpoint.path,
+        checkpoint.kind.value,
+    )
+    model.mllm_embedder.to_empty(device="cpu")
+    model.source_patch_embedding.to_empty(device="cpu")
+    initialise_additions(model, generator=torch.Generator().manual_seed(0))
+    placed_as = dtype or checkpoint.dtypes.most_common(1)[0][0]
+    return {name: tensor.to(placed_as) for name, tensor in model.state_dict().items() if name.startswith(ADDITIONS)}

@@ -1,0 +1,186 @@
+"""Writing safetensors tensor by tensor, so that no more than one of them is ever in memory.
+
+The safetensors library writes only what is in memory as a whole; the format is simple enough to stream: eight bytes
+with the length of a JSON header, the header, the data without gaps. Source: the safetensors format description.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from torch import Tensor
+
+from ..errors import ConfigError, ResourceError, WeightsError
+from .checkpoint import TensorInfo
+from .dtypes import NAME_OF_DTYPE
+from .hashing import CONTENT_KEY, HEX_LENGTH, combine_sha256, tensor_bytes
+from .memory import release_pages
+from .safetensors_files import open_safetensors
+
+_ALIGNMENT = 8
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor that is to be written.
+
+    Args:
+        name: Its name in the file.
+        info: Its shape and dtype in the file.
+        load: Makes it; called once, when its turn comes.
+    """
+
+    name: str
+    info: TensorInfo
+    load: Callable[[], Tensor]
+
+
+def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Mapping[str, str] | None = None) -> str:
+    """Write a safetensors file atomically; the metadata gets the content hash (see `hashing.py`) as well.
+
+    The bytes depend on the arguments alone: no date, a fixed order.
+
+    Args:
+        path: The file; an existing one is replaced once the new one is complete.
+        entries: The tensors, in any order.
+        metadata: Text to store.
+
+    Returns:
+        The content hash.
+
+    Raises:
+        ConfigError: The folder does not exist.
+        WeightsError: A tensor is not what its entry says, or what was written cannot be read back.
+        ResourceError: The disk is full; nothing is left behind.
+    """
+    path = Path(path)
+    # Wide numbers first keeps every tensor aligned to its own width, which memory mapping needs.
+    ordered = sorted(entries, key=lambda entry: (-entry.info.dtype.itemsize, entry.name))
+    metadata = {**(metadata or {}), CONTENT_KEY: "0" * HEX_LENGTH}
+    header = encode_header(ordered, metadata)
+    _require_space(path, len(header) + sum(entry.info.num_bytes for entry in ordered))
+    with replacing(path) as file:
+        file.write(header)
+        metadata[CONTENT_KEY] = combine_sha256({entry.name: (entry.info, _write(file, entry)) for entry in ordered})
+        # The hash is known only now; its place in the header was kept free.
+        file.seek(0)
+        file.write(encode_header(ordered, metadata))
+        file.flush()
+        os.fsync(file.fileno())
+        _verify(Path(file.name), ordered, metadata)
+    return metadata[CONTENT_KEY]
+
+
+def encode_header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
+    """The first part of a safetensors file: length and JSON, padded with spaces to a multiple of eight bytes."""
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    offset = 0
+    for entry in entries:
+        end = offset + entry.info.num_bytes
+        header[entry.name] = {
+            "dtype": NAME_OF_DTYPE[entry.info.dtype],
+            "shape": list(entry.info.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes its place at `path` when the block ends well, and vanishes when it does not.
+
+    Its `name` is where it lies until then.
+
+    Args:
+        path: The final place; its folder must exist.
+
+    Raises:
+        ConfigError: The folder does not exist or must not be written to.
+        ResourceError: The disk is full.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"no folder {path.parent}", expected="an existing folder for the output", fix="make it first")
+    try:
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below, before it takes its place
+            prefix=f".{path.name}.", suffix=".partial", dir=path.parent, delete=False
+        )
+    except PermissionError as error:
+        raise ConfigError(f"the folder {path.parent}, which must not be written to", fix="write elsewhere") from error
+    except OSError as error:
+        raise _as_resource_error(error, path) from error
+    temporary = Path(file.name)
+    try:
+        with file:
+            yield file
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise _as_resource_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(file: IO[bytes], entry: Entry) -> str:
+    """Write a tensor and return the SHA-256 of its data."""
+    tensor = entry.load()
+    if TensorInfo(tuple(tensor.shape), tensor.dtype) != entry.info:
+        raise WeightsError(
+            f"tensor {entry.name!r} of {tensor.dtype} {list(tensor.shape)}",
+            expected=f"{entry.info.dtype} {list(entry.info.shape)}",
+        )
+    digest = hashlib.sha256()
+    for piece in tensor_bytes(tensor):
+        file.write(piece)
+        digest.update(piece)
+    release_pages(tensor)
+    return digest.hexdigest()
+
+
+def _verify(path: Path, entries: Sequence[Entry], metadata: Mapping[str, str]) -> None:
+    written = open_safetensors(path)
+    if written.infos != {entry.name: entry.info for entry in entries} or written.metadata != metadata:
+        raise WeightsError(
+            f"other contents in the file just written than were meant ({path})",
+            expected="the same tensors and metadata",
+            fix="check the disk and try again",
+        )
+
+
+def _require_space(path: Path, needed: int) -> None:
+    if path.parent.is_dir():
+        free = shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise ResourceError(
+                f"{free / 1e9:.2f} GB free in {path.parent}",
+                expected=f"{needed / 1e9:.2f} GB",
+                fix="free some space or write to another disk",
+            )
+
+
+def _as_resource_error(error: OSError, path: Path) -> Exception:
+    if error.errno not in _DISK_FULL:
+        return error
+    return ResourceError(
+        f"no space left while writing {path}", expected="room for the whole file", fix="free some space and try again"
+    )
+
+
+def _umask() -> int:
+    # tempfile makes a private file; the result gets the rights that any new file would have.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
