@@ -26,7 +26,7 @@ def initial_noise(shape: tuple[int, ...], *, seed: int, device: torch.device | s
     return torch.randn(shape, generator=generator).to(device)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def denoise(
     velocity: Callable[[Tensor, Tensor], Tensor],
     noise: Tensor,

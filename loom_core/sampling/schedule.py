@@ -46,18 +46,22 @@ def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
     return shift * sigmas / (1 + (shift - 1) * sigmas)
 
 
-def token_shift(num_tokens: int, *, scale: float = INFERENCE_SHIFT_SCALE) -> float:
-    """Shift of a sample by its size, as in training: clamp(1 + scale * log2(tokens / 64), 1, 8).
+def token_shift(
+    num_tokens: int, *, scale: float = INFERENCE_SHIFT_SCALE, base_shift: float = 1.0, base_tokens: int = BASE_TOKENS
+) -> float:
+    """Shift of a sample by its size, as in training: clamp(base + scale * log2(tokens / base_tokens), base, 8).
 
     Args:
         num_tokens: Target and reference tokens.
         scale: 0.65 in stage 1, 0.5 in stages 2 and 3.
+        base_shift: Smallest shift.
+        base_tokens: Token count up to which the smallest shift holds.
 
     Source: official `get_dynamic_shift`.
     """
     if num_tokens <= 0:
-        return 1.0
-    return max(1.0, min(1.0 + math.log2(num_tokens / BASE_TOKENS) * scale, MAX_SHIFT))
+        return base_shift
+    return max(base_shift, min(base_shift + math.log2(num_tokens / base_tokens) * scale, MAX_SHIFT))
 
 
 def flow_schedule(num_steps: int, *, shift: float) -> Schedule:

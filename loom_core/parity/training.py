@@ -1,0 +1,96 @@
+"""The training forward: noised latents, predictions, loss, gradients; and the functions around it."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, closest_bucket
+from ..models.dit import LoomDiT
+from ..sampling.schedule import token_shift
+from ..training.flow import noised_latents, pack_loss, velocity_target
+from ..training.timesteps import noise_levels
+from ..types import Condition, Reference
+from ..weights.key_maps import to_native
+from .cases import Case, load_model
+from .report import CaseReport
+
+PREDICTION_ATOL = 2e-5
+
+
+def check_training(case: Case, report: CaseReport) -> None:
+    """A `training` case."""
+    if "dynamic_shift" in case.about:
+        _check_functions(case, report)
+    else:
+        _check_pack(case, report)
+
+
+def _check_pack(case: Case, report: CaseReport) -> None:
+    """Samples of different sizes, each through the model; one loss and its gradients."""
+    tensors = case.tensors
+    model = load_model(case.root, case.about["model"]).requires_grad_(True)
+    num_samples = len(case.about["samples"])
+    levels = tensors["t_step"].expand(num_samples)
+    report.close("gen_timestep", levels * 1000, tensors["gen_timestep"], atol=1e-3)
+    predictions, targets = [], []
+    for index in range(num_samples):
+        sample = f"sample{index}"
+        clean, noise = tensors[f"{sample}.latents"], tensors[f"{sample}.noise"]
+        source = tensors.get(f"{sample}.source_latents")
+        condition = Condition(
+            mllm_hidden_states=tuple(states[0] for states in case.numbered(f"{sample}.und_hidden")),
+            source_latents=None if source is None else source[0],
+            references=tuple(Reference(latents[0]) for latents in case.numbered(f"{sample}.ref_latents")),
+        )
+        level = levels[index : index + 1]
+        noised = noised_latents(clean, noise, level)
+        report.close(f"{sample}.z_t", noised, tensors[f"{sample}.z_t"], atol=1e-6)
+        prediction = model(noised, level * 1000, model.prepare([condition], noised))
+        report.close(f"{sample}.pred", prediction, tensors[f"{sample}.pred"], atol=PREDICTION_ATOL)
+        predictions.append(prediction)
+        targets.append(velocity_target(clean, noise))
+    loss = pack_loss(predictions, targets)
+    report.close("gen_loss", loss, tensors["gen_loss"], atol=0.0)
+    _check_gradients(case, report, model, loss)
+
+
+def _check_gradients(case: Case, report: CaseReport, model: LoomDiT, loss: torch.Tensor) -> None:
+    """Recorded gradients and gradient norms, by official parameter name."""
+    names = [name for name in case.tensors if name.startswith(("grad.", "grad_norm."))]
+    official = {name: name.split(".", 1)[1] for name in names}
+    parameters = dict(model.named_parameters())
+    wanted = [parameters[to_native(key)] for key in official.values()]
+    gradients = torch.autograd.grad(loss, wanted)
+    for name, gradient in zip(names, gradients, strict=True):
+        if name.startswith("grad_norm."):
+            report.close(name, gradient.norm(), case.tensors[name], atol=1e-8, rtol=1e-4)
+        else:
+            report.close(name, gradient, case.tensors[name], atol=1e-6, rtol=1e-4)
+
+
+def _check_functions(case: Case, report: CaseReport) -> None:
+    """Timestep shift, noise levels and size buckets."""
+    for settings, entry in case.about["dynamic_shift"].items():
+        values = dict(pair.split("=") for pair in settings.split(","))
+        for tokens, expected in entry["shift"].items():
+            shift = token_shift(
+                int(tokens),
+                scale=float(values["scale"]),
+                base_shift=float(values["base"]),
+                base_tokens=int(values["tokens0"]),
+            )
+            report.close(f"shift {settings} {tokens}", torch.tensor(shift), torch.tensor(expected), atol=1e-6)
+    draws = {name: torch.tensor(case.about["timestep_sampling"][name]) for name in ("n", "shift", "t")}
+    report.close("noise levels", noise_levels(draws["n"], draws["shift"]), draws["t"], atol=1e-6)
+    tables = {"image": IMAGE_BUCKETS, "video": VIDEO_BUCKETS}
+    for kind, table in tables.items():
+        recorded = {int(side): tuple(map(tuple, sizes)) for side, sizes in case.about["bucket_tables"][kind].items()}
+        report.equal(f"{kind} buckets", table, recorded)
+    for settings, sizes in case.about["closest_resolution"]["table"].items():
+        kind, allowed = settings.split(",", 1)
+        sides = tuple(map(int, re.findall(r"\d+", allowed))) or None
+        for size, (height, width) in sizes.items():
+            found = closest_bucket(*map(int, size.split("x")), buckets=tables[kind], allowed_sides=sides)
+            report.equal(f"bucket {settings} {size}", found, (width, height))

@@ -1,0 +1,39 @@
+"""The flow-matching objective, as pure functions.
+
+z_t = (1 - t) x + (eps + (1 - eps) t) n with eps = 1e-3; the target velocity is (1 - eps) n - x; the loss of a pack is
+the sum of squared errors over all its target elements, divided by their number.
+
+Source: official `LoomVideo.forward_loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+EPSILON = 1e-3
+
+
+def noised_latents(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Clean latents and noise [B, C, F, H, W] mixed at t [B] in [0, 1]."""
+    t = t.view(-1, 1, 1, 1, 1)
+    return (1 - t) * clean + (EPSILON + (1 - EPSILON) * t) * noise
+
+
+def velocity_target(clean: Tensor, noise: Tensor) -> Tensor:
+    """What the model should predict for clean latents and noise of the same size."""
+    return (1 - EPSILON) * noise - clean
+
+
+def pack_loss(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Mean squared error over all elements of a pack of samples, each of any size; long clips weigh more.
+
+    Returns:
+        float32 scalar.
+    """
+    total = sum(
+        (prediction.float() - target.float()).square().sum()
+        for prediction, target in zip(predictions, targets, strict=True)
+    )
+    return total / sum(target.numel() for target in targets)
