@@ -1,0 +1,331 @@
+"""Qwen3-VL as the reader of prompts: the states of its last decoder layers, one for each DiT block.
+
+Block i of `num_blocks` reads h_(num_layers - num_blocks + i), h_l being the output of decoder layer l with the visual
+deepstack features of that layer added and the final norm not applied. That is what the next layer (or, after the last
+layer, the final norm) is given, so hooks on their inputs read it off the stock model of any transformers version.
+
+Differences from the official code: no head, no copied model, layers that no block reads are not kept, and the vision
+tower runs once for the full and the visual-only prompt.
+
+Legend: S context tokens, W width of the MLLM.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, WeightsError
+from ..protocols import EncodedPrompt
+from ..types import Clip, Task
+from .frames import TRAINED_MAX_FRAMES, downsample_indices, processor_indices, timestamps
+from .loading import load_qwen
+from .prompts import ReferenceSegment, Segment, SourceSegment, TextSegment, build_segments, negative_segments
+from .tokens import PromptTokenizer, TokenizedPrompt, VisionItem, load_tokenizer
+from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionPatches, VisionSettings, load_vision_settings, vision_patches
+
+if TYPE_CHECKING:
+    from transformers import Qwen3VLModel
+
+
+class QwenEncoder:
+    """Reads prompts with Qwen3-VL; a `protocols.MLLMEncoder`.
+
+    Args:
+        model: Qwen3-VL without its head, in evaluation mode.
+        tokenizer: Of the same model.
+        num_blocks: Blocks of the DiT; that many of the last decoder layers are kept.
+        image_settings: How stills become patches.
+        video_settings: How clips become patches.
+        max_frames: Frames of a clip that the MLLM sees; 4 as trained, see `frames.py`.
+
+    Raises:
+        ConfigError: `num_blocks` is not between 1 and the number of decoder layers.
+        WeightsError: Model and tokenizer disagree on a special token.
+    """
+
+    def __init__(
+        self,
+        model: Qwen3VLModel,
+        tokenizer: PromptTokenizer,
+        *,
+        num_blocks: int,
+        image_settings: VisionSettings = IMAGE_SETTINGS,
+        video_settings: VisionSettings = VIDEO_SETTINGS,
+        max_frames: int = TRAINED_MAX_FRAMES,
+    ) -> None:
+        num_layers = len(model.language_model.layers)
+        if not 1 <= num_blocks <= num_layers:
+            raise ConfigError(
+                f"a DiT of {num_blocks} blocks with an MLLM of {num_layers} layers",
+                expected="at most one block a layer",
+                fix="load the MLLM that the DiT was trained with",
+            )
+        _check_token_ids(model, tokenizer)
+        self._model: Qwen3VLModel | None = model
+        self.tokenizer = tokenizer
+        self.num_blocks = num_blocks
+        self.num_layers = num_layers
+        self.hidden_size: int = model.config.text_config.hidden_size
+        self.max_frames = max_frames
+        self._image_settings, self._video_settings = image_settings, video_settings
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        num_blocks: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        config: Path | None = None,
+        tokenizer: Path | None = None,
+        rope_precision: str = "exact",
+        max_frames: int = TRAINED_MAX_FRAMES,
+    ) -> QwenEncoder:
+        """From a Hugging Face folder or one safetensors file.
+
+        Args:
+            path: Folder (with `config.json` and tokenizer files) or file.
+            num_blocks: Blocks of the DiT.
+            dtype: Of the weights.
+            device: Where they go.
+            config: A `config.json`; None looks beside the weights and falls back to Qwen3-VL-8B's for a single file.
+            tokenizer: A tokenizer folder or `tokenizer.json`; None looks beside the weights.
+            rope_precision: "exact" or "bf16", see `loading.load_qwen`.
+            max_frames: Frames of a clip that the MLLM sees.
+
+        Raises:
+            WeightsError: The files are missing, damaged or of another model.
+            ConfigError: A setting makes no sense.
+            MissingExtraError: transformers is not installed, or too old.
+        """
+        folder = path if path.is_dir() else path.parent
+        image_settings, video_settings = load_vision_settings(folder)
+        words = load_tokenizer(tokenizer or folder)  # before the weights: it is cheap and often what is missing
+        model = load_qwen(path, dtype=dtype, device=device, config=config, rope_precision=rope_precision)
+        return cls(
+            model,
+            words,
+            num_blocks=num_blocks,
+            image_settings=image_settings,
+            video_settings=video_settings,
+            max_frames=max_frames,
+        )
+
+    @property
+    def model(self) -> Qwen3VLModel:
+        """The model.
+
+        Raises:
+            ConfigError: It was released.
+        """
+        if self._model is None:
+            raise ConfigError("an encoder that was released", expected="one with its weights", fix="load it again")
+        return self._model
+
+    def encode(
+        self,
+        task: Task,
+        prompt: str,
+        *,
+        negative_prompt: str,
+        references: Sequence[Clip] = (),
+        source: Clip | None = None,
+        layout: str = "official",
+    ) -> EncodedPrompt:
+        """States of the last `num_blocks` decoder layers for the full, visual-only and negative prompt.
+
+        Args:
+            task: Gives the prefix and the order of the parts.
+            prompt: The instruction.
+            negative_prompt: What the unconditional branch reads.
+            references: In the order of `@Image 1`, `@Image 2` ..., at the size that the DiT gets them.
+            source: What is edited, at the size that the DiT gets it, all frames.
+            layout: "official" or "inline".
+
+        Raises:
+            ConfigError: The layout is unknown, a picture is too narrow, or the encoder was released.
+            WeightsError: The states are not finite.
+        """
+        segments = build_segments(
+            task, prompt, num_references=len(references), has_source=source is not None, layout=layout
+        )
+        full = self.read(_content(segments, references=references, source=source))
+        negative = self.read(_content(negative_segments(negative_prompt)))
+        with _shared_vision_features(self.model):
+            return EncodedPrompt(
+                full=self.hidden_states(full),
+                visual=self.hidden_states(self.tokenizer.visual_only(full)) if full.is_visual else None,
+                negative=self.hidden_states(negative),
+            )
+
+    def read(self, content: Sequence[str | Clip]) -> TokenizedPrompt:
+        """Token ids and patches of any row of texts and pictures.
+
+        Args:
+            content: Texts, stills and clips in reading order. A clip of one frame is read as a still; of longer ones
+                the frames of `frames.processor_indices` are taken.
+        """
+        return self.tokenizer.encode([item if isinstance(item, str) else self._vision_item(item) for item in content])
+
+    @torch.no_grad()
+    def hidden_states(self, prompt: TokenizedPrompt) -> tuple[Tensor, ...]:
+        """States of the last `num_blocks` decoder layers.
+
+        Args:
+            prompt: What `read` or `tokenizer.visual_only` made.
+
+        Returns:
+            One [S, W] a block, in block order, of the model's device and dtype.
+
+        Raises:
+            WeightsError: They are not finite.
+        """
+        model = self.model
+        device = model.language_model.embed_tokens.weight.device
+        ids = prompt.input_ids.to(device)[None]  # [1, S]
+        pictures = _vision_inputs(prompt, dtype=model.visual.patch_embed.proj.weight.dtype, device=device)
+        with _taps(model, self.num_blocks) as states:
+            model(
+                input_ids=ids,
+                # all ones: without a mask some versions take the jumps of the positions for packed samples
+                attention_mask=torch.ones_like(ids),
+                position_ids=self._positions(ids, pictures),
+                use_cache=False,
+                **pictures,
+            )
+        if not all(bool(state.isfinite().all()) for state in states):
+            raise WeightsError(
+                "states of the MLLM that are not finite",
+                expected="finite numbers",
+                fix="use bf16 or fp32 instead of fp16; if that does not help, download the weights again",
+            )
+        return tuple(state[0] for state in states)  # [S, W]
+
+    def release(self) -> None:
+        """Give the weights' memory back; the encoder cannot read any more."""
+        on_gpu = self._model is not None and self._model.device.type == "cuda"
+        self._model = None
+        gc.collect()
+        if on_gpu:
+            torch.cuda.empty_cache()
+
+    def _vision_item(self, clip: Clip) -> VisionItem:
+        if clip.is_image or clip.num_frames == 1:
+            return VisionItem(vision_patches(clip.frames[:1], settings=self._image_settings))
+        picked = processor_indices(clip.num_frames, max_frames=self.max_frames)
+        return VisionItem(
+            vision_patches(clip.frames[picked], settings=self._video_settings),
+            times=tuple(timestamps(picked, temporal_patch=self._video_settings.temporal_patch_size)),
+        )
+
+    def _positions(self, ids: Tensor, pictures: dict[str, Tensor]) -> Tensor:
+        """M-RoPE positions (time, height, width): int64 [3, 1, S]."""
+        model = self.model
+        grids = {name: value for name, value in pictures.items() if name.endswith("_grid_thw")}
+        if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
+            grids["mm_token_type_ids"] = self.tokenizer.token_types(ids)
+        positions, _ = model.get_rope_index(ids, attention_mask=torch.ones_like(ids), **grids)
+        return positions
+
+
+def _content(
+    segments: Sequence[Segment], *, references: Sequence[Clip] = (), source: Clip | None = None
+) -> list[str | Clip]:
+    """Segments with their pictures put in, clips thinned as in training."""
+    content: list[str | Clip] = []
+    for segment in segments:
+        if isinstance(segment, TextSegment):
+            content.append(segment.text)
+        elif isinstance(segment, ReferenceSegment):
+            content.append(_thinned(references[segment.index]))
+        elif isinstance(segment, SourceSegment) and source is not None:
+            content.append(_thinned(source))
+    return content
+
+
+def _thinned(clip: Clip) -> Clip:
+    return replace(clip, frames=clip.frames[downsample_indices(clip.num_frames)])
+
+
+def _vision_inputs(prompt: TokenizedPrompt, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """Pixels and grids by transformers' names; kinds without a picture are left out."""
+    names = (
+        ("pixel_values", "image_grid_thw", prompt.images),
+        ("pixel_values_videos", "video_grid_thw", prompt.videos),
+    )
+    inputs: dict[str, Tensor] = {}
+    for pixels, grids, pictures in names:
+        if pictures:
+            inputs[pixels] = _all_pixels(pictures).to(device=device, dtype=dtype)
+            inputs[grids] = torch.tensor([picture.grid for picture in pictures], device=device)
+    return inputs
+
+
+def _all_pixels(pictures: Sequence[VisionPatches]) -> Tensor:
+    return torch.cat([picture.pixels for picture in pictures])
+
+
+@contextmanager
+def _taps(model: Qwen3VLModel, count: int) -> Iterator[list[Tensor]]:
+    """Collects, in order, the states of the last `count` decoder layers during a forward pass."""
+    text = model.language_model
+    readers: list[nn.Module] = [*text.layers[1:], text.norm]  # whoever is given the state of layer 0, 1, 2 ...
+    states: list[Tensor] = []
+
+    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        states.append(args[0] if args else kwargs["hidden_states"])
+
+    handles = [reader.register_forward_pre_hook(keep, with_kwargs=True) for reader in readers[-count:]]
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _shared_vision_features(model: Qwen3VLModel) -> Iterator[None]:
+    """Within, pictures that the vision tower has seen are not computed again: it runs once for equal pixels."""
+    compute = model.get_image_features  # clips pass through it too
+    known: list[tuple[Tensor, Tensor, Any]] = []
+
+    def remembered(pixel_values: Tensor, image_grid_thw: Tensor, **kwargs: Any) -> Any:
+        for pixels, grids, features in known:
+            if torch.equal(pixels, pixel_values) and torch.equal(grids, image_grid_thw):
+                return features
+        features = compute(pixel_values, image_grid_thw, **kwargs)
+        known.append((pixel_values, image_grid_thw, features))
+        return features
+
+    model.get_image_features = remembered  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del model.get_image_features
+
+
+def _check_token_ids(model: Qwen3VLModel, tokenizer: PromptTokenizer) -> None:
+    wanted = {
+        "image_pad": model.config.image_token_id,
+        "video_pad": model.config.video_token_id,
+        "vision_start": model.config.vision_start_token_id,
+        "vision_end": model.config.vision_end_token_id,
+    }
+    for name, token_id in wanted.items():
+        found = getattr(tokenizer.special, name)
+        if found != token_id:
+            raise WeightsError(
+                f"a tokenizer whose <|{name}|> is {found}",
+                expected=f"{token_id}, as the model's configuration says",
+                fix="give the tokenizer of the same model as the weights",
+            )
