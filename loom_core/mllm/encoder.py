@@ -74,7 +74,7 @@ class QwenEncoder:
         self.tokenizer = tokenizer
         self.num_blocks = num_blocks
         self.num_layers = num_layers
-        self.hidden_size: int = model.config.text_config.hidden_size
+        self.hidden_size: int = model.language_model.embed_tokens.weight.shape[1]
         self.max_frames = max_frames
         self._image_settings, self._video_settings = image_settings, video_settings
 
@@ -156,10 +156,7 @@ class QwenEncoder:
             ConfigError: The layout is unknown, a picture is too narrow, or the encoder was released.
             WeightsError: The states are not finite.
         """
-        segments = build_segments(
-            task, prompt, num_references=len(references), has_source=source is not None, layout=layout
-        )
-        full = self.read(_content(segments, references=references, source=source))
+        full = self.prompt(task, prompt, references=references, source=source, layout=layout)
         negative = self.read(_content(negative_segments(negative_prompt)))
         with _shared_vision_features(self.model):
             return EncodedPrompt(
@@ -167,6 +164,21 @@ class QwenEncoder:
                 visual=self.hidden_states(self.tokenizer.visual_only(full)) if full.is_visual else None,
                 negative=self.hidden_states(negative),
             )
+
+    def prompt(
+        self,
+        task: Task,
+        prompt: str,
+        *,
+        references: Sequence[Clip] = (),
+        source: Clip | None = None,
+        layout: str = "official",
+    ) -> TokenizedPrompt:
+        """The full prompt of a request, tokenised; arguments as for `encode`."""
+        segments = build_segments(
+            task, prompt, num_references=len(references), has_source=source is not None, layout=layout
+        )
+        return self.read(_content(segments, references=references, source=source))
 
     def read(self, content: Sequence[str | Clip]) -> TokenizedPrompt:
         """Token ids and patches of any row of texts and pictures.
@@ -230,7 +242,7 @@ class QwenEncoder:
 
     def _positions(self, ids: Tensor, pictures: dict[str, Tensor]) -> Tensor:
         """M-RoPE positions (time, height, width): int64 [3, 1, S]."""
-        model = self.model
+        model: Any = self.model  # the signature depends on the version
         grids = {name: value for name, value in pictures.items() if name.endswith("_grid_thw")}
         if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
             grids["mm_token_type_ids"] = self.tokenizer.token_types(ids)

@@ -1,0 +1,97 @@
+"""The three files of a model: the DiT, the MLLM that reads prompts for it, and the codec it makes latents for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config.model import LOOMVIDEO_5B, DiTConfig
+from .errors import ConfigError, WeightsError
+from .weights.checks import require_dit
+from .weights.detect import detect_config
+from .weights.layouts import find_weights
+from .weights.reading import open_checkpoint
+
+BUILT_IN = Path(__file__).parent / "assets" / "loom_tiny"
+"""The built-in tiny model."""
+
+MLLM_NAMES = ("mllm", "qwen", "Qwen3-VL-8B-Instruct", "text_encoder")
+CODEC_NAMES = ("codec.safetensors", "vae", "wan2.2_vae.safetensors", "Wan2.2-TI2V-5B-Diffusers/vae")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model lies.
+
+    Args:
+        dit: File or folder of the DiT's weights.
+        mllm: Hugging Face folder or safetensors file of Qwen3-VL.
+        codec: File or folder of the codec.
+        ema: Take averaged weights where the DiT's folder has them.
+    """
+
+    dit: Path
+    mllm: Path
+    codec: Path
+    ema: bool = True
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether this is the built-in tiny model."""
+        return self.dit.is_relative_to(BUILT_IN)
+
+    def dit_config(self) -> DiTConfig:
+        """Sizes of the DiT, from the file's header alone.
+
+        Raises:
+            WeightsError: It is missing, damaged or another model.
+        """
+        checkpoint = open_checkpoint(self.dit, ema=self.ema)
+        require_dit(checkpoint, allow_plain_wan=False)
+        return detect_config(checkpoint)
+
+
+def _beside(folder: Path, names: tuple[str, ...], *, what: str, flag: str) -> Path:
+    """The first of `names` that exists in a folder."""
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise ConfigError(
+        f"no {what} beside the model, in {folder}",
+        expected=f"one of {', '.join(names)}",
+        fix=f"name it with {flag}",
+    )
+
+
+def find_model(
+    model: Path | None = None, *, mllm: Path | None = None, codec: Path | None = None, ema: bool = True
+) -> ModelFiles:
+    """Find the parts of a model; the built-in one where none is named.
+
+    Args:
+        model: File of a DiT, or a folder with its parts; None is the built-in model.
+        mllm: Qwen3-VL; None looks beside the model.
+        codec: The VAE; None looks beside the model.
+        ema: See `ModelFiles`.
+
+    Raises:
+        WeightsError: A named file does not exist.
+        ConfigError: A part was not named and does not lie beside the model.
+    """
+    model = BUILT_IN if model is None else model
+    for path in (model, mllm, codec):
+        if path is not None and not path.exists():
+            raise WeightsError(f"no file or folder {path}", expected="weights", fix="check the path")
+    dit = find_weights(model, ema=ema) if model.is_dir() else model
+    folder = model if model.is_dir() else model.parent
+    return ModelFiles(
+        dit=model if model.is_dir() else dit,
+        mllm=mllm or _beside(folder, MLLM_NAMES, what="Qwen3-VL", flag="--mllm"),
+        codec=codec or _beside(folder, CODEC_NAMES, what="VAE", flag="--vae"),
+        ema=ema,
+    )
+
+
+def default_preset_name(config: DiTConfig) -> str:
+    """Preset that suits a model: "official" for the released size, "tiny" for anything smaller."""
+    return "official" if config.hidden_size >= LOOMVIDEO_5B.hidden_size else "tiny"

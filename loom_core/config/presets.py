@@ -1,0 +1,71 @@
+"""Named starting points for a run: how large, how long, how many steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, closest_bucket, snap_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What a run takes where the request does not say.
+
+    Args:
+        num_inference_steps: Denoising steps.
+        solver: Name of a solver.
+        width: Of a result that has no source or reference to take its shape from, in pixels.
+        height: The same.
+        bucket_side: Nominal side of the trained sizes to choose from; None keeps the area of width x height instead.
+        num_frames: Length of a generated clip.
+        about: One line for `--help`.
+    """
+
+    num_inference_steps: int
+    solver: str = "unipc"
+    width: int = 832
+    height: int = 480
+    bucket_side: int | None = 640
+    num_frames: int = 81
+    about: str = ""
+
+    def size_like(self, width: int, height: int, *, is_image: bool) -> tuple[int, int]:
+        """Size (width, height) of a result that should look like a picture of the given size, in pixels."""
+        if self.bucket_side is not None:
+            buckets = IMAGE_BUCKETS if is_image else VIDEO_BUCKETS
+            return closest_bucket(width, height, buckets=buckets, allowed_sides=(self.bucket_side,))
+        scale = math.sqrt(self.width * self.height / (width * height))
+        return snap_size(width * scale, height * scale)
+
+
+PRESETS: dict[str, Preset] = {
+    "official": Preset(num_inference_steps=50, about="50 steps at 480p, as the released model is meant to run"),
+    "balanced": Preset(num_inference_steps=30, about="30 steps at 480p"),
+    "draft": Preset(
+        num_inference_steps=12, width=352, height=192, bucket_side=256, num_frames=33, about="12 steps, small and short"
+    ),
+    "tiny": Preset(
+        num_inference_steps=12,
+        width=128,
+        height=128,
+        bucket_side=None,
+        num_frames=33,
+        about="12 steps at about 128x128, for the built-in model",
+    ),
+}
+"""Presets by name."""
+
+
+def get_preset(name: str) -> Preset:
+    """Preset of a name.
+
+    Raises:
+        ConfigError: No preset has it.
+    """
+    if name not in PRESETS:
+        raise ConfigError(
+            f"preset {name!r}", expected=f"one of {', '.join(PRESETS)}", fix="leave it out for the default"
+        )
+    return PRESETS[name]

@@ -1,0 +1,234 @@
+"""What a user asks for, and the plan that follows from it once it was checked against the files it names.
+
+Planning reads headers only: whatever is wrong with a request is said before any weights are loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config.presets import Preset
+from .config.sampling import DEFAULT_NEGATIVE_PROMPT, IMAGE_TASKS, SamplingConfig, default_guidance_scale
+from .errors import ConfigError
+from .geometry import MAX_FRAMES, NATIVE_FPS, check_frames, check_size, resample_indices, snap_size
+from .media.probe import MediaInfo, probe
+from .mllm.prompts import LAYOUTS, check_request, infer_task, parse_task
+from .sampling.solvers import get_solver
+from .types import Task
+
+MAX_FPS = 240.0
+MAX_SOURCE_STRENGTH = 10.0
+TEMPORAL_SLACK = 4  # frames that cutting to 4k + 1 may cost without a word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A generation or an edit, as a user says it; None leaves the choice to the preset, the source or the task.
+
+    Args:
+        prompt: Text or instruction; may name references as `@Image 1`, `@Image 2` ...
+        source: Clip or image to edit.
+        references: Reference images, in the order of their mentions.
+        task: A task's name or alias; None infers it from what is given.
+        negative_prompt: What to stay away from.
+        width: Pixels, a multiple of 32.
+        height: Pixels, a multiple of 32.
+        num_frames: 4k + 1; 1 makes an image.
+        fps: Rate at which a source is sampled and the result is written, frames a second.
+        num_inference_steps: Denoising steps.
+        guidance_scale: Text guidance.
+        visual_guidance_scale: Visual guidance.
+        shift: Of the schedule; 0 derives it from the number of tokens.
+        solver: Name of a solver.
+        source_strength: Multiplies the source term; 1 as trained.
+        layout: "official" or "inline" order of the prompt's parts.
+        seed: Of the noise.
+    """
+
+    prompt: str
+    source: Path | None = None
+    references: tuple[Path, ...] = ()
+    task: str | None = None
+    negative_prompt: str = DEFAULT_NEGATIVE_PROMPT
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    fps: float | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    visual_guidance_scale: float | None = None
+    shift: float | None = None
+    solver: str | None = None
+    source_strength: float = 1.0
+    layout: str = "official"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A request with every choice made.
+
+    Args:
+        request: What was asked.
+        task: What is done.
+        width: Of the result, pixels.
+        height: Of the result, pixels.
+        num_frames: Of the result.
+        fps: Of the result, frames a second.
+        sampling: How it is denoised.
+        notices: Sentences that the user should read: what was cut, what is never mentioned.
+    """
+
+    request: Request
+    task: Task
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    sampling: SamplingConfig
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the result is a still."""
+        return self.num_frames == 1
+
+
+def _size(request: Request, preset: Preset, shape: MediaInfo | None, *, is_image: bool) -> tuple[int, int]:
+    """Width and height: as asked, else like the source or first reference, else the preset's."""
+    model_width, model_height = (shape.width, shape.height) if shape is not None else (preset.width, preset.height)
+    width, height = request.width, request.height
+    if width is None and height is None:
+        width, height = preset.width, preset.height
+        if shape is not None:
+            width, height = preset.size_like(model_width, model_height, is_image=is_image)
+    elif width is None:
+        width, _ = snap_size(height * model_width / model_height, height)
+    elif height is None:
+        _, height = snap_size(width, width * model_height / model_width)
+    check_size(width, height)
+    return width, height
+
+
+def _frames(request: Request, preset: Preset, source: MediaInfo | None, fps: float) -> tuple[int, list[str]]:
+    """Number of frames, and what to tell the user about it."""
+    if request.num_frames is not None:
+        check_frames(request.num_frames)
+    if source is None:
+        return request.num_frames or preset.num_frames, []
+    if source.is_image:
+        if request.num_frames not in (None, 1):
+            raise ConfigError(
+                f"{request.num_frames} frames from a still image",
+                expected="1 frame when an image is edited",
+                fix="leave the number of frames out, or give the image as a reference instead",
+            )
+        return 1, []
+    most = request.num_frames or MAX_FRAMES
+    available = len(resample_indices(source.fps, source.num_frames, target_fps=fps, max_frames=most))
+    if request.num_frames is not None and available < request.num_frames:
+        raise ConfigError(
+            f"{request.num_frames} frames of a source that has {available} at {fps:g} frames a second",
+            expected=f"at most {available}",
+            fix="ask for fewer frames, or raise the rate",
+        )
+    left = source.duration_seconds - available / fps
+    cut = left > (TEMPORAL_SLACK + 1) / fps and request.num_frames is None
+    notice = f"the source is {source.duration_seconds:.1f} s long; its first {available / fps:.1f} s are edited"
+    return available, [notice] if cut else []
+
+
+def plan_request(request: Request, preset: Preset) -> Plan:
+    """Check a request and make every choice it leaves open.
+
+    Args:
+        request: What was asked.
+        preset: Where its gaps are filled from.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: The request makes no sense, alone or with the media it names.
+        MediaError: A media file cannot be read.
+    """
+    if request.fps is not None and not 0 < request.fps <= MAX_FPS:
+        raise ConfigError(
+            f"{request.fps} frames a second", expected=f"above 0, at most {MAX_FPS:g}", fix="24 is trained"
+        )
+    if request.layout not in LAYOUTS:
+        raise ConfigError(f"layout {request.layout!r}", expected=" or ".join(LAYOUTS), fix="leave it out for official")
+    if not 0 <= request.source_strength <= MAX_SOURCE_STRENGTH:
+        raise ConfigError(
+            f"source strength {request.source_strength}", expected=f"0 to {MAX_SOURCE_STRENGTH:g}", fix="1 is trained"
+        )
+    sampling = _sampling(request, preset)
+    source = None if request.source is None else probe(request.source)
+    references = [probe(path) for path in request.references]
+    fps = request.fps or NATIVE_FPS
+    num_frames, notices = _frames(request, preset, source, fps)
+    task = _task(request, source, num_frames)
+    if task in IMAGE_TASKS:
+        num_frames = 1
+    unmentioned = check_request(
+        task,
+        request.prompt,
+        num_references=len(references),
+        has_source=source is not None,
+        source_is_image=source is not None and (source.is_image or num_frames == 1),
+    )
+    if unmentioned and len(unmentioned) < len(references):
+        notices.append(f"never mentioned in the prompt: {', '.join(f'@Image {number}' for number in unmentioned)}")
+    shape = source or (references[0] if references else None)
+    width, height = _size(request, preset, shape, is_image=num_frames == 1)
+    if request.guidance_scale is None:
+        sampling = dataclasses.replace(sampling, guidance_scale=default_guidance_scale(task))
+    return Plan(
+        request=request,
+        task=task,
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        fps=fps,
+        sampling=sampling,
+        notices=tuple(notices),
+    )
+
+
+def _sampling(request: Request, preset: Preset) -> SamplingConfig:
+    """Sampling settings; text guidance is a stand-in where the task decides it."""
+    defaults = SamplingConfig()
+    solver = request.solver or preset.solver
+    get_solver(solver)
+    shift = defaults.shift if request.shift is None else (request.shift or None)
+
+    def given(value: float | None, default: float) -> float:
+        return default if value is None else value
+
+    return SamplingConfig(
+        num_inference_steps=int(given(request.num_inference_steps, preset.num_inference_steps)),
+        shift=shift,
+        guidance_scale=given(request.guidance_scale, defaults.guidance_scale),
+        visual_guidance_scale=given(request.visual_guidance_scale, defaults.visual_guidance_scale),
+        solver=solver,
+    )
+
+
+def _task(request: Request, source: MediaInfo | None, num_frames: int) -> Task:
+    """The named task, or the one that follows from what is given."""
+    is_still = source is not None and (source.is_image or num_frames == 1)
+    if request.task is not None:
+        task = parse_task(request.task, source_is_image=is_still)
+        if task in IMAGE_TASKS and request.num_frames not in (None, 1):
+            raise ConfigError(
+                f"{request.num_frames} frames for task {task.value}", expected="1 frame", fix="leave the number out"
+            )
+        return task
+    return infer_task(
+        has_source=source is not None,
+        source_is_image=is_still,
+        num_references=len(request.references),
+        num_frames=num_frames,
+    )
