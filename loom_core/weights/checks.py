@@ -44,7 +44,7 @@ class KeyReport:
 
     def __str__(self) -> str:
         sorts = (("missing", self.missing), ("unexpected", self.unexpected), ("of wrong shape", self.misshaped))
-        return "; ".join(f"{len(names)} {sort}: {_listed(names)}" for sort, names in sorts if names)
+        return "; ".join(f"{len(names)} {sort}: {shortened(names)}" for sort, names in sorts if names)
 
 
 def compare_keys(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> KeyReport:
@@ -136,7 +136,8 @@ def require_finite(tensor: Tensor, name: str, path: Path, *, cast_from: torch.dt
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """Names as one text: every one, or of more than `MOST_NAMES` as `blocks.{0-29}.norm3.weight`."""
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
     blocks_of: dict[tuple[str, str], list[int]] = {}

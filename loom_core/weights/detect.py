@@ -40,7 +40,7 @@ def detect_config(checkpoint: Checkpoint, config_hint: DiTConfig | Mapping[str, 
         WeightsError: It is no DiT, contradicts its configuration, or the heads' width cannot be known.
     """
     native = checkpoint.native()
-    sizes = _sizes(native)
+    sizes = sizes_of(native)
     claims = _claims_of_hint(config_hint) or _claims_of_metadata(checkpoint) or _claims_beside(checkpoint)
     _check_claims(claims, sizes, checkpoint.path)
     hidden_size = sizes["hidden_size"]
@@ -95,8 +95,15 @@ def read_config_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _sizes(native: Checkpoint) -> dict[str, Any]:
-    """The fields that shapes settle."""
+def sizes_of(native: Checkpoint) -> dict[str, Any]:
+    """The fields of `DiTConfig` that shapes settle.
+
+    Args:
+        native: A DiT under Wan-native names.
+
+    Raises:
+        WeightsError: It is no DiT, or lacks the weights that show its sizes.
+    """
     needed = {
         "patch_embedding.weight": 5,
         "head.head.weight": 2,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import pickletools
 import re
 import zipfile
 from pathlib import Path
@@ -26,7 +27,11 @@ WRAPPERS = ("state_dict", "model", "module")
 """Entries under which training programs put the weights, beside optimizer states and counters."""
 
 _OLDEST_SAFE_TORCH = (2, 6)
-_FORBIDDEN_GLOBAL = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|GLOBAL) ([\w.]+)")
+_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+"""In torch's messages."""
+_HARMLESS_GLOBALS = frozenset({"collections.OrderedDict", "torch._utils._rebuild_tensor_v2"})
+_LONGEST_PROGRAM = 1 << 26
+"""Bytes of a pickle that are looked at for an error message."""
 
 
 def load_pickle(path: Path) -> Any:
@@ -96,18 +101,56 @@ def _refuse_damaged_zip(path: Path) -> None:
 
 
 def _as_weights_error(path: Path, error: pickle.UnpicklingError) -> WeightsError:
-    text = str(error)
-    forbidden = _FORBIDDEN_GLOBAL.search(text)
-    if forbidden is None and "invalid load key" in text:
+    """Tell a pickle that asks for more than tensors from a damaged one."""
+    match = _REFUSED_GLOBAL.search(str(error))
+    try:
+        wanted = [match.group(1)] if match else sorted(globals_of(_program(path)) - _HARMLESS_GLOBALS)
+    except (ValueError, IndexError, zipfile.BadZipFile):  # what pickletools raises on bytes that are no pickle
         return _damaged(path, "not a pickle")
-    if forbidden is None and "Weights only" not in text and "nsupported" not in text:
-        return _damaged(path, _first_line(error))
-    wanted = f" (it asks for {forbidden.group(1)})" if forbidden else ""
+    if wanted:
+        return WeightsError(
+            f"{path}, a pickle with code in it (it asks for {', '.join(wanted[:5])}); nothing of it was run",
+            expected="only tensors",
+            fix="do not trust this file; get the weights from the publisher, best as safetensors",
+        )
     return WeightsError(
-        f"{path}, a pickle with code in it{wanted}; nothing of it was run",
-        expected="only tensors",
-        fix="do not trust this file; get the weights from the publisher, best as safetensors",
+        f"{path}, a pickle that torch did not write", expected="a file of torch.save", fix="give the model's weights"
     )
+
+
+def globals_of(program: bytes) -> set[str]:
+    """The functions and classes that a pickle asks for, read off without running it.
+
+    Args:
+        program: The pickle.
+
+    Returns:
+        Names like "collections.OrderedDict".
+
+    Raises:
+        ValueError: It is no pickle.
+    """
+    found = set()
+    strings: list[str] = []
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name == "GLOBAL":
+            found.add(argument.replace(" ", "."))
+        elif opcode.name == "STACK_GLOBAL":  # takes module and name from the strings put on the stack before it
+            found.add(".".join(strings[-2:]))
+        elif isinstance(argument, str):
+            strings.append(argument)
+    return found
+
+
+def _program(path: Path) -> bytes:
+    """The pickle in a file of either layout."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            return file.read(_LONGEST_PROGRAM)
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".pkl")]
+        with archive.open(names[0]) as file:
+            return file.read(_LONGEST_PROGRAM)
 
 
 def _damaged(path: Path, why: str) -> WeightsError:

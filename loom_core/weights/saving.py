@@ -116,7 +116,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise ConfigError(f"no folder {path.parent}", expected="an existing folder for the output", fix="make it first")
     try:
         file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below, before it takes its place
-            prefix=f".{path.name}.", suffix=".partial", dir=path.parent, delete=False
+            prefix=".loomvideo-", suffix=".partial", dir=path.parent, delete=False
         )
     except PermissionError as error:
         raise ConfigError(f"the folder {path.parent}, which must not be written to", fix="write elsewhere") from error

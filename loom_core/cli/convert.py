@@ -1,0 +1,76 @@
+"""Convert any checkpoint of the DiT to one safetensors file: `python -m loom_core.cli.convert IN OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config.model import DiTConfig
+from ..weights.convert import ConversionReport, convert_checkpoint
+from ..weights.detect import read_config_file
+from ..weights.dtypes import CHOICES, dtype_from_choice
+from .exits import run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments without the program's name.
+    """
+    arguments = _parser().parse_args(argv)
+    report = convert_checkpoint(
+        arguments.source,
+        arguments.target,
+        dtype=dtype_from_choice(arguments.dtype),
+        ema=arguments.ema,
+        overwrite=arguments.overwrite,
+        config=read_config_file(arguments.config) if arguments.config else None,
+        progress=_show_progress if sys.stderr.isatty() else None,
+    )
+    print(describe(report))
+    return 0
+
+
+def describe(report: ConversionReport) -> str:
+    """A conversion in a few lines."""
+    lines = [
+        f"wrote      {report.target}",
+        f"from       {report.source}",
+        f"model      {report.kind.value}, {_size_in_words(report.config)}",
+        f"tensors    {report.num_tensors}, {report.num_bytes / 1e9:.2f} GB",
+        f"sha256     {report.content_sha256} (of the tensors' content)",
+    ]
+    if report.dropped:
+        lines.append(f"left out   {len(report.dropped)} weights of the text embedder, which no block reads")
+    if report.foreign:
+        lines.append(f"left out   {len(report.foreign)} tensors of other components than the DiT")
+    return "\n".join(lines)
+
+
+def _size_in_words(config: DiTConfig) -> str:
+    return f"{config.num_layers} blocks, {config.hidden_size} wide, {config.num_heads} heads"
+
+
+def _show_progress(done: int, total: int) -> None:
+    end = "\n" if done >= total else ""
+    print(f"\rconverting {done / 1e9:6.2f} of {total / 1e9:.2f} GB", end=end, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loom_core.cli.convert", description=__doc__)
+    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint file or folder, pickled or safetensors")
+    parser.add_argument("target", type=Path, metavar="OUT", help="safetensors file to write")
+    parser.add_argument("--dtype", choices=tuple(CHOICES), default="keep", help="number format (default: keep)")
+    parser.add_argument(
+        "--no-ema", dest="ema", action="store_false", help="of a checkpoint folder, take the live weights"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="config.json of the DiT, where IN does not say")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
