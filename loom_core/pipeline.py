@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class Compute:
         codec_dtype: Of the codec; float32 unless memory is short.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     codec_dtype: torch.dtype = torch.float32
 
@@ -218,6 +218,10 @@ def _with_preview(
     return both
 
 
+def _silently(_phase: str) -> None:
+    """Tell nobody."""
+
+
 def generate(
     plan: Plan,
     files: ModelFiles,
@@ -225,7 +229,7 @@ def generate(
     compute: Compute | None = None,
     progress: Progress | None = None,
     preview: Callable[[Tensor], None] | None = None,
-    notify: Notify = lambda phase: None,
+    notify: Notify | None = None,
 ) -> Generated:
     """Run a plan.
 
@@ -244,22 +248,23 @@ def generate(
         LoomError: Anything that a user can put right.
     """
     compute = compute or Compute()
+    tell = notify or _silently
     config = files.dit_config()
 
-    notify("reading the source and references")
+    tell("reading the source and references")
     plan, media = load_media(plan)
 
-    notify("reading the prompt with the MLLM")
+    tell("reading the prompt with the MLLM")
     prompt = encode_prompt(plan, media, files, config=config, compute=compute)
 
-    notify("encoding to latents")
+    tell("encoding to latents")
     codec = load_codec(files.codec, dtype=compute.codec_dtype, device=compute.device)
     conditions = encode_conditions(plan, media, prompt, codec=codec, device=compute.device)
 
-    notify("loading the DiT")
+    tell("loading the DiT")
     model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, ema=files.ema)
 
-    notify("denoising")
+    tell("denoising")
     latents = sample(plan, conditions, model=model, progress=_with_preview(progress, preview, codec))
     del model, conditions, prompt
 

@@ -41,7 +41,7 @@ class VideoCodec(Protocol):
         ...
 
     def preview(self, latents: Tensor) -> Tensor:
-        """A small, cheap picture of latents [C, F, H, W]: uint8 [H, W, 3] of the middle frame, for a progress display."""
+        """A small, cheap picture of latents [C, F, H, W]: uint8 [H, W, 3], of the middle frame."""
         ...
 
 

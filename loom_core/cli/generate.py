@@ -1,0 +1,227 @@
+"""`python -m loom_core.cli.generate`: generate or edit a clip or an image."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bundle import default_preset_name, find_model
+from ..config.presets import PRESETS, get_preset
+from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
+from ..errors import ConfigError
+from ..media.encode import write_image
+from ..mllm.prompts import LAYOUTS
+from ..output import check_output, output_path, write_compare, write_output
+from ..pipeline import Compute, generate
+from ..protocols import StepReport
+from ..request import Plan, Request, plan_request
+from ..sampling.solvers import SOLVERS
+from ..types import Task
+from ..weights.dtypes import dtype_from_name
+from .exits import run
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loom_core.cli.generate",
+        description="Generate or edit a clip or an image. What is done follows from what is given: a prompt alone "
+        "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2 .",
+    )
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="text or instruction")
+    parser.add_argument("--source", type=Path, metavar="FILE", help="clip or image to edit")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="reference image; repeat for more, in order of @Image N",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="where the result goes: .mp4, .png ..."
+    )
+    parser.add_argument("--task", metavar="NAME", help="; ".join(task.value for task in Task) + " (default: inferred)")
+    parser.add_argument(
+        "--negative-prompt", default=DEFAULT_NEGATIVE_PROMPT, metavar="TEXT", help="what to stay away from"
+    )
+
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", type=Path, metavar="FILE", help="DiT weights, or a folder (default: the built-in model)"
+    )
+    model.add_argument("--mllm", type=Path, metavar="PATH", help="Qwen3-VL folder or file (default: beside the model)")
+    model.add_argument("--vae", type=Path, metavar="PATH", help="VAE file or folder (default: beside the model)")
+    model.add_argument("--no-ema", action="store_true", help="take live weights where a folder has averaged ones too")
+    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the fastest present)")
+    model.add_argument("--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: bf16 on a GPU, fp32 on a CPU)")
+
+    size = parser.add_argument_group("size")
+    size.add_argument("--width", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
+    size.add_argument("--height", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
+    size.add_argument("--frames", type=int, metavar="N", help="4k + 1; 1 makes an image (default: like the source)")
+    size.add_argument("--fps", type=float, metavar="F", help="rate to sample the source at and to write (default: 24)")
+
+    sampling = parser.add_argument_group("sampling")
+    presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
+    sampling.add_argument("--preset", metavar="NAME", help=presets)
+    sampling.add_argument("--steps", type=int, metavar="N", help="denoising steps")
+    sampling.add_argument("--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5)")
+    sampling.add_argument("--visual-guidance-scale", type=float, metavar="Y", help="visual guidance (default: 1.5)")
+    sampling.add_argument(
+        "--shift", type=float, metavar="S", help="of the schedule; 0 takes it from the size (default: 5)"
+    )
+    sampling.add_argument("--solver", metavar="NAME", help=", ".join(SOLVERS))
+    sampling.add_argument("--source-strength", type=float, default=1.0, metavar="X", help="of the source (default: 1)")
+    sampling.add_argument("--layout", default="official", metavar="NAME", help=" or ".join(LAYOUTS) + " prompt")
+    sampling.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--compare", action="store_true", help="also write source and result side by side")
+    shown.add_argument("--preview", type=Path, metavar="IMAGE", help="write a small picture here after each step")
+    shown.add_argument("--quiet", action="store_true", help="print nothing but the path of the result")
+    return parser
+
+
+def to_request(arguments: argparse.Namespace) -> Request:
+    """The request that the arguments stand for."""
+    return Request(
+        prompt=arguments.prompt,
+        source=arguments.source,
+        references=tuple(arguments.reference),
+        task=arguments.task,
+        negative_prompt=arguments.negative_prompt,
+        width=arguments.width,
+        height=arguments.height,
+        num_frames=arguments.frames,
+        fps=arguments.fps,
+        num_inference_steps=arguments.steps,
+        guidance_scale=arguments.guidance_scale,
+        visual_guidance_scale=arguments.visual_guidance_scale,
+        shift=arguments.shift,
+        solver=arguments.solver,
+        source_strength=arguments.source_strength,
+        layout=arguments.layout,
+        seed=arguments.seed,
+    )
+
+
+def choose_compute(device_name: str | None, dtype_name: str | None) -> Compute:
+    """Device and precision: as asked, else the fastest device present and what suits it.
+
+    Raises:
+        ConfigError: The device does not exist here.
+    """
+    if device_name is None:
+        device_name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(device_name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device {device_name!r}, which cannot be used ({str(error).splitlines()[0]})",
+            expected="cpu, or cuda or mps where there is one",
+            fix="leave --device out",
+        ) from error
+    default = torch.float32 if device.type == "cpu" else torch.bfloat16
+    return Compute(device=device, dtype=default if dtype_name is None else dtype_from_name(dtype_name))
+
+
+class Display:
+    """Phases, steps done and time left, on stderr."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def step(self, report: StepReport) -> None:
+        """Show a denoising step."""
+        if self._quiet:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            # begun at the first report, but counted from when that step began
+            self._bar = tqdm(total=report.num_steps, unit="step", desc="denoising", file=sys.stderr)
+            self._bar.start_t -= report.elapsed_seconds
+        self._bar.set_postfix_str(f"sigma {report.sigma:.2f}", refresh=False)
+        self._bar.update(1)
+        if report.step == report.num_steps:
+            self.close()
+
+    def close(self) -> None:
+        """End the bar's line."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
+    size = f"{plan.width}x{plan.height}"
+    length = "" if plan.is_image else f", {plan.num_frames} frames at {plan.fps:g} a second"
+    scales = f"guidance {plan.sampling.guidance_scale:g} / {plan.sampling.visual_guidance_scale:g} (text / visual)"
+    steps = f"{plan.sampling.num_inference_steps} steps, seed {plan.request.seed}"
+    say(f"{plan.task.value}: {size}{length}, {steps}, {scales}")
+    for notice in plan.notices:
+        say(f"note: {notice}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = build_parser().parse_args(argv)
+    start = time.monotonic()
+    display = Display(quiet=arguments.quiet)
+    request = to_request(arguments)
+    preset = get_preset(arguments.preset) if arguments.preset else PRESETS["official"]
+    plan = plan_request(request, preset)  # what is wrong with the request is said before the model is looked at
+    files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae, ema=not arguments.no_ema)
+    if arguments.preset is None:
+        plan = plan_request(request, get_preset(default_preset_name(files.dit_config())))
+    path = output_path(arguments.output, is_image=plan.is_image)
+    check_output(plan, path)
+    if arguments.compare and request.source is None:
+        raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
+    compute = choose_compute(arguments.device, arguments.dtype)
+
+    _say_plan(plan, display.say)
+    if path != arguments.output:
+        display.say(f"note: one frame is written as a still image, {path.name}")
+    if files.is_built_in:
+        display.say("note: this is the small built-in model, made to try things out; --model loads real weights")
+
+    def preview(picture: Tensor) -> None:
+        write_image(arguments.preview, picture)
+
+    try:
+        result = generate(
+            plan,
+            files,
+            compute=compute,
+            progress=display.step,
+            preview=preview if arguments.preview else None,
+            notify=display.say,
+        )
+    finally:
+        display.close()
+    display.say("decoding and writing")
+    write_output(result, path)
+    print(path)
+    if arguments.compare:
+        print(write_compare(result, path))
+    display.say(f"done in {time.monotonic() - start:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
