@@ -1,0 +1,147 @@
+"""Finding, checking and building the Wan 2.2 VAE from what users have on disk.
+
+Either a diffusers folder, whose config.json gives sizes and latent statistics, or one safetensors file of either
+naming, whose sizes are read off the shapes and whose statistics are those of the released VAE.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import MissingExtraError, WeightsError
+from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from .files import CodecKind, WeightsFile, fill_model, identify_codec, read_header
+from .latents import LATENT_CHANNELS, WAN22_STATISTICS, LatentStatistics
+from .wan_keys import ORIGINAL_TO_DIFFUSERS, rename
+
+WAN_PATCH = 2  # pixels a side that the VAE folds into channels before its first convolution
+_CLASS_NAME = "AutoencoderKLWan"
+_WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+_FIX = "give wan2.2_vae.safetensors, or the vae folder of Wan2.2-TI2V-5B-Diffusers"
+
+
+def load_wan_vae(path: Path, *, dtype: torch.dtype, device: torch.device | str) -> tuple[nn.Module, LatentStatistics]:
+    """Load diffusers' `AutoencoderKLWan` of Wan 2.2 form.
+
+    Args:
+        path: A diffusers folder (or one with such a folder `vae` in it), or one safetensors file.
+        dtype: Of the model.
+        device: Of the model.
+
+    Returns:
+        The model, and the statistics of its raw latents.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another model, or has wrong or non-finite tensors.
+        MissingExtraError: diffusers is not installed.
+    """
+    file, config = _find_weights(path)
+    kind = identify_codec(file)
+    if kind is CodecKind.LINEAR:
+        raise WeightsError(f"{kind.value} in {file.path}", expected="the Wan 2.2 VAE", fix=_FIX)
+    if kind is CodecKind.WAN_DIFFUSERS and config is None:
+        config = _read_config(file.path.with_name("config.json"))
+    to_model = partial(rename, table=ORIGINAL_TO_DIFFUSERS if kind is CodecKind.WAN_ORIGINAL else {})
+    if config is None:
+        config = _infer_config({to_model(name): shape for name, shape in file.shapes.items()}, path=file.path)
+    statistics = _statistics(config, path=file.path)
+    model = _build_on_meta(config, path=file.path)
+    fill_model(model, file, rename=to_model, dtype=dtype, device=device)
+    return model, statistics
+
+
+def _find_weights(path: Path) -> tuple[WeightsFile, dict[str, Any] | None]:
+    """The weights file that `path` means, and the config.json of the folder when `path` is one."""
+    if not path.is_dir():
+        return read_header(path), None
+    folder = path if (path / "config.json").is_file() or not (path / "vae").is_dir() else path / "vae"
+    config = _read_config(folder / "config.json")
+    if config is None:
+        raise WeightsError(
+            f"no config.json of an {_CLASS_NAME} in {folder}", expected="the folder of a Wan 2.2 VAE", fix=_FIX
+        )
+    candidates = sorted(folder.glob("*.safetensors"))
+    if folder / _WEIGHTS_NAME in candidates:
+        candidates = [folder / _WEIGHTS_NAME]
+    if len(candidates) != 1:
+        raise WeightsError(
+            f"{len(candidates)} safetensors files in {folder}",
+            expected=f"{_WEIGHTS_NAME}, or exactly one file",
+            fix="name the file instead of the folder",
+        )
+    return read_header(candidates[0]), config
+
+
+def _read_config(path: Path) -> dict[str, Any] | None:
+    """A config.json; None when it is absent or describes another class.
+
+    Raises:
+        WeightsError: It cannot be read as JSON.
+    """
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}, which cannot be read ({error})", expected="JSON", fix=_FIX) from error
+    is_wan = isinstance(config, dict) and config.get("_class_name") == _CLASS_NAME
+    return config if is_wan else None
+
+
+def _infer_config(shapes: dict[str, tuple[int, ...]], *, path: Path) -> dict[str, Any]:
+    """Arguments of `AutoencoderKLWan` for a file without config.json, from shapes under diffusers names."""
+    sizes = {
+        "base_dim": ("encoder.conv_in.weight", 0),
+        "in_channels": ("encoder.conv_in.weight", 1),
+        "decoder_base_dim": ("decoder.conv_out.weight", 1),
+        "out_channels": ("decoder.conv_out.weight", 0),
+        "z_dim": ("post_quant_conv.weight", 0),
+    }
+    missing = [name for name, _ in sizes.values() if name not in shapes]
+    if missing:
+        raise WeightsError(f"no {missing[0]} in {path}", expected="the Wan 2.2 VAE", fix=_FIX)
+    return {
+        **{argument: shapes[name][axis] for argument, (name, axis) in sizes.items()},
+        "dim_mult": [1, 2, 4, 4],
+        "num_res_blocks": 2,
+        "temperal_downsample": [False, True, True],
+        "is_residual": True,
+        "patch_size": WAN_PATCH,
+        "scale_factor_spatial": SPATIAL_STRIDE,
+        "scale_factor_temporal": TEMPORAL_STRIDE,
+        "latents_mean": list(WAN22_STATISTICS.mean),
+        "latents_std": list(WAN22_STATISTICS.std),
+    }
+
+
+def _build_on_meta(config: dict[str, Any], *, path: Path) -> nn.Module:
+    try:
+        from diffusers import AutoencoderKLWan
+    except ImportError as error:
+        raise MissingExtraError("diffusers", "the Wan 2.2 VAE") from error
+    geometry = (config.get("z_dim"), config.get("patch_size"), config.get("is_residual"))
+    if geometry != (LATENT_CHANNELS, WAN_PATCH, True):
+        raise WeightsError(
+            f"a VAE of {geometry[0]} latent channels, patch {geometry[1]}, residual {geometry[2]} in {path}",
+            expected=f"the Wan 2.2 VAE ({LATENT_CHANNELS} latent channels, patch {WAN_PATCH}, residual)",
+            fix=_FIX,
+        )
+    with torch.device("meta"):
+        return AutoencoderKLWan.from_config(config)
+
+
+def _statistics(config: dict[str, Any], *, path: Path) -> LatentStatistics:
+    mean, std = config.get("latents_mean", ()), config.get("latents_std", ())
+    if len(mean) != LATENT_CHANNELS or len(std) != LATENT_CHANNELS or min(std) <= 0:
+        raise WeightsError(
+            f"latents_mean and latents_std of {len(mean)} and {len(std)} numbers in the config.json of {path}",
+            expected=f"{LATENT_CHANNELS} numbers each, the latter above 0",
+            fix=_FIX,
+        )
+    return LatentStatistics(tuple(mean), tuple(std))

@@ -1,0 +1,52 @@
+from importlib.util import module_from_spec, spec_from_file_location
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from loom_core.vae.linear import LinearCodec
+
+
+@pytest.fixture(scope="module")
+def script(repo_root):
+    spec = spec_from_file_location("fit_tiny_codec", repo_root / "scripts" / "fit_tiny_codec.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def clips(script):
+    return torch.stack(list(script.material(4)))
+
+
+def test_material_is_lively_and_always_the_same(script, clips):
+    assert clips.shape == (4, 3, 9, 128, 128)
+    assert clips.abs().max() <= 1
+    assert clips.std() > 0.2
+    assert clips.diff(dim=2).abs().mean() > 1e-3  # something moves
+    assert torch.equal(next(script.material(1)), clips[0])
+
+
+def test_a_fit_on_little_material_makes_a_working_codec(script, clips, repo_root):
+    tensors = script.fit(clips)
+    shipped = load_file(repo_root / "loom_core" / "assets" / "loom_tiny" / "codec.safetensors")
+    assert {name: (value.shape, value.dtype) for name, value in tensors.items()} == {
+        name: (value.shape, value.dtype) for name, value in shipped.items()
+    }
+    codec = LinearCodec.from_tensors(tensors)
+    latents = codec.encode(clips)
+    assert latents.std() == pytest.approx(1, abs=0.1)
+    error = (codec.decode(latents) - clips).square().mean()
+    assert error < 0.05 * clips.var()
+
+
+def test_patterns_shared_and_own(script):
+    image = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    clip = torch.rand(3, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    first, following = script.choose_patterns(image, clip)
+    assert torch.equal(first[: script.SHARED], following[: script.SHARED])
+    assert len({tuple(row) for row in first.tolist()}) == len({tuple(row) for row in following.tolist()}) == 48
+    assert (following[script.SHARED :, 1] > 0).all()
+    strongest = following[0]
+    assert clip[tuple(strongest)] == clip[:, 0].max()
