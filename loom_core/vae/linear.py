@@ -33,8 +33,9 @@ from torch.nn import functional
 from ..errors import WeightsError
 from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_frames
 from .files import LINEAR_FORMAT, CodecKind, check_finite, check_weights, identify_codec, read_header
-from .latents import LATENT_CHANNELS, RGB, check_latents, check_pixels, middle_frame
+from .latents import LATENT_CHANNELS, RGB, check_pixels, middle_frame
 from .preview import ColourMap
+from .streaming import StreamingCodec
 
 _KERNEL = 3  # latents a side that the decoder looks at
 _OPPONENT_COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))  # brightness, red - blue, green - magenta
@@ -153,15 +154,13 @@ class BlockTransform:
         return values.to(like).reshape(1, -1, 1, 1)  # [1, C, 1, 1]
 
 
-class LinearCodec:
+class LinearCodec(StreamingCodec):
     """The linear codec behind the `VideoCodec` protocol.
 
     Args:
         image: Transform of the first frame.
         clip: Transform of the following groups of four.
     """
-
-    latent_channels = LATENT_CHANNELS
 
     def __init__(self, image: BlockTransform, clip: BlockTransform) -> None:
         self._image = image
@@ -239,29 +238,6 @@ class LinearCodec:
         like = self._image.synthesis
         latents = [self._image.analyse(first.to(like)), *(self._clip.analyse(group.to(like)) for group in groups)]
         return torch.stack(latents, dim=2).to(device=pixels.device, dtype=torch.float32)  # [B, C, F, H, W]
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents [B, C, F, H, W] to pixels [B, 3, frames, height, width] in [-1, 1], float32.
-
-        Raises:
-            ConfigError: Latents of a wrong shape.
-        """
-        return torch.cat(list(self.decode_chunks(latents)), dim=2)
-
-    def decode_chunks(self, latents: Tensor) -> Iterator[Tensor]:
-        """The same as `decode`, a latent frame at a time; nothing is computed before the first chunk is asked for.
-
-        Args:
-            latents: [B, C, F, H, W], normalised.
-
-        Returns:
-            Pixels [B, 3, 1 or 4, height, width] in [-1, 1], float32, in order, on the device of `latents`.
-
-        Raises:
-            ConfigError: Latents of a wrong shape.
-        """
-        check_latents(latents)
-        return self._decode_frames(latents)
 
     @torch.no_grad()
     def _decode_frames(self, latents: Tensor) -> Iterator[Tensor]:

@@ -28,13 +28,13 @@ from .latents import (
     RGB,
     WAN22_STATISTICS,
     LatentStatistics,
-    check_latents,
     check_pixels,
     denormalise,
     middle_frame,
     normalise,
 )
 from .preview import ColourMap, calibration_pictures, fit_colour_map
+from .streaming import StreamingCodec
 from .tiling import Tile, blend_weights, plan_tiles, window
 from .wan_loading import WAN_PATCH, load_wan_vae
 
@@ -61,7 +61,7 @@ class Posterior:
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
 
-class WanCodec:
+class WanCodec(StreamingCodec):
     """The Wan 2.2 VAE behind the `VideoCodec` protocol.
 
     Args:
@@ -73,8 +73,6 @@ class WanCodec:
     Raises:
         ConfigError: The tiles make no sense.
     """
-
-    latent_channels = LATENT_CHANNELS
 
     def __init__(
         self,
@@ -170,33 +168,11 @@ class WanCodec:
             raw = posterior.sample(noise.to(raw))
         return normalise(raw, self.statistics)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents [B, C, F, H, W] to pixels [B, 3, frames, height, width] in [-1, 1], float32.
-
-        Raises:
-            ConfigError: Latents of a wrong shape.
-            WeightsError: The codec was released.
-        """
-        return torch.cat(list(self.decode_chunks(latents)), dim=2)
-
-    def decode_chunks(self, latents: Tensor) -> Iterator[Tensor]:
-        """The same as `decode`, a latent frame at a time; nothing is computed before the first chunk is asked for.
-
-        Args:
-            latents: [B, C, F, H, W], normalised.
-
-        Returns:
-            Pixels [B, 3, 1 or 4, height, width] in [-1, 1], float32, in order, on the device of `latents`.
-
-        Raises:
-            ConfigError: Latents of a wrong shape.
-            WeightsError: The codec was released.
-        """
-        check_latents(latents)
-        return self._decode_frames(latents, self._loaded())
+    def _decode_frames(self, latents: Tensor) -> Iterator[Tensor]:
+        return self._stream(latents, self._loaded())  # says that the weights are gone now, not at the first chunk
 
     @torch.no_grad()
-    def _decode_frames(self, latents: Tensor, model: Any) -> Iterator[Tensor]:
+    def _stream(self, latents: Tensor, model: Any) -> Iterator[Tensor]:
         tiles = self._tiles(*latents.shape[3:])
         weights = [weight.to(latents.device) for weight in blend_weights(tiles, scale=SPATIAL_STRIDE)]
         caches = [_empty_cache(model.decoder, like=model.post_quant_conv) for _ in tiles]
