@@ -129,7 +129,7 @@ def encode_conditions(
 
     source = None if media.source is None else latents_of(media.source)
     references = tuple(Reference(latents_of(clip)) for clip in media.references)
-    conditions = {Branch.UNCONDITIONAL: Condition(prompt.negative)}
+    conditions: dict[Branch, Condition] = {Branch.UNCONDITIONAL: Condition(prompt.negative)}
     states = {Branch.FULL: prompt.full, Branch.VISUAL: prompt.visual}
     for branch, layers in states.items():
         if layers is not None:

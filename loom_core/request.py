@@ -98,16 +98,17 @@ class Plan:
 
 def _size(request: Request, preset: Preset, shape: MediaInfo | None, *, is_image: bool) -> tuple[int, int]:
     """Width and height: as asked, else like the source or first reference, else the preset's."""
-    model_width, model_height = (shape.width, shape.height) if shape is not None else (preset.width, preset.height)
+    like_width, like_height = (shape.width, shape.height) if shape is not None else (preset.width, preset.height)
     width, height = request.width, request.height
     if width is None and height is None:
         width, height = preset.width, preset.height
         if shape is not None:
-            width, height = preset.size_like(model_width, model_height, is_image=is_image)
-    elif width is None:
-        width, _ = snap_size(height * model_width / model_height, height)
-    elif height is None:
-        _, height = snap_size(width, width * model_height / model_width)
+            width, height = preset.size_like(like_width, like_height, is_image=is_image)
+    elif height is None and width is not None:
+        height = snap_size(width, width * like_height / like_width)[1]
+    elif width is None and height is not None:
+        width = snap_size(height * like_width / like_height, height)[0]
+    assert width is not None and height is not None
     check_size(width, height)
     return width, height
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .operations import Operations
+from .operations import Factory, Operations
 from .rope import RopeTable, apply_rope
 
 
@@ -38,7 +38,7 @@ class _Projections(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.operations = operations
-        factory = {"device": device, "dtype": dtype}
+        factory: Factory = {"device": device, "dtype": dtype}
         self.q = operations.Linear(dim, dim, **factory)
         self.k = operations.Linear(dim, dim, **factory)
         self.v = operations.Linear(dim, dim, **factory)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .attention import CrossAttention, KeysValues, SelfAttention
 from .layers import Modulation, gated_residual, norm_modulate, split_rows
-from .operations import Operations, cast_like
+from .operations import Factory, Operations, cast_like
 from .rope import RopeTable
 
 NUM_ROWS = 6  # shift, scale and gate, for self-attention and for the feed-forward part
@@ -30,7 +30,7 @@ class LoomBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.eps = eps
-        factory = {"device": device, "dtype": dtype}
+        factory: Factory = {"device": device, "dtype": dtype}
         self.self_attn = SelfAttention(dim, num_heads, eps=eps, operations=operations, **factory)
         self.cross_attn = CrossAttention(dim, num_heads, eps=eps, operations=operations, **factory)
         self.norm3 = operations.LayerNorm(dim, eps=eps, elementwise_affine=True, **factory)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -35,7 +36,7 @@ from ..types import Condition
 from .attention import KeysValues
 from .block import NUM_ROWS, LoomBlock
 from .layers import sinusoidal_embedding
-from .operations import Operations, TorchOperations, cast_like
+from .operations import Factory, Operations, TorchOperations, cast_like
 from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
@@ -113,7 +114,7 @@ class LoomDiT(nn.Module):
         super().__init__()
         self.config = config
         dim, eps = config.hidden_size, config.eps
-        factory = {"device": None if device is None else torch.device(device), "dtype": dtype}
+        factory: Factory = {"device": None if device is None else torch.device(device), "dtype": dtype}
         patch = {"kernel_size": config.patch_size, "stride": config.patch_size}
         self.patch_embedding = operations.Conv3d(config.in_channels, dim, **patch, **factory)
         if config.has_source:
@@ -160,9 +161,10 @@ class LoomDiT(nn.Module):
                 )
         layers_of_samples = zip(*(condition.mllm_hidden_states for condition in conditions), strict=True)
         padded = [pad_sequence([x.to(like) for x in samples], batch_first=True) for samples in layers_of_samples]
+        blocks = cast("list[LoomBlock]", list(self.blocks))
         contexts = tuple(
             block.cross_attn.keys_values(context)
-            for block, context in zip(self.blocks, self.project_context(padded), strict=True)
+            for block, context in zip(blocks, self.project_context(padded), strict=True)
         )
         return contexts, length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], like)
 
@@ -190,9 +192,16 @@ class LoomDiT(nn.Module):
             )
         contexts, context_mask = self._contexts(conditions, target)
         shape = LatentShape(frames, height, width)
-        settings = {"head_dim": self.config.head_dim, "rounded": self.config.rope_precision == "bf16"}
-        rope = rope_table(shape, **settings).to(target.device)
-        references = reference_tokens(self.patch_embedding, conditions, target, dim=self.config.hidden_size, **settings)
+        head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
+        rope = rope_table(shape, head_dim, rounded=rounded).to(target.device)
+        references = reference_tokens(
+            self.patch_embedding,
+            conditions,
+            target,
+            dim=self.config.hidden_size,
+            head_dim=head_dim,
+            rounded=rounded,
+        )
         token_mask = None
         if references is not None:
             rope = rope.append(references.rope)

@@ -37,17 +37,15 @@ def initialise(model: LoomDiT, *, generator: torch.Generator) -> None:
     Source: official Wan `init_weights`: Xavier for projections, 0.02 for the time embedding, zero for the head.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv3d):
+        if isinstance(module, nn.Linear | nn.Conv3d):
             nn.init.xavier_uniform_(module.weight.flatten(1), generator=generator)
+        if isinstance(module, nn.Linear | nn.Conv3d) and module.bias is not None:
             nn.init.zeros_(module.bias)
-    for layer in (model.time_embedding[0], model.time_embedding[2]):
-        nn.init.normal_(layer.weight, std=0.02, generator=generator)
     scale = model.config.hidden_size**-0.5
-    for block in model.blocks:
-        nn.init.normal_(block.modulation, std=scale, generator=generator)
-    nn.init.normal_(model.head.modulation, std=scale, generator=generator)
+    for name, parameter in model.named_parameters():
+        if name.endswith("modulation"):
+            nn.init.normal_(parameter, std=scale, generator=generator)
+        elif name.startswith("time_embedding.") and name.endswith("weight"):
+            nn.init.normal_(parameter, std=0.02, generator=generator)
     nn.init.zeros_(model.head.head.weight)
     initialise_additions(model, generator=generator)

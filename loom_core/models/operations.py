@@ -6,12 +6,19 @@ ComfyUI casts, quantises and offloads inside its own Linear, Conv3d and norms; t
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+class Factory(TypedDict):
+    """Where and in which dtype parameters are made; passed on to every layer."""
+
+    device: torch.device | None
+    dtype: torch.dtype | None
 
 
 class Operations(Protocol):

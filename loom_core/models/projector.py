@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .operations import Operations
+from .operations import Factory, Operations
 
 EXPANSION = 4
 EPS = 1e-6  # of Qwen3VLTextRMSNorm, whatever the DiT's own
@@ -28,7 +28,7 @@ class MLLMProjector(nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        factory = {"device": device, "dtype": dtype}
+        factory: Factory = {"device": device, "dtype": dtype}
         self.norm = operations.RMSNorm(mllm_dim, eps=EPS, **factory)
         self.linear_1 = operations.Linear(mllm_dim, EXPANSION * dim, **factory)
         self.linear_2 = operations.Linear(EXPANSION * dim, dim, **factory)

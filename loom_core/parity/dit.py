@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import repeat
 from torch import Tensor, nn
 
+from ..models.block import LoomBlock
 from ..models.dit import LoomDiT, PreparedConditions
 from ..models.rope import RopeTable
 from .cases import Case, dit_condition, load_model
@@ -42,7 +43,7 @@ def _taps(model: LoomDiT) -> Iterator[dict[str, Tensor]]:
 
         return hook
 
-    block = model.blocks[0]
+    block = cast("LoomBlock", model.blocks[0])
     handles = [
         model.time_embedding.register_forward_hook(output("temb")),
         model.time_projection.register_forward_hook(output("timestep_proj")),

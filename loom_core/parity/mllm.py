@@ -16,7 +16,7 @@ from ..geometry import resample_indices
 from ..media.resize import resize_and_crop, to_pixels
 from ..mllm.encoder import QwenEncoder
 from ..mllm.frames import downsample_indices, source_frame_indices
-from ..mllm.prompts import negative_segments
+from ..mllm.prompts import TextSegment, negative_segments
 from ..mllm.tokens import TokenizedPrompt
 from ..types import Clip, Task
 from .cases import Case
@@ -237,8 +237,9 @@ def _check_strings(case: Case, report: CaseReport) -> None:
     for name in ("im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad"):
         report.equal(name, getattr(special, name), about["special_token_ids"][f"<|{name}|>"])
     for text, entry in about["negative_prompt"].items():
-        (segment,) = negative_segments(text.strip("<>") if text == "<None>" else text)
-        report.equal(f"negative prompt {text!r}", encoder.read([segment.text]).input_ids.tolist(), entry["ids"])
+        segments = negative_segments("None" if text == "<None>" else text)
+        words = [segment.text for segment in segments if isinstance(segment, TextSegment)]
+        report.equal(f"negative prompt {text!r}", encoder.read(words).input_ids.tolist(), entry["ids"])
     for frames, entry in about["vlm_frame_selection"]["table"].items():
         if entry["ok"]:
             report.equal(f"thinned {frames}", downsample_indices(int(frames)), entry["downsample_indices"])

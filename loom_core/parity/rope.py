@@ -23,7 +23,7 @@ def check_tables(case: Case, report: CaseReport) -> None:
         if match is None:
             continue
         described = case.about["tensors"][name.replace("bf16_", "")]["meaning"]
-        frames, height, width = map(int, _SIZE.search(described).groups())
+        frames, height, width = map(int, _SIZE.findall(described)[0])
         table = rope_table(
             LatentShape(frames, height, width),
             int(match["head_dim"]),

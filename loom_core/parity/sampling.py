@@ -28,7 +28,7 @@ def _conditions(inputs: Case, num_layers: int) -> dict[Branch, Condition]:
     tensors = inputs.tensors
     source = tensors["source_latents"][0] if "source_latents" in tensors else None
     references = tuple(Reference(latents[0]) for latents in inputs.numbered("ref_latents"))
-    conditions = {}
+    conditions: dict[Branch, Condition] = {}
     for branch, name in _BRANCH_NAMES.items():
         states = tuple(layer[0] for layer in inputs.numbered(f"und_hidden_{name}"))[-num_layers:]
         if not states:

@@ -61,7 +61,7 @@ def _check_gradients(case: Case, report: CaseReport, model: LoomDiT, loss: torch
     names = [name for name in case.tensors if name.startswith(("grad.", "grad_norm."))]
     official = {name: name.split(".", 1)[1] for name in names}
     parameters = dict(model.named_parameters())
-    wanted = [parameters[to_native(key)] for key in official.values()]
+    wanted = [parameters[to_native(key) or key] for key in official.values()]
     gradients = torch.autograd.grad(loss, wanted)
     for name, gradient in zip(names, gradients, strict=True):
         if name.startswith("grad_norm."):

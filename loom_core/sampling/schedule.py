@@ -41,7 +41,7 @@ class Schedule:
         return len(self.timesteps)
 
 
-def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
+def shift_sigmas(sigmas: Tensor, shift: float | Tensor) -> Tensor:
     """Move noise levels in [0, 1] toward 1 (shift above 1) or 0 (below)."""
     return shift * sigmas / (1 + (shift - 1) * sigmas)
 

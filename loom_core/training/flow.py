@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 EPSILON = 1e-3
@@ -32,8 +33,6 @@ def pack_loss(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
     Returns:
         float32 scalar.
     """
-    total = sum(
-        (prediction.float() - target.float()).square().sum()
-        for prediction, target in zip(predictions, targets, strict=True)
-    )
-    return total / sum(target.numel() for target in targets)
+    pairs = list(zip(predictions, targets, strict=True))
+    errors = torch.stack([(prediction.float() - target.float()).square().sum() for prediction, target in pairs])
+    return errors.sum() / sum(target.numel() for target in targets)
