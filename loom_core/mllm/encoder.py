@@ -306,7 +306,7 @@ def _taps(model: Qwen3VLModel, count: int) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def _shared_vision_features(model: Qwen3VLModel) -> Iterator[None]:
+def _shared_vision_features(model: Any) -> Iterator[None]:
     """Within, pictures that the vision tower has seen are not computed again: it runs once for equal pixels."""
     compute = model.get_image_features  # clips pass through it too
     known: list[tuple[Tensor, Tensor, Any]] = []
@@ -319,7 +319,7 @@ def _shared_vision_features(model: Qwen3VLModel) -> Iterator[None]:
         known.append((pixel_values, image_grid_thw, features))
         return features
 
-    model.get_image_features = remembered  # type: ignore[method-assign]
+    model.get_image_features = remembered
     try:
         yield
     finally:
