@@ -1,0 +1,72 @@
+"""Writing a file so that it is either whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import MediaError, ResourceError
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def atomic_target(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to, and move it there when the block ends well.
+
+    Whatever ends the block early, an interrupt included, the temporary file is removed and an older file at `path`
+    stays as it was.
+
+    Raises:
+        MediaError: The folder is missing or not writable, or `path` is a folder.
+        ResourceError: The disk is full.
+    """
+    with _temporary_beside(path) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a target that cannot be written, before minutes of work are spent on what goes there.
+
+    Raises:
+        MediaError: The folder is missing or not writable, or `path` is a folder.
+        ResourceError: The disk is full.
+    """
+    with _temporary_beside(path) as temporary:
+        temporary.write_bytes(b"\0")
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        raise MediaError(f"the folder {path}", expected="a file to write", fix="add a file name")
+    if not path.parent.is_dir():
+        raise MediaError(
+            f"no folder {path.parent}",
+            expected=f"it to exist, to write {path.name}",
+            fix="create it or change the path",
+        )
+    # A fixed short name: the target's own may already be as long as the file system allows.
+    temporary = path.parent / f".loomvideo-{uuid.uuid4().hex[:12]}.partial"
+    try:
+        yield temporary
+    except OSError as error:  # PyAV's errors of the operating system are OSErrors as well
+        raise _explained(error, path) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _explained(error: OSError, path: Path) -> MediaError | ResourceError:
+    if error.errno in _NO_SPACE:
+        return ResourceError(
+            f"no space left while writing {path}",
+            expected="room for the file",
+            fix="free some space or write elsewhere",
+        )
+    reason = error.strerror or str(error)
+    return MediaError(f"{path}, which cannot be written ({reason})", expected="a writable place", fix="change the path")

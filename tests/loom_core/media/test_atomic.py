@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from loom_core.errors import MediaError, ResourceError
+from loom_core.media.atomic import atomic_target, check_writable
+
+
+def test_the_file_appears_only_at_the_end(tmp_path):
+    target = tmp_path / "out.bin"
+    with atomic_target(target) as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.parent == tmp_path
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_no_partial_one(tmp_path, error):
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(error), atomic_target(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise error
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        (errno.ENOSPC, ResourceError, "no space left"),
+        (errno.EDQUOT, ResourceError, "no space left"),
+        (errno.EACCES, MediaError, "cannot be written"),
+        (errno.EROFS, MediaError, "cannot be written"),
+    ],
+)
+def test_errors_of_the_system_are_explained(tmp_path, code, kind, message):
+    with pytest.raises(kind, match=message), atomic_target(tmp_path / "out.bin") as temporary:
+        temporary.write_bytes(b"half")
+        raise OSError(code, "refused")
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be(tmp_path):
+    for check in (check_writable, lambda path: atomic_target(path).__enter__()):
+        with pytest.raises(MediaError, match=r"found the folder .*add a file name"):
+            check(tmp_path)
+        with pytest.raises(MediaError, match=r"found no folder .*create it"):
+            check(tmp_path / "missing" / "out.bin")
+
+
+def test_check_writable_leaves_no_trace(tmp_path):
+    check_writable(tmp_path / ("n" * 250 + ".mp4"))
+    assert not list(tmp_path.iterdir())
