@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -104,7 +105,7 @@ class BlockTransform:
     """Blocks of 1 or 4 frames to 48 latents and back.
 
     Args:
-        patterns: int64 [C, 4], see `pattern_kernels`.
+        patterns: int64 [C, 4], on the CPU, see `pattern_kernels`.
         mean: [C], of the coefficients; zero but for constant patterns.
         std: [C], of the coefficients, above 0.
         synthesis: [3 * frames * 256, C, 3, 3], pixels from neighbouring latents; rows ordered (colour, frame, row,
@@ -120,11 +121,14 @@ class BlockTransform:
     grey: Tensor
     frames: int
 
+    @cached_property
+    def _kernels(self) -> Tensor:
+        return pattern_kernels(self.patterns, frames=self.frames)
+
     def analyse(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, frames, height, width] in [-1, 1] to latents [B, C, H, W]."""
-        kernels = pattern_kernels(self.patterns, frames=self.frames).to(pixels)
         stacked = rearrange(pixels, "b r f h w -> b (r f) h w")
-        coefficients = functional.conv2d(stacked, kernels, stride=SPATIAL_STRIDE)  # [B, C, H, W]
+        coefficients = functional.conv2d(stacked, self._kernels.to(pixels), stride=SPATIAL_STRIDE)  # [B, C, H, W]
         return (coefficients - self._column(self.mean, pixels)) / self._column(self.std, pixels)
 
     def synthesise(self, latents: Tensor) -> Tensor:
@@ -146,8 +150,8 @@ class BlockTransform:
         constant = (self.patterns[:, 1:] == 0).all(dim=1)
         components = colour_basis()[self.patterns[constant, 0]] / SPATIAL_STRIDE  # [3 components, 3 of RGB]
         weight[:, constant] = components.mT
-        bias = weight @ self.mean.double()
-        return ColourMap((weight * self.std).float(), bias.float())
+        bias = weight @ self.mean.double().cpu()
+        return ColourMap((weight * self.std.cpu()).float(), bias.float())
 
     @staticmethod
     def _column(values: Tensor, like: Tensor) -> Tensor:
@@ -211,7 +215,7 @@ class LinearCodec(StreamingCodec):
             floats = {
                 name: tensors[f"{kind}.{name}"].to(device, dtype) for name in ("mean", "std", "synthesis", "grey")
             }
-            patterns = tensors[f"{kind}.patterns"].long().to(device)
+            patterns = tensors[f"{kind}.patterns"].long().cpu()
             transforms[kind] = BlockTransform(patterns=patterns, frames=frames, **floats)
         return cls(**transforms)
 
@@ -260,7 +264,7 @@ class LinearCodec(StreamingCodec):
         """
         middle = middle_frame(latents)
         transform = self._clip if middle else self._image
-        return transform.colour_map().colours(latents[:, middle].detach()).cpu()
+        return transform.colour_map().colours(latents[:, middle].detach())
 
     def release(self) -> None:
         """Do nothing: there are only a few megabytes to free, and the codec stays usable."""
