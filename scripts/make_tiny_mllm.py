@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -209,22 +211,25 @@ def make_preprocessors() -> dict[str, dict[str, Any]]:
     }
 
 
+FIXED_SCALES = {"embed_tokens.weight": 1.0, "pos_embed.weight": 0.3}
+"""End of a table's name -> standard deviation of its entries."""
+GAINS = (
+    (r"\.o_proj\.weight$", ATTENTION_GAIN),
+    (r"\.down_proj\.weight$", (2 * LAYERS) ** -0.5),
+    (r"\.blocks\..*\.(attn\.proj|linear_fc2)\.weight$", (2 * VISION_DEPTH) ** -0.5),
+    # pixels, and what a GELU leaves, are about half as large as a unit normal
+    (r"(patch_embed\.proj|visual\.merger\.linear_fc2)\.weight$", 2.0),
+)
+"""Pattern of a matrix's name -> its size beside that which keeps unit variance."""
+
+
 def weight_scale(name: str, weight: Tensor) -> float:
     """Standard deviation of a weight matrix: keeps every stream near unit size through the layers."""
-    if name.endswith("embed_tokens.weight"):
-        return 1.0
-    if name.endswith("pos_embed.weight"):
-        return 0.3
-    scale = weight[0].numel() ** -0.5
-    if name.endswith("o_proj.weight"):
-        return scale * ATTENTION_GAIN
-    if name.endswith("down_proj.weight"):
-        return scale * (2 * LAYERS) ** -0.5
-    if ".blocks." in name and name.endswith(("attn.proj.weight", "linear_fc2.weight")):
-        return scale * (2 * VISION_DEPTH) ** -0.5
-    if name.endswith(("patch_embed.proj.weight", "visual.merger.linear_fc2.weight")):
-        return scale * 2  # pixels, and what a GELU leaves, are about half as large as a unit normal
-    return scale
+    for ending, scale in FIXED_SCALES.items():
+        if name.endswith(ending):
+            return scale
+    gains = [gain for pattern, gain in GAINS if re.search(pattern, name)]
+    return weight[0].numel() ** -0.5 * math.prod(gains)
 
 
 def make_weights(config: Mapping[str, Any]) -> dict[str, Tensor]:
