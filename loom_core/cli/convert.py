@@ -11,6 +11,7 @@ from ..config.model import DiTConfig
 from ..weights.convert import ConversionReport, convert_checkpoint
 from ..weights.detect import read_config_file
 from ..weights.dtypes import CHOICES, dtype_from_choice
+from ..weights.inspection import format_bytes
 from .exits import run
 
 
@@ -40,7 +41,7 @@ def describe(report: ConversionReport) -> str:
         f"wrote      {report.target}",
         f"from       {report.source}",
         f"model      {report.kind.value}, {_size_in_words(report.config)}",
-        f"tensors    {report.num_tensors}, {report.num_bytes / 1e9:.2f} GB",
+        f"tensors    {report.num_tensors}, {format_bytes(report.num_bytes)}",
         f"sha256     {report.content_sha256} (of the tensors' content)",
     ]
     if report.dropped:

@@ -19,7 +19,7 @@ BUG = 1
 BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell reports for a command whose reader went away (`inspect FILE | head`)."""
 
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def run(main_function: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import WeightsError
 from ..weights.checks import shortened
 from ..weights.detect import read_config_file
-from ..weights.inspection import GOOD_FOR, Inspection, inspect_checkpoint
+from ..weights.inspection import GOOD_FOR, Inspection, format_bytes, inspect_checkpoint
 from ..weights.reading import open_checkpoint
 from .exits import DONE, run
 
@@ -47,10 +47,10 @@ def describe(inspection: Inspection) -> str:
         ("good for", GOOD_FOR[checkpoint.kind]),
         (
             "size",
-            f"{checkpoint.num_bytes / 1e9:.3f} GB, {checkpoint.num_parameters:,} numbers in {len(checkpoint)} tensors",
+            f"{format_bytes(checkpoint.num_bytes)}, {checkpoint.num_parameters:,} numbers in {len(checkpoint)} tensors",
         ),
         *(
-            ("dtype", f"{name}: {share.tensors} tensors, {share.num_bytes / 1e9:.3f} GB")
+            ("dtype", f"{name}: {share.tensors} tensors, {format_bytes(share.num_bytes)}")
             for name, share in inspection.dtypes.items()
         ),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -24,6 +25,32 @@ CONFIG_FILE = "config.json"
 USUAL_HEAD_DIM = 128
 """Of every published Wan model."""
 
+_PATCH_AREA = PATCH * PATCH
+WITNESSES = {
+    "hidden_size": (("patch_embedding.weight", 0, 1), ("patch_embedding.bias", 0, 1), ("time_embedding.2.bias", 0, 1)),
+    "in_channels": (("patch_embedding.weight", 1, 1), ("source_patch_embedding.weight", 1, 1)),
+    "out_channels": (
+        ("head.head.weight", 0, _PATCH_AREA),
+        ("head.head.bias", 0, _PATCH_AREA),
+        ("patch_embedding.weight", 1, 1),
+    ),
+    "ffn_dim": (("blocks.0.ffn.0.weight", 0, 1), ("blocks.0.ffn.0.bias", 0, 1), ("blocks.0.ffn.2.weight", 1, 1)),
+    "time_embed_dim": (("time_embedding.0.weight", 1, 1),),
+    "mllm_dim": (("mllm_embedder.norm.weight", 0, 1), ("mllm_embedder.linear_1.weight", 1, 1)),
+}
+"""Field of `DiTConfig` -> (weight, axis of its shape, what to divide by) that show it."""
+
+_SETTLED_BY_DIFFUSERS: tuple[str, ...] = (
+    "hidden_size",
+    "num_heads",
+    "head_dim",
+    "num_layers",
+    "ffn_dim",
+    "in_channels",
+    "out_channels",
+    "time_embed_dim",
+    "eps",
+)
 _FROM_FILE_ONLY = ("has_source", "has_projector")
 _CHECKPOINT_SUBFOLDERS = ("latest", "ema")
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -69,8 +96,7 @@ def claims_of(content: Mapping[str, Any]) -> dict[str, Any]:
         return {field.name: dit[field.name] for field in fields(DiTConfig) if field.name in dit}
     if {"num_attention_heads", "attention_head_dim", "ffn_dim", "freq_dim", "in_channels", "num_layers"} <= set(dit):
         config = DiTConfig.from_diffusers(dit, mllm_dim=content.get("und_dim") or 1)
-        settled = ("hidden_size", "num_heads", "head_dim", "num_layers", "ffn_dim")
-        settled += ("in_channels", "out_channels", "time_embed_dim", "eps", *(("mllm_dim",) * ("und_dim" in content)))
+        settled = _SETTLED_BY_DIFFUSERS + (("mllm_dim",) if "und_dim" in content else ())
         return {name: getattr(config, name) for name in settled}
     if {"dim", "num_heads", "ffn_dim", "num_layers"} <= set(dit):
         claims = {"hidden_size": dit["dim"], "head_dim": dit["dim"] // dit["num_heads"]}
@@ -99,43 +125,36 @@ def sizes_of(native: Checkpoint) -> dict[str, Any]:
     """The fields of `DiTConfig` that shapes settle.
 
     Args:
-        native: A DiT under Wan-native names.
+        native: A DiT under Wan-native names. It may lack weights: a size is what most of those that show it say.
 
     Raises:
-        WeightsError: It is no DiT, or lacks the weights that show its sizes.
+        WeightsError: It is no DiT, or lacks all weights that show a needed size.
     """
-    needed = {
-        "patch_embedding.weight": 5,
-        "head.head.weight": 2,
-        "time_embedding.0.weight": 2,
-        "blocks.0.ffn.0.weight": 2,
-    }
     shapes = native.shapes
-    wrong = [name for name, rank in needed.items() if len(shapes.get(name, ())) != rank]
-    if wrong:
+    patch = tuple(shapes.get("patch_embedding.weight", ()))[2:]
+    if patch and patch != DiTConfig.patch_size:
         raise WeightsError(
-            f"{native.path}, {native.kind.value}; missing or of wrong rank: {', '.join(wrong)}",
+            f"{native.path}, with patches of {'x'.join(map(str, patch))}",
+            expected=f"patches of {'x'.join(map(str, DiTConfig.patch_size))} (Wan)",
+            fix="give the file with the DiT's weights (gen_model)",
+        )
+    blocks = [int(match.group(1)) for match in map(_BLOCK.match, shapes) if match]
+    sizes = {
+        name: Counter(values).most_common(1)[0][0]
+        for name, witnesses in WITNESSES.items()
+        if (values := [shapes[key][axis] // unit for key, axis, unit in witnesses if len(shapes.get(key, ())) > axis])
+    }
+    if not blocks or not {"hidden_size", "ffn_dim"} <= set(sizes):
+        raise WeightsError(
+            f"{native.path}, which is {native.kind.value} and does not show the sizes of one",
             expected="a LoomVideo DiT",
             fix="give the file with the DiT's weights (gen_model)",
         )
-    hidden_size, in_channels, *patch = shapes["patch_embedding.weight"]
-    if tuple(patch) != DiTConfig.patch_size:
-        raise WeightsError(
-            f"{native.path}, with patches of {'x'.join(map(str, patch))}", expected="patches of 1x2x2 (Wan)"
-        )
-    sizes: dict[str, Any] = {
-        "hidden_size": hidden_size,
-        "in_channels": in_channels,
-        "out_channels": shapes["head.head.weight"][0] // (PATCH * PATCH),
-        "num_layers": 1 + max(int(match.group(1)) for match in map(_BLOCK.match, shapes) if match),
-        "ffn_dim": shapes["blocks.0.ffn.0.weight"][0],
-        "time_embed_dim": shapes["time_embedding.0.weight"][1],
+    return sizes | {
+        "num_layers": 1 + max(blocks),
         "has_source": any(name.startswith("source_patch_embedding.") for name in shapes),
         "has_projector": any(name.startswith("mllm_embedder.") for name in shapes),
     }
-    if "mllm_embedder.norm.weight" in shapes:
-        sizes["mllm_dim"] = shapes["mllm_embedder.norm.weight"][0]
-    return sizes
 
 
 def _claims_of_hint(hint: DiTConfig | Mapping[str, Any] | None) -> dict[str, Any]:

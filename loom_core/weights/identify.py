@@ -37,6 +37,7 @@ CHANNELS_OF_WAN_22 = 48
 CHANNELS_OF_WAN_21 = 16
 
 _LORA_NAME = re.compile(r"lora_(A|B|up|down)\b|\.(lokr|hada)_w|\.diff(_b)?$")
+_WAN_ATTENTION = re.compile(r"blocks\.\d+\.(self_attn|cross_attn)\.[qkvo]\.")
 _LATENT_CONVOLUTIONS = ("post_quant_conv.weight", "conv2.weight")
 """Last layer before the VAE's decoder, [C, C, 1, 1, 1], in diffusers and in Wan naming."""
 _QWEN3_VL_MARKS = ("deepstack_merger_list.", "language_model.layers.0.self_attn.q_norm")
@@ -59,13 +60,14 @@ def identify(shapes: Shapes) -> ModelKind:
 
 def _identify_dit(shapes: Shapes) -> ModelKind | None:
     sources = native_names(shapes).sources
-    if "blocks.0.self_attn.q.weight" not in sources or "patch_embedding.weight" not in sources:
+    if not any(_WAN_ATTENTION.match(name) for name in sources):
         return None
     if any(name.startswith("mllm_embedder.") for name in sources):
         has_source = any(name.startswith("source_patch_embedding.") for name in sources)
         return ModelKind.LOOMVIDEO if has_source else ModelKind.LOOMVIDEO_STAGE_1
-    channels = tuple(shapes[sources["patch_embedding.weight"]])[1:2]
-    return ModelKind.WAN_22_5B if channels == (CHANNELS_OF_WAN_22,) else ModelKind.WAN_OTHER
+    patch_embedding = shapes.get(sources.get("patch_embedding.weight", ""), ())
+    is_wan_22_5b = tuple(patch_embedding[1:2]) == (CHANNELS_OF_WAN_22,)
+    return ModelKind.WAN_22_5B if is_wan_22_5b else ModelKind.WAN_OTHER
 
 
 def _identify_vae(shapes: Shapes) -> ModelKind | None:

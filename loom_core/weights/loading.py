@@ -1,7 +1,8 @@
 """From a checkpoint to a LoomDiT, without a second copy of the weights in memory.
 
 The model is made on the meta device, without memory; its parameters then become views of the memory-mapped file. Only
-what changes dtype or device is copied, tensor by tensor, and the file's pages are given back at once.
+what changes dtype or device is copied, tensor by tensor. Pages that were read, to check or to copy them, are given back
+at once; a view reads them again when it is used.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ def load_dit(
 
     state = {name: tensor.to(device) for name, tensor in additions.items()}
     for name in native:
-        state[name] = _place(native.tensor(name), dtype=dtype, device=device)
+        stored = native.tensor(name)
+        # This is the stored tensor itself, not a copy, where neither device nor dtype changes.
+        state[name] = stored.to(device=device, dtype=dtype if stored.is_floating_point() else None)
         if check_finite:
-            require_finite(
-                state[name], checkpoint.naming.in_file(name), checkpoint.path, cast_from=native.infos[name].dtype
-            )
+            require_finite(state[name], checkpoint.naming.in_file(name), checkpoint.path, cast_from=stored.dtype)
+        release_pages(stored)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -104,14 +106,6 @@ def key_report(checkpoint: Checkpoint, model: LoomDiT, *, ignore: Mapping[str, A
     }
     found = {source: checkpoint.infos[source].shape for source in naming.sources.values()}
     return compare_keys(found, expected)
-
-
-def _place(tensor: Tensor, *, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
-    """A weight in its dtype and on its device: the view of the file itself if nothing changes, else a copy."""
-    placed = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
-    if placed is not tensor:
-        release_pages(tensor)
-    return placed
 
 
 def _starting_additions(model: LoomDiT, checkpoint: Checkpoint, *, dtype: torch.dtype | None) -> dict[str, Tensor]:

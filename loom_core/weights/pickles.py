@@ -134,7 +134,7 @@ def globals_of(program: bytes) -> set[str]:
     strings: list[str] = []
     for opcode, argument, _ in pickletools.genops(program):
         if opcode.name == "GLOBAL":
-            found.add(argument.replace(" ", "."))
+            found.add(str(argument).replace(" ", "."))
         elif opcode.name == "STACK_GLOBAL":  # takes module and name from the strings put on the stack before it
             found.add(".".join(strings[-2:]))
         elif isinstance(argument, str):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from loom_core.config.model import DiTConfig
 from loom_core.models.dit import LoomDiT
@@ -62,3 +64,46 @@ def weights_dir(golden_dir):
 def load_check(weights_dir):
     """Inputs and expected velocities of the official loader, and the micro model's configuration."""
     return load_file(weights_dir / "load_check.safetensors"), json.loads((weights_dir / "load_check.json").read_text())
+
+
+LARGER = DiTConfig(hidden_size=768, num_heads=6, head_dim=128, num_layers=6, ffn_dim=3584, mllm_dim=1024)
+"""About 72 million numbers."""
+
+
+@pytest.fixture(scope="session")
+def large_files(tmp_path_factory):
+    """The same 290 MB DiT, in float32, as safetensors and as a pickle."""
+    shapes = {name: tensor.shape for name, tensor in LoomDiT(LARGER, device="meta").state_dict().items()}
+    state = {name: torch.full(shape, 0.01) for name, shape in shapes.items()}
+    paths = {form: tmp_path_factory.mktemp("large") / f"dit.{form}" for form in ("safetensors", "pth")}
+    save_file(state, paths["safetensors"])
+    torch.save(state, paths["pth"])
+    yield paths
+    for path in paths.values():
+        path.unlink()
+
+
+# VmHWM and not ru_maxrss, which a child inherits from the process that started it.
+MEASURE = """
+import sys, torch
+{action}
+def peak():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+before = peak()
+act(*sys.argv[1:])
+print(peak() - before)
+"""
+
+
+@pytest.fixture
+def peak_memory(repo_root):
+    """Bytes by which a function `act` lets the peak of resident memory grow, in a process of its own."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("peak memory is read from /proc")
+
+    def measure(action, *arguments):
+        command = [sys.executable, "-c", MEASURE.format(action=action), *map(str, arguments)]
+        return int(subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=True).stdout)
+
+    return measure
