@@ -24,7 +24,7 @@ from ..protocols import StepReport
 from ..request import Plan, Request, plan_request
 from ..sampling.solvers import SOLVERS
 from ..types import Task
-from ..weights.dtypes import dtype_from_name
+from ..weights.dtypes import dtype_from_choice
 from .exits import run
 
 
@@ -131,7 +131,7 @@ def choose_compute(device_name: str | None, dtype_name: str | None) -> Compute:
             fix="leave --device out",
         ) from error
     default = torch.float32 if device.type == "cpu" else torch.bfloat16
-    return Compute(device=device, dtype=default if dtype_name is None else dtype_from_name(dtype_name))
+    return Compute(device=device, dtype=dtype_from_choice(dtype_name or "keep") or default)
 
 
 class Display:
