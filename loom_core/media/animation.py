@@ -46,6 +46,6 @@ def _pictures(frames: Iterator[npt.NDArray[np.uint8]], rate: Fraction) -> Iterat
     from PIL import Image
 
     for frame, delay in zip(frames, frame_delays(rate), strict=False):
-        picture = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        picture = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT)
         picture.info["duration"] = delay
         yield picture

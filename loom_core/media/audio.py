@@ -12,13 +12,22 @@ from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
-from .source import checked_path, container_zero, load_av, open_container, readable_packets, seconds, seek_seconds
+from .source import (
+    checked_path,
+    container_zero,
+    frame_seconds,
+    load_av,
+    open_container,
+    readable_packets,
+    seconds,
+    seek_seconds,
+)
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -70,7 +79,7 @@ class FollowingAudio:
         try:
             source = resources.enter_context(open_container(checked_path(path)))
             self._track = _open_track(source, start_seconds, output, suffix)
-        except (MediaError, *_failures()) as error:
+        except _failures() as error:
             self._give_up(error)
 
     def packets_until(self, moment: float, *, is_last: bool = False) -> Iterator[Packet]:
@@ -99,19 +108,18 @@ class _CopiedTrack:
         self._packets = packets
         self._source = source
         self._target = target
-        self._shift = round(start / source.time_base)
+        self._shift = round(start / (source.time_base or 1))
         self._next: Packet | None = next(packets, None)
 
     def packets_until(self, moment: float, *, is_last: bool) -> Iterator[Packet]:
         del is_last
         while self._next is not None:
             packet = self._next
-            middle = seconds(packet.pts - self._shift, self._source) + _duration(packet, self._source) / 2
-            if middle > moment:
+            begin = (packet.pts or 0) - self._shift
+            if seconds(begin, self._source) + seconds(packet.duration or 0, self._source) / 2 > moment:
                 return
             packet.stream = self._target
-            packet.pts -= self._shift
-            packet.dts = packet.pts  # sound is stored in the order in which it is heard
+            packet.pts = packet.dts = begin  # sound is stored in the order in which it is heard
             yield packet
             self._next = next(self._packets, None)
 
@@ -184,7 +192,7 @@ def _open_track(
     blocks = _peeked(_blocks(source, stream, start, layout, rate))
     if blocks is None:
         return None
-    target = output.add_stream(_ENCODERS[suffix], rate=rate)
+    target = cast("AudioStream", output.add_stream(_ENCODERS[suffix], rate=rate))
     target.codec_context.layout = layout
     target.codec_context.bit_rate = _BIT_RATE
     return _EncodedTrack(blocks, target, layout)
@@ -206,13 +214,18 @@ def _blocks(
 
     resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
     for packet in readable_packets(container, stream):
-        for frame in packet.decode():
-            if frame.pts is None:
+        try:
+            frames = packet.decode()
+        except load_av().error.FFmpegError as error:
+            logger.warning("a damaged part of the sound is replaced by silence (%s)", error)
+            continue
+        for frame in frames:
+            moment = frame_seconds(frame)
+            if moment is None:
                 continue
-            moment = float(frame.pts * frame.time_base) - start
             samples = [part.to_ndarray() for part in resampler.resample(frame)]
-            if samples and moment + frame.samples / frame.sample_rate > 0:
-                yield moment, np.concatenate(samples, axis=1)
+            if samples and moment - start + frame.samples / frame.sample_rate > 0:
+                yield moment - start, np.concatenate(samples, axis=1)
 
 
 def _peeked(items: Iterator[T]) -> Iterator[T] | None:
@@ -224,13 +237,9 @@ def _peeked(items: Iterator[T]) -> Iterator[T] | None:
 def _copied_stream(output: OutputContainer, stream: AudioStream) -> AudioStream:
     if hasattr(output, "add_stream_from_template"):
         return output.add_stream_from_template(stream)
-    return output.add_stream(template=stream)  # PyAV below 14
-
-
-def _duration(packet: Packet, stream: AudioStream) -> float:
-    return seconds(packet.duration or 0, stream)
+    return output.add_stream(template=stream)  # type: ignore[call-overload, no-any-return]  # PyAV below 14
 
 
 def _failures() -> tuple[type[Exception], ...]:
     """What a damaged or unusual sound track raises on the way."""
-    return (load_av().error.FFmpegError, ValueError, RuntimeError)
+    return (MediaError, load_av().error.FFmpegError, ValueError, RuntimeError)

@@ -20,12 +20,14 @@ import torch
 from ..errors import ConfigError, MediaError
 from ..geometry import MAX_FRAMES, NATIVE_FPS, resample_indices, snap_frames
 from ..types import Clip
-from .orientation import orientation_of_frame
+from .color import RGBConverter
+from .orientation import Orientation, orientation_of_frame
 from .resize import Fit, resize_frame
 from .scan import scan_video
 from .source import (
     checked_path,
     container_zero,
+    frame_seconds,
     load_av,
     no_frames,
     open_container,
@@ -217,11 +219,11 @@ def _placed_frames(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Each frame with its position on the grid; below 0 for those before the start."""
     for number, frame in enumerate(frames):
-        if first_frame is not None or frame.pts is None:
-            position = number - (first_frame or 0)
+        moment = frame_seconds(frame)
+        if first_frame is not None or moment is None:
+            yield number - (first_frame or 0), frame
         else:
-            position = timeline.position(float(frame.pts * frame.time_base))
-        yield position, frame
+            yield timeline.position(moment), frame
 
 
 def _collect(
@@ -251,15 +253,18 @@ def _collect(
 
 
 class _VideoPictures:
-    """Turns decoded frames into upright RGB of one size (some streams change theirs half-way)."""
+    """Turns the decoded frames of one stream into upright RGB."""
 
     def __init__(self) -> None:
-        self._size: tuple[int, int] | None = None
+        self._convert = RGBConverter()
+        self._orientation: Orientation | None = None
 
     def __call__(self, frame: VideoFrame) -> Picture:
-        self._size = self._size or (frame.width, frame.height)
-        width, height = self._size
-        return orientation_of_frame(frame).apply(frame.to_ndarray(format="rgb24", width=width, height=height))
+        if (
+            self._orientation is None
+        ):  # once: looking at a frame's side data keeps its memory until a garbage collection
+            self._orientation = orientation_of_frame(frame)
+        return self._orientation.apply(self._convert(frame))
 
 
 def _warn_of_oddities(stream: VideoStream, path: Path) -> None:

@@ -62,8 +62,8 @@ def write_video(
 ) -> None:
     """Write a video as its frames arrive; memory does not grow with its length (a gif's pictures are held, small).
 
-    The file appears whole or not at all. H.264 in mp4, mov and mkv, VP9 in webm; colours are BT.709. H.264 needs even
-    sides: an odd one is widened by a copy of its last line. A gif has no sound.
+    The file appears whole or not at all. H.264 in mp4, mov and mkv, VP9 in webm; colours are BT.709. Video
+    needs even sides: an odd one is widened by a copy of its last line. A gif keeps odd sides and has no sound.
 
     Args:
         path: Where to write; its ending is one of `VIDEO_SUFFIXES`.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from av.buffer import Buffer
     from av.video.frame import VideoFrame
 
 _MATRIX = struct.Struct("=9i")  # 3 x 3, row by row, native byte order in memory
@@ -59,5 +60,5 @@ def orientation_of_frame(frame: VideoFrame) -> Orientation:
     side_data = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return Orientation()
-    a, b, _, c, d, *_ = _MATRIX.unpack(bytes(side_data)[: _MATRIX.size])
+    a, b, _, c, d, *_ = _MATRIX.unpack(bytes(cast("Buffer", side_data))[: _MATRIX.size])
     return orientation_of_matrix(a, b, c, d)

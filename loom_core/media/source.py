@@ -7,19 +7,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..errors import MediaError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from av.audio.frame import AudioFrame
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 logger = logging.getLogger(__name__)
+
+AnyStream = TypeVar("AnyStream", bound="Stream")
 
 # FFmpeg takes any text for terminal art and would render it; nobody means that.
 _TEXT_DEMUXERS = frozenset({"tty"})
@@ -108,16 +112,16 @@ def container_zero(container: InputContainer) -> float:
 
 def seconds(timestamp: int, stream: Stream) -> float:
     """A time stamp of a stream in seconds."""
-    return float(timestamp * (stream.time_base or 0))
+    return float(timestamp * (stream.time_base or 0))  # a stream without a time base has no time stamps either
 
 
-def readable_packets(container: InputContainer, stream: Stream) -> Iterator[Packet]:
+def readable_packets(container: InputContainer, stream: AnyStream) -> Iterator[Packet[AnyStream]]:
     """Packets of one stream up to the end or to where the file is damaged beyond reading on; logs the latter.
 
     The final, empty packet that flushes a decoder is yielded too.
     """
     av = load_av()
-    packets = container.demux(stream)
+    packets = cast("Iterator[Packet[AnyStream]]", container.demux(stream))
     while True:
         try:
             packet = next(packets)
@@ -160,6 +164,13 @@ def starts_too_late(path: Path, start_seconds: float) -> MediaError:
     return MediaError(
         f"{path.name}, which ends before {start_seconds:g} seconds", expected="a start inside it", fix="begin earlier"
     )
+
+
+def frame_seconds(frame: VideoFrame | AudioFrame) -> float | None:
+    """Presentation time of a decoded frame in seconds, if it has one."""
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base)
 
 
 def _reason(error: Exception) -> str:

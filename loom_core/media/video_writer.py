@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,6 @@ class VideoEncoder:
 
     name: str
     options: Mapping[str, str]
-    needs_even_sides: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class VideoFormat:
 
 _H264 = VideoEncoder("libx264", {"crf": "16", "preset": "medium"})
 _MPEG4 = VideoEncoder("mpeg4", {"flags": "+qscale", "global_quality": str(2 * 118)})  # 118 = FF_QP2LAMBDA
-_VP9 = VideoEncoder("libvpx-vp9", {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"}, needs_even_sides=False)
-_VP8 = VideoEncoder("libvpx", {"crf": "8", "b": "20M"}, needs_even_sides=False)
+_VP9 = VideoEncoder("libvpx-vp9", {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"})
+_VP8 = VideoEncoder("libvpx", {"crf": "8", "b": "20M"})
 _ISO_OPTIONS = {"movflags": "faststart+use_metadata_tags"}
 FORMATS: dict[str, VideoFormat] = {
     ".mp4": VideoFormat("mp4", _ISO_OPTIONS, (_H264, _MPEG4)),
@@ -101,7 +100,7 @@ class VideoWriter:
         )
         self._output.metadata.update(metadata)
         encoder = _available(file_format)
-        self._padding = _even_padding(size) if encoder.needs_even_sides else (0, 0)
+        self._padding = _even_padding(size)
         self._stream = _add_video_stream(self._output, encoder, rate, size, self._padding)
 
     def follow_audio(self, path: Path, *, start_seconds: float) -> None:
@@ -164,11 +163,11 @@ def _can_encode(name: str) -> bool:
 
 
 def _even_padding(size: tuple[int, int]) -> tuple[int, int]:
-    """Pixels to add at the right and the bottom: halved colour planes need even sides."""
+    """Pixels to add at the right and the bottom: colour planes have half the size, and H.264 takes whole ones only."""
     width, height = size
     if width % 2 or height % 2:
         logger.info(
-            "%dx%d is widened to %dx%d: the codec needs even sides",
+            "%dx%d is widened to %dx%d: video needs even sides",
             width,
             height,
             width + width % 2,
@@ -184,7 +183,7 @@ def _add_video_stream(
     size: tuple[int, int],
     padding: tuple[int, int],
 ) -> VideoStream:
-    stream: VideoStream = output.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
+    stream = cast("VideoStream", output.add_stream(encoder.name, rate=rate, options=dict(encoder.options)))
     stream.width, stream.height = size[0] + padding[0], size[1] + padding[1]
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context

@@ -32,8 +32,20 @@ def plain(colour, *, frames=5, width=64, height=48) -> torch.Tensor:
 
 
 def decoded(path) -> np.ndarray:
+    """Frames by the BT.709 equations of ITU-T H.273, without FFmpeg's converter (PyAV below 17 ignores the tags)."""
+    frames = []
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        for frame in container.decode(video=0):
+            planes = [
+                np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width].astype(float)
+                for plane in frame.planes
+            ]
+            luma = (planes[0] - 16) / 219
+            blue, red = ((plane.repeat(2, 0).repeat(2, 1) - 128) / 224 for plane in planes[1:])
+            r, b = luma + 1.5748 * red, luma + 1.8556 * blue
+            g = (luma - 0.2126 * r - 0.0722 * b) / 0.7152
+            frames.append(np.stack([r, g, b], axis=-1).clip(0, 1) * 255)
+    return np.stack(frames).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
@@ -68,7 +80,7 @@ def test_rate_length_and_size(tmp_path, suffix, fps, rate):
     assert info.duration_seconds == pytest.approx(25 / rate, abs=1e-3)
 
 
-@pytest.mark.parametrize(("suffix", "size"), [(".mp4", (334, 252)), (".webm", (333, 251)), (".gif", (333, 251))])
+@pytest.mark.parametrize(("suffix", "size"), [(".mp4", (334, 252)), (".webm", (334, 252)), (".gif", (333, 251))])
 def test_odd_sizes(tmp_path, suffix, size):
     path = tmp_path / f"out{suffix}"
     write_video(path, [plain((200, 30, 30), width=333, height=251)], fps=24, size=(333, 251))

@@ -23,7 +23,7 @@ def test_a_colon_in_a_name_is_no_network_address(clips, tmp_path, monkeypatch):
 def test_a_missing_pyav_is_named(monkeypatch):
     real = builtins.__import__
 
-    def without_av(name, *args, **kwargs):  # noqa: ANN002
+    def without_av(name, *args, **kwargs):
         if name == "av":
             raise ImportError(name)
         return real(name, *args, **kwargs)
