@@ -51,9 +51,7 @@ def _graph(frame: VideoFrame, size: tuple[int, int]) -> Graph:
     matrix = _MATRICES.get(int(frame.colorspace), "auto")
     value_range = "pc" if int(frame.color_range) == _FULL_RANGE else "auto"
     graph = Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
     scale = graph.add("scale", f"w={width}:h={height}:in_color_matrix={matrix}:in_range={value_range}")
     rgb = graph.add("format", "rgb24")
     sink = graph.add("buffersink")
