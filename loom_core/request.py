@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .config.presets import Preset
 from .config.sampling import DEFAULT_NEGATIVE_PROMPT, IMAGE_TASKS, SamplingConfig, default_guidance_scale
-from .errors import ConfigError
+from .errors import ConfigError, MediaError
 from .geometry import MAX_FRAMES, NATIVE_FPS, check_frames, check_size, resample_indices, snap_size
 from .media.probe import MediaInfo, probe
 from .mllm.prompts import LAYOUTS, check_request, infer_task, parse_task
@@ -157,7 +157,7 @@ def plan_request(request: Request, preset: Preset) -> Plan:
     """
     if request.fps is not None and not 0 < request.fps <= MAX_FPS:
         raise ConfigError(
-            f"{request.fps} frames a second", expected=f"above 0, at most {MAX_FPS:g}", fix="24 is trained"
+            f"a rate of {request.fps}", expected=f"above 0, at most {MAX_FPS:g} frames a second", fix="24 is trained"
         )
     if request.layout not in LAYOUTS:
         raise ConfigError(f"layout {request.layout!r}", expected=" or ".join(LAYOUTS), fix="leave it out for official")
@@ -167,10 +167,11 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         )
     sampling = _sampling(request, preset)
     source = None if request.source is None else probe(request.source)
-    references = [probe(path) for path in request.references]
+    references = [_probe_still(path) for path in request.references]
     fps = request.fps or NATIVE_FPS
     num_frames, notices = _frames(request, preset, source, fps)
-    task = _task(request, source, num_frames)
+    is_still = source is not None and (source.is_image or num_frames == 1)
+    task = _task(request, num_frames, has_source=source is not None, source_is_image=is_still)
     if task in IMAGE_TASKS:
         num_frames = 1
     unmentioned = check_request(
@@ -178,7 +179,7 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         request.prompt,
         num_references=len(references),
         has_source=source is not None,
-        source_is_image=source is not None and (source.is_image or num_frames == 1),
+        source_is_image=is_still,
     )
     if unmentioned and len(unmentioned) < len(references):
         notices.append(f"never mentioned in the prompt: {', '.join(f'@Image {number}' for number in unmentioned)}")
@@ -196,6 +197,18 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         sampling=sampling,
         notices=tuple(notices),
     )
+
+
+def _probe_still(path: Path) -> MediaInfo:
+    """Look at a reference, which has to be a still image."""
+    info = probe(path)
+    if not info.is_image:
+        raise MediaError(
+            f"the reference {path.name}, which is a clip",
+            expected="a still image",
+            fix="save one frame of it as a png, or give the clip as the source",
+        )
+    return info
 
 
 def _sampling(request: Request, preset: Preset) -> SamplingConfig:
@@ -217,19 +230,18 @@ def _sampling(request: Request, preset: Preset) -> SamplingConfig:
     )
 
 
-def _task(request: Request, source: MediaInfo | None, num_frames: int) -> Task:
+def _task(request: Request, num_frames: int, *, has_source: bool, source_is_image: bool) -> Task:
     """The named task, or the one that follows from what is given."""
-    is_still = source is not None and (source.is_image or num_frames == 1)
     if request.task is not None:
-        task = parse_task(request.task, source_is_image=is_still)
+        task = parse_task(request.task, source_is_image=source_is_image)
         if task in IMAGE_TASKS and request.num_frames not in (None, 1):
             raise ConfigError(
                 f"{request.num_frames} frames for task {task.value}", expected="1 frame", fix="leave the number out"
             )
         return task
     return infer_task(
-        has_source=source is not None,
-        source_is_image=is_still,
+        has_source=has_source,
+        source_is_image=source_is_image,
         num_references=len(request.references),
         num_frames=num_frames,
     )

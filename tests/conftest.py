@@ -30,3 +30,51 @@ def reference_dit():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.forward
+
+
+@pytest.fixture(scope="session")
+def harbour() -> Path:
+    """A clip with sound: 320 x 192, 49 frames at 24 a second."""
+    return ROOT / "examples" / "harbour.mp4"
+
+
+@pytest.fixture(scope="session")
+def copper() -> Path:
+    """A still image, 192 x 192."""
+    return ROOT / "examples" / "copper.png"
+
+
+@pytest.fixture(scope="session")
+def small_dit(tmp_path_factory) -> Path:
+    """Weights of a DiT small enough to run in a moment, for the built-in MLLM and codec; random everywhere."""
+    import torch
+
+    from loom_core.config.model import DiTConfig
+    from loom_core.models.dit import LoomDiT
+    from loom_core.models.initialise import initialise
+    from loom_core.weights.checkpoint import TensorInfo
+    from loom_core.weights.saving import Entry, save_safetensors
+
+    config = DiTConfig(
+        hidden_size=48, num_heads=2, head_dim=24, num_layers=2, ffn_dim=64, time_embed_dim=32, mllm_dim=128
+    )
+    model = LoomDiT(config)
+    generator = torch.Generator().manual_seed(0)
+    initialise(model, generator=generator)
+    for parameter in model.parameters():
+        parameter.data += 0.02 * torch.randn(parameter.shape, generator=generator)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    entries = [
+        Entry(name, TensorInfo(tuple(tensor.shape), tensor.dtype), lambda tensor=tensor: tensor.detach())
+        for name, tensor in model.state_dict().items()
+    ]
+    save_safetensors(path, entries, metadata={"format": "loomvideo-dit", "config": config.to_json()})
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_files(small_dit):
+    """The small DiT with the built-in MLLM and codec."""
+    from loom_core.bundle import BUILT_IN, find_model
+
+    return find_model(small_dit, mllm=BUILT_IN / "mllm", codec=BUILT_IN / "codec.safetensors")

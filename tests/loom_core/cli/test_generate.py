@@ -1,0 +1,171 @@
+"""The command as a user runs it: results, one-line errors, exit codes, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from loom_core.bundle import BUILT_IN
+from loom_core.cli.exits import run
+from loom_core.cli.generate import main
+from loom_core.media.metadata import read_metadata
+from loom_core.media.probe import probe
+
+
+@pytest.fixture
+def model(small_dit):
+    return ["--model", str(small_dit), "--mllm", str(BUILT_IN / "mllm"), "--vae", str(BUILT_IN / "codec.safetensors")]
+
+
+@pytest.fixture
+def small():
+    return ["--width", "64", "--height", "32", "--steps", "2"]
+
+
+def test_an_edit_with_reference_and_comparison(model, small, harbour, copper, tmp_path, capsys):
+    output = tmp_path / "a.mp4"
+    code = run(
+        main,
+        [
+            "--prompt", "in the colour of @Image 1", "--source", str(harbour), "--reference", str(copper),
+            "--output", str(output), "--compare", "--preview", str(tmp_path / "preview.png"), *model, *small,
+        ],
+    )  # fmt: skip
+    printed = capsys.readouterr()
+    assert code == 0
+    assert printed.out.split() == [str(output), str(tmp_path / "a_compare.mp4")]
+    assert "reference-edit: 64x32, 49 frames at 24 a second" in printed.err
+    assert "2/2" in printed.err
+    assert probe(output).has_audio
+    assert probe(tmp_path / "preview.png").is_image
+    assert read_metadata(output)["task"] == "reference-edit"
+
+
+def test_one_frame_is_a_still_and_quiet_is_quiet(model, small, tmp_path, capsys):
+    code = run(main, ["--prompt", "x", "--frames", "1", "--output", str(tmp_path / "a.mp4"), "--quiet", *model, *small])
+    printed = capsys.readouterr()
+    assert code == 0
+    assert printed.err == ""
+    assert printed.out.strip() == str(tmp_path / "a.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_video_name_for_one_frame_is_told(model, small, tmp_path, capsys):
+    run(main, ["--prompt", "x", "--frames", "1", "--output", str(tmp_path / "a.mp4"), *model, *small])
+    assert "one frame is written as a still image, a.png" in capsys.readouterr().err
+
+
+BAD_REQUESTS = [
+    (["--frames", "98"], 2, "use 97 or 101"),
+    (["--frames", "0"], 2, "0 frames"),
+    (["--width", "100", "--height", "64"], 2, "use 96x64"),
+    (["--prompt", "like @Image 3", "--reference", "COPPER", "--reference", "COPPER"], 2, "with 2 references"),
+    (["--steps", "-4"], 2, "-4 steps"),
+    (["--guidance-scale", "-2"], 2, "guidance_scale -2"),
+    (["--guidance-scale", "1e9"], 2, "expected 0 to 30"),
+    (["--visual-guidance-scale", "nan"], 2, "visual_guidance_scale nan"),
+    (["--task", "dream"], 2, "task 'dream'"),
+    (["--task", "edit-video"], 2, "without a source"),
+    (["--preset", "dream"], 2, "preset 'dream'"),
+    (["--solver", "dream"], 2, "solver 'dream'"),
+    (["--device", "quantum"], 2, "device 'quantum'"),
+    (["--dtype", "int3"], 2, "int3"),
+    (["--compare"], 2, "--compare without --source"),
+    (["--source", "MISSING"], 4, "missing.mp4"),
+    (["--source", "EMPTY"], 4, "empty.mp4"),
+    (["--source", "TRUNCATED"], 4, "truncated.mp4"),
+    (["--reference", "HARBOUR"], 4, "which is a clip"),
+    (["--output", "NOWHERE"], 4, "nowhere"),
+    (["--output", "ODD"], 4, "a.odd"),
+    (["--model", "MISSING"], 3, "missing.mp4"),
+    (["--model", "CODEC", "--mllm", "MLLM", "--vae", "CODEC"], 3, "expected a LoomVideo DiT"),
+    (["--model", "PICKLE", "--mllm", "MLLM", "--vae", "CODEC"], 3, "evil.pth"),
+    (["--mllm", "CODEC"], 3, ""),
+    (["--vae", "DIT"], 3, ""),
+]
+
+
+@pytest.mark.parametrize(("bad", "expected_code", "words"), BAD_REQUESTS, ids=lambda value: str(value)[:40])
+def test_bad_input_is_one_line_a_code_and_no_file(
+    bad, expected_code, words, model, small, harbour, copper, small_dit, tmp_path, capsys
+):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'executed'}",)
+
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    (inputs / "empty.mp4").write_bytes(b"")
+    (inputs / "truncated.mp4").write_bytes(harbour.read_bytes()[:2000])
+    torch.save({"weight": Evil()}, inputs / "evil.pth")
+    names = {
+        "COPPER": copper, "HARBOUR": harbour, "MISSING": inputs / "missing.mp4", "EMPTY": inputs / "empty.mp4",
+        "TRUNCATED": inputs / "truncated.mp4", "NOWHERE": tmp_path / "nowhere" / "a.mp4", "ODD": tmp_path / "a.odd",
+        "CODEC": BUILT_IN / "codec.safetensors", "MLLM": BUILT_IN / "mllm", "DIT": small_dit,
+        "PICKLE": inputs / "evil.pth",
+    }  # fmt: skip
+    arguments = ["--prompt", "x", "--output", str(tmp_path / "a.mp4"), *model, *small]
+    start = time.perf_counter()
+    code = run(main, [*arguments, *(str(names.get(word, word)) for word in bad)])
+    elapsed = time.perf_counter() - start
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == expected_code, error
+    assert error.startswith("error: found ")
+    assert words in error
+    assert {file.name for file in tmp_path.iterdir()} == {"inputs"}
+    if expected_code in (2, 4):
+        assert elapsed < 1
+
+
+def test_nan_weights_are_named_and_nothing_is_written(model, small, small_dit, tmp_path, capsys):
+    from safetensors import safe_open
+
+    weights = load_file(small_dit)
+    weights["blocks.1.ffn.0.weight"][3, 3] = torch.nan
+    with safe_open(small_dit, "pt") as file:
+        save_file(weights, tmp_path / "nan.safetensors", metadata=file.metadata())
+    arguments = ["--prompt", "x", "--frames", "5", "--output", str(tmp_path / "a.mp4"), *model, *small]
+    assert run(main, [*arguments, "--model", str(tmp_path / "nan.safetensors")]) == 3
+    assert "blocks.1.ffn.0.weight" in capsys.readouterr().err
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_full_disk_leaves_no_partial_file(model, small, tmp_path):
+    """A limit on the size of files stands for the full disk; the process dies of neither."""
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "from loom_core.cli.exits import run\n"
+        "from loom_core.cli.generate import main\n"
+        "sys.exit(run(main, sys.argv[1:]))\n"
+    )
+    arguments = ["--prompt", "x", "--frames", "33", "--output", str(tmp_path / "a.mp4"), *model, *small]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 6, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: found ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_extra_is_one_sentence(model, small, golden_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    for name in [name for name in sys.modules if name.startswith("diffusers.")]:
+        monkeypatch.delitem(sys.modules, name)
+    arguments = ["--prompt", "x", "--frames", "5", "--output", str(tmp_path / "a.mp4"), *model, *small]
+    assert run(main, [*arguments, "--vae", str(golden_dir / "models" / "tiny" / "vae")]) == 5
+    assert "pip install" in capsys.readouterr().err
+
+
+def test_help_names_every_task(capsys):
+    assert run(main, ["--help"]) == 0
+    printed = capsys.readouterr().out
+    for task in ("text-to-video", "reference-to-image", "--guidance-scale", "--compare"):
+        assert task in printed

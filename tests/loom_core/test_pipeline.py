@@ -1,0 +1,173 @@
+"""Request in, video out, with small real parts: every task, seeds, memory, cancel, metadata, sound."""
+
+from __future__ import annotations
+
+import gc
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core import pipeline
+from loom_core.config.presets import PRESETS
+from loom_core.errors import CancelledError, ConfigError, WeightsError
+from loom_core.media.decode import read_clip
+from loom_core.media.metadata import read_metadata
+from loom_core.media.probe import probe
+from loom_core.output import compare_path, output_path, write_compare, write_output
+from loom_core.pipeline import generate
+from loom_core.request import Request, plan_request
+from loom_core.types import Task
+
+SMALL = {"width": 64, "height": 32, "num_inference_steps": 2}
+
+
+def plan(**given):
+    return plan_request(Request(**{"prompt": "a red boat", **SMALL, **given}), PRESETS["tiny"])
+
+
+def frames_of(result):
+    return torch.cat(list(result.frames))
+
+
+@pytest.mark.parametrize("task", Task)
+def test_every_task_makes_what_was_asked(task, small_files, harbour, copper):
+    given = {
+        Task.TEXT_TO_VIDEO: {"num_frames": 9},
+        Task.TEXT_TO_IMAGE: {"num_frames": 1},
+        Task.EDIT_VIDEO: {"source": harbour, "num_frames": 9},
+        Task.EDIT_IMAGE: {"source": copper},
+        Task.REFERENCE_EDIT: {"source": harbour, "references": (copper, copper), "num_frames": 5, "prompt": "@Image 2"},
+        Task.REFERENCE_TO_VIDEO: {"references": (copper, copper), "num_frames": 5},
+        Task.REFERENCE_TO_IMAGE: {"references": (copper,), "num_frames": 1},
+    }[task]
+    made = generate(plan(**given), small_files)
+    assert made.plan.task is task
+    frames = frames_of(made)
+    assert frames.dtype == torch.uint8
+    assert frames.shape == (given.get("num_frames", 1), 32, 64, 3)
+    assert frames.float().std() > 1
+
+
+def test_the_seed_decides_the_result(small_files):
+    def run(seed):
+        return frames_of(generate(plan(seed=seed, num_frames=1), small_files))
+
+    assert torch.equal(run(3), run(3))
+    assert not torch.equal(run(3), run(4))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "a blue boat"},
+        {"negative_prompt": "blurry"},
+        {"source_strength": 0.2},
+        {"guidance_scale": 7.0},
+        {"visual_guidance_scale": 3.0},
+        {"solver": "euler"},
+        {"shift": 0.0},
+        {"layout": "inline", "prompt": "boat @Image 1"},
+        {"fps": 8.0},
+    ],
+)
+def test_every_setting_reaches_the_result(change, small_files, harbour, copper):
+    base = {"source": harbour, "references": (copper,), "num_frames": 5, "num_inference_steps": 3}
+    before = frames_of(
+        generate(plan(**{**base, **({"prompt": change["prompt"]} if "layout" in change else {})}), small_files)
+    )
+    assert not torch.equal(before, frames_of(generate(plan(**{**base, **change}), small_files)))
+
+
+def test_the_mllm_is_gone_before_denoising_starts(small_files, harbour, monkeypatch):
+    from transformers import Qwen3VLModel
+
+    alive = []
+    load = pipeline.load_dit
+
+    def spying(*args, **kwargs):
+        gc.collect()
+        alive.append(sum(isinstance(thing, Qwen3VLModel) for thing in gc.get_objects()))
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(pipeline, "load_dit", spying)
+    before = sum(isinstance(thing, Qwen3VLModel) for thing in gc.get_objects())
+    generate(plan(source=harbour, num_frames=5), small_files)
+    assert alive == [before]
+
+
+def test_phases_steps_and_previews_are_reported(small_files):
+    phases, steps, previews = [], [], []
+    generate(
+        plan(num_frames=5),
+        small_files,
+        progress=lambda r: steps.append(r.step),
+        preview=previews.append,
+        notify=phases.append,
+    )
+    assert phases[-1] == "denoising"
+    assert len(phases) == 5
+    assert steps == [1, 2]
+    assert [tuple(picture.shape) for picture in previews] == [(2, 4, 3)] * 2
+    assert previews[0].dtype == torch.uint8
+
+
+def test_cancel_leaves_nothing(small_files, tmp_path):
+    with pytest.raises(CancelledError, match="after step 1 of 2"):
+        generate(plan(num_frames=5), small_files, progress=lambda report: False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_are_decoded_as_they_are_read(small_files):
+    made = generate(plan(num_frames=9), small_files)
+    assert [len(chunk) for chunk in made.frames] == [1, 4, 4]
+
+
+def test_an_mllm_of_another_width_is_refused(small_files, golden_dir):
+    wrong = replace(small_files, mllm=golden_dir / "models" / "tiny" / "qwen")
+    with pytest.raises(ConfigError, match=r"MLLM of width 64.*--mllm"):
+        generate(plan(num_frames=1), wrong)
+
+
+def test_a_vae_that_is_none_is_refused(small_files):
+    with pytest.raises(WeightsError):
+        generate(plan(num_frames=1), replace(small_files, codec=small_files.dit))
+
+
+def test_a_written_edit_keeps_length_rate_size_and_sound_and_tells_how_it_was_made(small_files, harbour, tmp_path):
+    made = generate(plan(source=harbour, seed=11), small_files)
+    path = tmp_path / "edit.mp4"
+    write_output(made, path)
+    info = probe(path)
+    assert (info.num_frames, info.width, info.height, info.has_audio) == (49, 64, 32, True)
+    assert info.fps == pytest.approx(24)
+    metadata = read_metadata(path)
+    assert metadata["seed"] == "11"
+    assert metadata["prompt"] == "a red boat"
+    assert metadata["task"] == "edit-video"
+    assert metadata["source"] == "harbour.mp4"
+    assert len(metadata["weights_sha256"]) == 64
+    assert json.loads(metadata["references"]) == []
+    assert "/" not in metadata["weights"]
+    compared = write_compare(made, path)
+    assert compared == compare_path(path)
+    assert probe(compared).width > 2 * 64
+    assert probe(compared).num_frames == 49
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["edit.mp4", "edit_compare.mp4"]
+
+
+def test_a_still_is_written_as_a_still(small_files, copper, tmp_path):
+    made = generate(plan(source=copper), small_files)
+    path = output_path(tmp_path / "still.mp4", is_image=True)
+    assert path.name == "still.png"
+    write_output(made, path)
+    assert probe(path).is_image
+    assert read_clip(path).size == (64, 32)
+    assert read_metadata(path)["task"] == "edit-image"
+    assert probe(write_compare(made, path)).is_image
+
+
+def test_a_clip_is_not_written_as_a_still(tmp_path):
+    with pytest.raises(ConfigError, match=r"use a\.mp4"):
+        output_path(tmp_path / "a.png", is_image=False)
