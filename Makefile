@@ -44,9 +44,10 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
+# diffusers has the Wan VAE, which the released weights need; loom-tiny does without it.
 $(VENV)/.ready: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt "diffusers>=0.35"
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml requirements-test.txt $(VENV)/.ready

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -81,20 +81,23 @@ def test_every_setting_reaches_the_result(change, small_files, harbour, copper):
 
 
 def test_the_mllm_is_gone_before_denoising_starts(small_files, harbour, monkeypatch):
-    from transformers import Qwen3VLModel
+    """When the DiT is loaded, nothing holds the MLLM's weights any more."""
+    loaded, alive = [], []
+    load_encoder, load_dit = pipeline.QwenEncoder.load, pipeline.load_dit
 
-    alive = []
-    load = pipeline.load_dit
+    def remembering(*args, **kwargs):
+        encoder = load_encoder(*args, **kwargs)
+        loaded.append(weakref.ref(encoder.model.language_model.embed_tokens.weight))
+        return encoder
 
-    def spying(*args, **kwargs):
-        gc.collect()
-        alive.append(sum(isinstance(thing, Qwen3VLModel) for thing in gc.get_objects()))
-        return load(*args, **kwargs)
+    def looking(*args, **kwargs):
+        alive.extend(weight() is not None for weight in loaded)
+        return load_dit(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "load_dit", spying)
-    before = sum(isinstance(thing, Qwen3VLModel) for thing in gc.get_objects())
+    monkeypatch.setattr(pipeline.QwenEncoder, "load", remembering)
+    monkeypatch.setattr(pipeline, "load_dit", looking)
     generate(plan(source=harbour, num_frames=5), small_files)
-    assert alive == [before]
+    assert alive == [False]
 
 
 def test_phases_steps_and_previews_are_reported(small_files):
