@@ -1,5 +1,3 @@
-from importlib.util import module_from_spec, spec_from_file_location
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -8,11 +6,8 @@ from loom_core.vae.linear import LinearCodec
 
 
 @pytest.fixture(scope="module")
-def script(repo_root):
-    spec = spec_from_file_location("fit_tiny_codec", repo_root / "scripts" / "fit_tiny_codec.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("fit_tiny_codec")
 
 
 @pytest.fixture(scope="module")

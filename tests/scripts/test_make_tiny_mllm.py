@@ -1,5 +1,3 @@
-from importlib.util import module_from_spec, spec_from_file_location
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,11 +11,8 @@ pytest.importorskip("transformers", reason="Qwen3-VL comes from transformers")
 
 
 @pytest.fixture(scope="module")
-def script(repo_root):
-    spec = spec_from_file_location("make_tiny_mllm", repo_root / "scripts" / "make_tiny_mllm.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("make_tiny_mllm")
 
 
 @pytest.fixture(scope="module")
