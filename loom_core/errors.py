@@ -46,6 +46,12 @@ class MediaError(LoomError):
     exit_code = 4
 
 
+class OutputError(LoomError):
+    """A place that a result cannot be written to: no such folder, no permission, a folder of that name."""
+
+    exit_code = 4
+
+
 class MissingExtraError(LoomError, ImportError):
     """An optional Python package is not installed."""
 

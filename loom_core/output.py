@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from .atomic import check_writable
 from .errors import ConfigError
-from .media.atomic import check_writable
 from .media.compare import side_by_side, side_by_side_size
 from .media.decode import read_clip
 from .media.encode import check_target, write_image, write_video
@@ -45,7 +45,9 @@ def check_output(plan: Plan, path: Path) -> None:
     """Refuse a place that cannot be written, before any work is done.
 
     Raises:
-        MediaError: The ending is unknown, or the folder is missing or not writable.
+        MediaError: The ending is unknown.
+        OutputError: The folder is missing or not writable, or the path is a folder.
+        ResourceError: The disk is full.
     """
     check_target(path, is_image=plan.is_image)
     check_writable(path)

@@ -1,7 +1,7 @@
 """How every command ends: one line on stderr and an exit code that a shell script can use.
 
-Codes: 0 done, 1 a bug (with its traceback), 2 a wrong request, 3 weights, 4 media, 5 a missing package, 6 memory or
-disk, 130 stopped by the user (see `errors.py`).
+Codes: 0 done, 1 a bug (with its traceback), 2 a wrong request, 3 weights, 4 a media file, or a place that cannot be
+written to, 5 a missing package, 6 memory or disk, 130 stopped by the user (see `errors.py`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from ..atomic import DISK_FULL
 from ..errors import CancelledError, LoomError, ResourceError
 
 DONE = 0
 BUG = 1
 BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell reports for a command whose reader went away (`inspect FILE | head`)."""
-
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def run(main_function: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
@@ -45,7 +44,7 @@ def run(main_function: Callable[[Sequence[str]], int | None], argv: Sequence[str
 
 def as_resource_error(error: BaseException) -> ResourceError | None:
     """The ResourceError that an exception of Python, the system or torch stands for; None when it is another fault."""
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return ResourceError(
             f"no space left on the disk ({error.filename or 'while writing'})",
             expected="room for the whole output",

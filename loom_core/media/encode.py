@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from ..atomic import atomic_target
 from ..errors import ConfigError, MediaError
 from ..types import Clip
 from .animation import save_gif
-from .atomic import atomic_target
 from .metadata import KEY, image_options, pack
 from .resize import check_frames_tensor
 from .source import load_av
@@ -32,10 +32,10 @@ _IMAGE_FORMATS: dict[str, tuple[str, Mapping[str, object]]] = {
 
 
 def check_target(path: str | os.PathLike[str], *, is_image: bool) -> None:
-    """Refuse an output name that cannot be written, before any work is done.
+    """Refuse an output name of no known format, before any work is done.
 
     Raises:
-        MediaError: The name's ending is not one of `IMAGE_SUFFIXES` or `VIDEO_SUFFIXES`, or its folder is missing.
+        MediaError: The name's ending is not one of `IMAGE_SUFFIXES` or `VIDEO_SUFFIXES`.
     """
     target = Path(path)
     suffixes = IMAGE_SUFFIXES if is_image else VIDEO_SUFFIXES
@@ -46,8 +46,6 @@ def check_target(path: str | os.PathLike[str], *, is_image: bool) -> None:
             expected=f"{kind} name ending in {', '.join(suffixes)}",
             fix=f"use {(target.stem or 'result') + suffixes[0]}",
         )
-    if not target.expanduser().absolute().parent.is_dir():
-        raise MediaError(f"no folder {target.parent}", expected="an existing one", fix="create it or change the path")
 
 
 def write_video(
@@ -78,8 +76,8 @@ def write_video(
 
     Raises:
         ConfigError: `fps` or `size` makes no sense.
-        MediaError: The name's ending is unknown, the place cannot be written, there is no frame, or a frame is of
-            another size.
+        MediaError: The name's ending is unknown, there is no frame, or a frame is of another size.
+        OutputError: The place cannot be written.
         ResourceError: The disk is full.
         MissingExtraError: PyAV is not installed.
 
@@ -120,7 +118,8 @@ def write_image(path: str | os.PathLike[str], frame: Tensor, *, metadata: Mappin
         metadata: Stored so that `read_metadata` gives it back.
 
     Raises:
-        MediaError: The name's ending is unknown, the place cannot be written, or `frame` is no picture.
+        MediaError: The name's ending is unknown, or `frame` is no picture.
+        OutputError: The place cannot be written.
         ResourceError: The disk is full.
     """
     from PIL import Image

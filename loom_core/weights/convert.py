@@ -85,6 +85,7 @@ def convert_checkpoint(
     Raises:
         ConfigError: The target exists or its folder does not.
         WeightsError: The source is damaged, unsafe, of another model, incomplete or not finite.
+        OutputError: The target cannot be written.
         ResourceError: The disk is full; nothing is left behind.
     """
     target = Path(target)

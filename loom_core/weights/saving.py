@@ -6,21 +6,19 @@ with the length of a JSON header, the header, the data without gaps. Source: the
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from torch import Tensor
 
-from ..errors import ConfigError, ResourceError, WeightsError
+from ..atomic import atomic_target
+from ..errors import ResourceError, WeightsError
 from .checkpoint import TensorInfo
 from .dtypes import NAME_OF_DTYPE
 from .hashing import CONTENT_KEY, HEX_LENGTH, combine_sha256, tensor_bytes
@@ -28,7 +26,6 @@ from .memory import release_pages
 from .safetensors_files import open_safetensors
 
 _ALIGNMENT = 8
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Ma
         The content hash.
 
     Raises:
-        ConfigError: The folder does not exist.
+        OutputError: The folder does not exist or must not be written to.
         WeightsError: A tensor is not what its entry says, or what was written cannot be read back.
         ResourceError: The disk is full; nothing is left behind.
     """
@@ -70,7 +67,7 @@ def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Ma
     metadata = {**(metadata or {}), CONTENT_KEY: "0" * HEX_LENGTH}
     header = encode_header(ordered, metadata)
     _require_space(path, len(header) + sum(entry.info.num_bytes for entry in ordered))
-    with replacing(path) as file:
+    with atomic_target(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         metadata[CONTENT_KEY] = combine_sha256({entry.name: (entry.info, _write(file, entry)) for entry in ordered})
         # The hash is known only now; its place in the header was kept free.
@@ -78,7 +75,7 @@ def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Ma
         file.write(encode_header(ordered, metadata))
         file.flush()
         os.fsync(file.fileno())
-        _verify(Path(file.name), ordered, metadata)
+        _verify(temporary, ordered, metadata)
     return metadata[CONTENT_KEY]
 
 
@@ -97,41 +94,6 @@ def encode_header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byte
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes its place at `path` when the block ends well, and vanishes when it does not.
-
-    Its `name` is where it lies until then.
-
-    Args:
-        path: The final place; its folder must exist.
-
-    Raises:
-        ConfigError: The folder does not exist or must not be written to.
-        ResourceError: The disk is full.
-    """
-    if not path.parent.is_dir():
-        raise ConfigError(f"no folder {path.parent}", expected="an existing folder for the output", fix="make it first")
-    try:
-        file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below, before it takes its place
-            prefix=".loomvideo-", suffix=".partial", dir=path.parent, delete=False
-        )
-    except PermissionError as error:
-        raise ConfigError(f"the folder {path.parent}, which must not be written to", fix="write elsewhere") from error
-    except OSError as error:
-        raise _as_resource_error(error, path) from error
-    temporary = Path(file.name)
-    try:
-        with file:
-            yield file
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise _as_resource_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(file: IO[bytes], entry: Entry) -> str:
@@ -169,18 +131,3 @@ def _require_space(path: Path, needed: int) -> None:
                 expected=f"{needed / 1e9:.2f} GB",
                 fix="free some space or write to another disk",
             )
-
-
-def _as_resource_error(error: OSError, path: Path) -> Exception:
-    if error.errno not in _DISK_FULL:
-        return error
-    return ResourceError(
-        f"no space left while writing {path}", expected="room for the whole file", fix="free some space and try again"
-    )
-
-
-def _umask() -> int:
-    # tempfile makes a private file; the result gets the rights that any new file would have.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

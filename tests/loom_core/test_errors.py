@@ -8,6 +8,7 @@ from loom_core.errors import (
     LoomError,
     MediaError,
     MissingExtraError,
+    OutputError,
     ResourceError,
     WeightsError,
 )
@@ -29,6 +30,11 @@ def test_exit_codes_differ_and_are_never_success():
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert all(0 < code < 256 for code in codes)
+
+
+def test_a_place_to_write_to_shares_the_code_of_media():
+    """A shell script asks which file to look at; whether it was to be read or written, the line says."""
+    assert OutputError.exit_code == MediaError.exit_code
 
 
 @pytest.mark.parametrize(("kind", "builtin"), [(ConfigError, ValueError), (MissingExtraError, ImportError)])

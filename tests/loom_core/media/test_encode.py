@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from loom_core.errors import ConfigError, MediaError, ResourceError
+from loom_core.errors import ConfigError, MediaError, OutputError, ResourceError
 from loom_core.media import encode
 from loom_core.media.decode import read_clip
-from loom_core.media.encode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_target, write_image, write_video
+from loom_core.media.encode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_image, write_video
 from loom_core.media.probe import probe
 
 av = pytest.importorskip("av", reason="PyAV reads and writes the clips of these tests")
@@ -147,10 +147,10 @@ def test_missing_folder_is_found_before_any_frame_is_made(tmp_path):
         raise AssertionError("asked for frames")
         yield
 
-    with pytest.raises(MediaError, match="no folder"):
+    with pytest.raises(OutputError, match="no folder"):
         write_video(tmp_path / "nowhere" / "out.mp4", frames(), fps=24, size=(64, 48))
-    with pytest.raises(MediaError, match="no folder"):
-        check_target(tmp_path / "nowhere" / "out.png", is_image=True)
+    with pytest.raises(OutputError, match="no folder"):
+        write_image(tmp_path / "nowhere" / "out.png", plain((0, 0, 0), frames=1))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from loom_core.errors import ConfigError, ResourceError, WeightsError
+from loom_core.errors import OutputError, ResourceError, WeightsError
 from loom_core.weights import saving
 from loom_core.weights.checkpoint import TensorInfo
 from loom_core.weights.hashing import content_sha256
@@ -122,7 +122,7 @@ def test_a_tensor_unlike_its_entry_is_refused(target, tensor):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(OutputError, match="no folder"):
         save_safetensors(tmp_path / "nowhere" / "x.safetensors", [])
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import MediaError, ResourceError
+from .errors import OutputError, ResourceError
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the system's errors that mean that there is no room for a file."""
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def atomic_target(path: Path) -> Iterator[Path]:
     stays as it was.
 
     Raises:
-        MediaError: The folder is missing or not writable, or `path` is a folder.
+        OutputError: The folder is missing or not writable, or `path` is a folder.
         ResourceError: The disk is full.
     """
     with _temporary_beside(path) as temporary:
@@ -33,7 +34,7 @@ def check_writable(path: Path) -> None:
     """Refuse a target that cannot be written, before minutes of work are spent on what goes there.
 
     Raises:
-        MediaError: The folder is missing or not writable, or `path` is a folder.
+        OutputError: The folder is missing or not writable, or `path` is a folder.
         ResourceError: The disk is full.
     """
     with _temporary_beside(path) as temporary:
@@ -43,9 +44,9 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        raise MediaError(f"the folder {path}", expected="a file to write", fix="add a file name")
+        raise OutputError(f"the folder {path}", expected="a file to write", fix="add a file name")
     if not path.parent.is_dir():
-        raise MediaError(
+        raise OutputError(
             f"no folder {path.parent}",
             expected=f"it to exist, to write {path.name}",
             fix="create it or change the path",
@@ -61,12 +62,14 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _explained(error: OSError, path: Path) -> MediaError | ResourceError:
-    if error.errno in _NO_SPACE:
+def _explained(error: OSError, path: Path) -> OutputError | ResourceError:
+    if error.errno in DISK_FULL:
         return ResourceError(
             f"no space left while writing {path}",
             expected="room for the file",
             fix="free some space or write elsewhere",
         )
     reason = error.strerror or str(error)
-    return MediaError(f"{path}, which cannot be written ({reason})", expected="a writable place", fix="change the path")
+    return OutputError(
+        f"{path}, which cannot be written ({reason})", expected="a writable place", fix="change the path"
+    )

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from loom_core.errors import MediaError, ResourceError
-from loom_core.media.atomic import atomic_target, check_writable
+from loom_core.errors import OutputError, ResourceError
+from loom_core.atomic import atomic_target, check_writable
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):
@@ -34,8 +34,8 @@ def test_a_failure_leaves_the_old_file_and_no_partial_one(tmp_path, error):
     [
         (errno.ENOSPC, ResourceError, "no space left"),
         (errno.EDQUOT, ResourceError, "no space left"),
-        (errno.EACCES, MediaError, "cannot be written"),
-        (errno.EROFS, MediaError, "cannot be written"),
+        (errno.EACCES, OutputError, "cannot be written"),
+        (errno.EROFS, OutputError, "cannot be written"),
     ],
 )
 def test_errors_of_the_system_are_explained(tmp_path, code, kind, message):
@@ -47,9 +47,9 @@ def test_errors_of_the_system_are_explained(tmp_path, code, kind, message):
 
 def test_places_that_cannot_be(tmp_path):
     for check in (check_writable, lambda path: atomic_target(path).__enter__()):
-        with pytest.raises(MediaError, match=r"found the folder .*add a file name"):
+        with pytest.raises(OutputError, match=r"found the folder .*add a file name"):
             check(tmp_path)
-        with pytest.raises(MediaError, match=r"found no folder .*create it"):
+        with pytest.raises(OutputError, match=r"found no folder .*create it"):
             check(tmp_path / "missing" / "out.bin")
 
 
