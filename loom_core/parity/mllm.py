@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.sampling import SamplingConfig, default_guidance_scale
-from ..geometry import resample_indices
+from ..geometry import NATIVE_FPS, resample_indices
 from ..media.resize import resize_and_crop, to_pixels
 from ..mllm.encoder import QwenEncoder
 from ..mllm.frames import downsample_indices, source_frame_indices
@@ -26,6 +27,7 @@ STATES_ATOL = 5e-5
 PIXEL_ATOL = 2 / 255
 TENSOR_ATOL = 1e-6
 
+_FPS = re.compile(r"([\d.]+) fps")
 _TASKS = {
     "prepare_t2v_inputs": (Task.TEXT_TO_VIDEO, Task.TEXT_TO_IMAGE),
     "prepare_edit_inputs": (Task.EDIT_VIDEO, Task.EDIT_IMAGE),
@@ -169,10 +171,10 @@ def _check_resize(case: Case, report: CaseReport) -> None:
         report.close(f"tensor.{index}", to_pixels(resized)[:, 0], tensors[f"tensor.{index}"], atol=TENSOR_ATOL, rtol=0)
 
 
-def _sized(frames: Tensor, settings: Mapping[str, Any]) -> Clip:
-    """Raw pictures as the pipeline hands them on: resampled (a clip of 24 frames a second), sized, cropped."""
+def _sized(frames: Tensor, settings: Mapping[str, Any], *, fps: float = NATIVE_FPS) -> Clip:
+    """Raw pictures as the pipeline hands them on: resampled, sized, cropped."""
     is_image = frames.dim() == 3  # noqa: PLR2004
-    frames = frames[None] if is_image else frames[resample_indices(24.0, frames.shape[0])]
+    frames = frames[None] if is_image else frames[resample_indices(fps, frames.shape[0])]
     sized = resize_and_crop(frames, width=settings["width"], height=settings["height"])
     return Clip(sized, 0.0 if is_image else 24.0, is_image=is_image)
 
@@ -199,7 +201,9 @@ def _media(case: Case, entry: Mapping[str, Any]) -> tuple[list[Clip], Clip | Non
     if "video" not in kinds:
         return images, None
     if "raw_source_frames" in tensors:
-        return images, _sized(tensors["raw_source_frames"], settings)
+        described = case.about["tensors"]["raw_source_frames"]["meaning"]
+        rates = _FPS.findall(described)
+        return images, _sized(tensors["raw_source_frames"], settings, fps=float(rates[0]) if rates else NATIVE_FPS)
     return images, _blank(settings, is_image=False)
 
 
@@ -229,10 +233,15 @@ def _check_task_prompt(case: Case, report: CaseReport) -> None:
                 report.close(f"{name}.{index}", pixels, expected, atol=TENSOR_ATOL, rtol=0)
 
 
+def _any_mllm(root: Path) -> str:
+    """The first model that has an MLLM."""
+    return min(folder.parent.name for folder in (root / "models").glob("*/qwen"))
+
+
 def _check_strings(case: Case, report: CaseReport) -> None:
     """Special ids, negative prompts, the frames the MLLM sees, the frames a clip is cut to."""
     about = case.about
-    encoder = load_encoder(case.root, about.get("model", "tiny"), 1)
+    encoder = load_encoder(case.root, about.get("model") or _any_mllm(case.root), 1)
     special = encoder.tokenizer.special
     for name in ("im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad"):
         report.equal(name, getattr(special, name), about["special_token_ids"][f"<|{name}|>"])

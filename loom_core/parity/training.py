@@ -31,11 +31,13 @@ def _check_pack(case: Case, report: CaseReport) -> None:
     """Samples of different sizes, each through the model; one loss and its gradients."""
     tensors = case.tensors
     model = load_model(case.root, case.about["model"]).requires_grad_(True)
-    num_samples = len(case.about["samples"])
-    levels = tensors["t_step"].expand(num_samples)
+    all_samples = range(len(case.about["samples"]))
+    samples = [index for index in all_samples if f"sample{index}.latents" in tensors]  # some may have no target
+    levels = tensors["t_step"]
+    levels = levels[samples] if levels.shape == (len(all_samples),) else levels.expand(len(samples))
     report.close("gen_timestep", levels * 1000, tensors["gen_timestep"], atol=1e-3)
     predictions, targets = [], []
-    for index in range(num_samples):
+    for position, index in enumerate(samples):
         sample = f"sample{index}"
         clean, noise = tensors[f"{sample}.latents"], tensors[f"{sample}.noise"]
         source = tensors.get(f"{sample}.source_latents")
@@ -44,7 +46,7 @@ def _check_pack(case: Case, report: CaseReport) -> None:
             source_latents=None if source is None else source[0],
             references=tuple(Reference(latents[0]) for latents in case.numbered(f"{sample}.ref_latents")),
         )
-        level = levels[index : index + 1]
+        level = levels[position : position + 1]
         noised = noised_latents(clean, noise, level)
         report.close(f"{sample}.z_t", noised, tensors[f"{sample}.z_t"], atol=1e-6)
         prediction = model(noised, level * 1000, model.prepare([condition], noised))
