@@ -10,6 +10,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,11 +47,16 @@ class Compute:
         device: Of all parts.
         dtype: Of the DiT and the MLLM.
         codec_dtype: Of the codec; float32 unless memory is short.
+        rope_precision: Of the rotary tables of DiT and MLLM, "exact" or "bf16"; None takes what the weights were
+            trained with.
+        tile_latents: Side of the tiles in which the VAE works, in latents of 16 pixels; None works on whole frames.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     codec_dtype: torch.dtype = torch.float32
+    rope_precision: Literal["exact", "bf16"] | None = None
+    tile_latents: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +103,7 @@ def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTCon
         dtype=compute.dtype,
         device=compute.device,
         rope_precision=config.rope_precision,
+        max_frames=plan.request.mllm_frames,
     )
     try:
         if encoder.hidden_size != config.mllm_dim:
@@ -121,7 +128,8 @@ def encode_conditions(
     plan: Plan, media: Media, prompt: EncodedPrompt, *, codec: VideoCodec, device: torch.device
 ) -> dict[Branch, Condition]:
     """The condition of each branch: MLLM states, and for all but the unconditional one source and references."""
-    generator = torch.Generator().manual_seed(plan.request.seed)  # parity: the official encode samples the posterior
+    # parity: the official encode samples the posterior
+    generator = torch.Generator().manual_seed(plan.request.seed) if plan.request.posterior == "sample" else None
 
     def latents_of(clip: Clip) -> Tensor:
         pixels = to_pixels(clip.frames).to(device)
@@ -195,6 +203,8 @@ def describe(plan: Plan, files: ModelFiles, *, compute: Compute) -> dict[str, st
         "visual_guidance_scale": f"{plan.sampling.visual_guidance_scale:g}",
         "source_strength": f"{request.source_strength:g}",
         "layout": request.layout,
+        "mllm_frames": str(request.mllm_frames),
+        "posterior": request.posterior,
         "weights": files.dit.name,
         "weights_sha256": weights_sha256(files.dit, ema=files.ema),
         "dtype": str(compute.dtype).removeprefix("torch."),
@@ -250,6 +260,8 @@ def generate(
     compute = compute or Compute()
     tell = notify or _silently
     config = files.dit_config()
+    if compute.rope_precision is not None:
+        config = replace(config, rope_precision=compute.rope_precision)
 
     tell("reading the source and references")
     plan, media = load_media(plan)
@@ -258,11 +270,11 @@ def generate(
     prompt = encode_prompt(plan, media, files, config=config, compute=compute)
 
     tell("encoding to latents")
-    codec = load_codec(files.codec, dtype=compute.codec_dtype, device=compute.device)
+    codec = load_codec(files.codec, dtype=compute.codec_dtype, device=compute.device, tile_latents=compute.tile_latents)
     conditions = encode_conditions(plan, media, prompt, codec=codec, device=compute.device)
 
     tell("loading the DiT")
-    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, ema=files.ema)
+    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
 
     tell("denoising")
     latents = sample(plan, conditions, model=model, progress=_with_preview(progress, preview, codec))

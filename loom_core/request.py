@@ -14,11 +14,13 @@ from .config.sampling import DEFAULT_NEGATIVE_PROMPT, IMAGE_TASKS, SamplingConfi
 from .errors import ConfigError, MediaError
 from .geometry import MAX_FRAMES, NATIVE_FPS, check_frames, check_size, resample_indices, snap_size
 from .media.probe import MediaInfo, probe
+from .mllm.frames import TRAINED_MAX_FRAMES, processor_indices
 from .mllm.prompts import LAYOUTS, check_request, infer_task, parse_task
 from .sampling.solvers import get_solver
 from .types import Task
 
 MAX_FPS = 240.0
+POSTERIORS = ("sample", "mode")
 MAX_SOURCE_STRENGTH = 10.0
 TEMPORAL_SLACK = 4  # frames that cutting to 4k + 1 may cost without a word
 
@@ -44,6 +46,9 @@ class Request:
         solver: Name of a solver.
         source_strength: Multiplies the source term; 1 as trained.
         layout: "official" or "inline" order of the prompt's parts.
+        mllm_frames: Frames of a source that the MLLM sees at most, 2 or more; 4 as trained.
+        posterior: "sample" draws source and reference latents from the VAE's posterior, as in training; "mode" takes
+            its mean.
         seed: Of the noise.
     """
 
@@ -63,6 +68,8 @@ class Request:
     solver: str | None = None
     source_strength: float = 1.0
     layout: str = "official"
+    mllm_frames: int = TRAINED_MAX_FRAMES
+    posterior: str = "sample"
     seed: int = 0
 
 
@@ -161,6 +168,9 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         )
     if request.layout not in LAYOUTS:
         raise ConfigError(f"layout {request.layout!r}", expected=" or ".join(LAYOUTS), fix="leave it out for official")
+    if request.posterior not in POSTERIORS:
+        raise ConfigError(f"posterior {request.posterior!r}", expected=" or ".join(POSTERIORS), fix="leave it out")
+    processor_indices(1, max_frames=request.mllm_frames)  # refuses a count out of range
     if not 0 <= request.source_strength <= MAX_SOURCE_STRENGTH:
         raise ConfigError(
             f"source strength {request.source_strength}", expected=f"0 to {MAX_SOURCE_STRENGTH:g}", fix="1 is trained"

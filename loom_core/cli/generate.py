@@ -7,25 +7,23 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from ..bundle import default_preset_name, find_model
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
 from ..errors import ConfigError
-from ..media.encode import write_image
+from ..media.targets import check_output, output_path
 from ..mllm.prompts import LAYOUTS
-from ..output import check_output, output_path, write_compare, write_output
-from ..pipeline import Compute, generate
-from ..protocols import StepReport
 from ..request import Plan, Request, plan_request
 from ..sampling.solvers import SOLVERS
 from ..types import Task
-from ..weights.dtypes import dtype_from_choice
+from .display import Display
 from .exits import run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..bundle import ModelFiles
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,6 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
     model.add_argument("--no-ema", action="store_true", help="take live weights where a folder has averaged ones too")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the fastest present)")
     model.add_argument("--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: bf16 on a GPU, fp32 on a CPU)")
+    model.add_argument(
+        "--vae-tile", type=int, metavar="PX", help="work on tiles of this side, to save memory (256, 512)"
+    )
+    model.add_argument(
+        "--rope", metavar="NAME", help="rotary tables: exact or bf16 (default: as the weights were trained)"
+    )
 
     size = parser.add_argument_group("size")
     size.add_argument("--width", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
@@ -81,6 +85,10 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--solver", metavar="NAME", help=", ".join(SOLVERS))
     sampling.add_argument("--source-strength", type=float, default=1.0, metavar="X", help="of the source (default: 1)")
     sampling.add_argument("--layout", default="official", metavar="NAME", help=" or ".join(LAYOUTS) + " prompt")
+    sampling.add_argument(
+        "--mllm-frames", type=int, default=4, metavar="N", help="source frames the MLLM sees (default: 4)"
+    )
+    sampling.add_argument("--posterior", default="sample", metavar="NAME", help="VAE latents: sample (default) or mode")
     sampling.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
 
     shown = parser.add_argument_group("what is shown")
@@ -109,62 +117,10 @@ def to_request(arguments: argparse.Namespace) -> Request:
         solver=arguments.solver,
         source_strength=arguments.source_strength,
         layout=arguments.layout,
+        mllm_frames=arguments.mllm_frames,
+        posterior=arguments.posterior,
         seed=arguments.seed,
     )
-
-
-def choose_compute(device_name: str | None, dtype_name: str | None) -> Compute:
-    """Device and precision: as asked, else the fastest device present and what suits it.
-
-    Raises:
-        ConfigError: The device does not exist here.
-    """
-    if device_name is None:
-        device_name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(device_name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device {device_name!r}, which cannot be used ({str(error).splitlines()[0]})",
-            expected="cpu, or cuda or mps where there is one",
-            fix="leave --device out",
-        ) from error
-    default = torch.float32 if device.type == "cpu" else torch.bfloat16
-    return Compute(device=device, dtype=dtype_from_choice(dtype_name or "keep") or default)
-
-
-class Display:
-    """Phases, steps done and time left, on stderr."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Any = None
-
-    def say(self, text: str) -> None:
-        """Show a line."""
-        if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    def step(self, report: StepReport) -> None:
-        """Show a denoising step."""
-        if self._quiet:
-            return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            # begun at the first report, but counted from when that step began
-            self._bar = tqdm(total=report.num_steps, unit="step", desc="denoising", file=sys.stderr)
-            self._bar.start_t -= report.elapsed_seconds
-        self._bar.set_postfix_str(f"sigma {report.sigma:.2f}", refresh=False)
-        self._bar.update(1)
-        if report.step == report.num_steps:
-            self.close()
-
-    def close(self) -> None:
-        """End the bar's line."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
@@ -181,24 +137,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
     start = time.monotonic()
-    display = Display(quiet=arguments.quiet)
     request = to_request(arguments)
-    preset = get_preset(arguments.preset) if arguments.preset else PRESETS["official"]
-    plan = plan_request(request, preset)  # what is wrong with the request is said before the model is looked at
+    if arguments.compare and request.source is None:
+        raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
+    preset = get_preset(arguments.preset or "official")
+    plan = plan_request(request, preset)  # what is wrong with the request is said before torch is even imported
+    check_output(output_path(arguments.output, is_image=plan.is_image), is_image=plan.is_image)
+
+    from ..bundle import default_preset_name, find_model
+
     files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae, ema=not arguments.no_ema)
     if arguments.preset is None:
         plan = plan_request(request, get_preset(default_preset_name(files.dit_config())))
-    path = output_path(arguments.output, is_image=plan.is_image)
-    check_output(plan, path)
-    if arguments.compare and request.source is None:
-        raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
-    compute = choose_compute(arguments.device, arguments.dtype)
-
+    display = Display(quiet=arguments.quiet)
     _say_plan(plan, display.say)
-    if path != arguments.output:
-        display.say(f"note: one frame is written as a still image, {path.name}")
     if files.is_built_in:
         display.say("note: this is the small built-in model, made to try things out; --model loads real weights")
+    path = output_path(arguments.output, is_image=plan.is_image)
+    if path != arguments.output:
+        display.say(f"note: one frame is written as a still image, {path.name}")
+    _run(plan, files, path, arguments=arguments, display=display)
+    display.say(f"done in {time.monotonic() - start:.1f} s")
+    return 0
+
+
+def _run(plan: Plan, files: ModelFiles, path: Path, *, arguments: argparse.Namespace, display: Display) -> None:
+    """Generate, and write what was asked for."""
+    from ..media.encode import write_image
+    from ..output import write_compare, write_output
+    from ..pipeline import generate
+    from .compute import choose_compute
+
+    compute = choose_compute(
+        device=arguments.device, dtype=arguments.dtype, rope=arguments.rope, tile_pixels=arguments.vae_tile
+    )
 
     def preview(picture: Tensor) -> None:
         write_image(arguments.preview, picture)
@@ -219,8 +191,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(path)
     if arguments.compare:
         print(write_compare(result, path))
-    display.say(f"done in {time.monotonic() - start:.1f} s")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,33 +19,15 @@ from .animation import save_gif
 from .metadata import KEY, image_options, pack
 from .resize import check_frames_tensor
 from .source import load_av
-from .video_writer import FORMATS, VideoWriter, exact_rate
+from .targets import check_target
+from .video_writer import VideoWriter, exact_rate
 
-VIDEO_SUFFIXES: tuple[str, ...] = (*FORMATS, ".gif")
-IMAGE_SUFFIXES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".webp")
 _IMAGE_FORMATS: dict[str, tuple[str, Mapping[str, object]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"quality": 95}),
 }
-
-
-def check_target(path: str | os.PathLike[str], *, is_image: bool) -> None:
-    """Refuse an output name of no known format, before any work is done.
-
-    Raises:
-        MediaError: The name's ending is not one of `IMAGE_SUFFIXES` or `VIDEO_SUFFIXES`.
-    """
-    target = Path(path)
-    suffixes = IMAGE_SUFFIXES if is_image else VIDEO_SUFFIXES
-    if target.suffix.lower() not in suffixes:
-        kind = "an image" if is_image else "a video"
-        raise MediaError(
-            f"the output name {target.name}",
-            expected=f"{kind} name ending in {', '.join(suffixes)}",
-            fix=f"use {(target.stem or 'result') + suffixes[0]}",
-        )
 
 
 def write_video(

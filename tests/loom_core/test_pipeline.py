@@ -15,7 +15,8 @@ from loom_core.errors import CancelledError, ConfigError, WeightsError
 from loom_core.media.decode import read_clip
 from loom_core.media.metadata import read_metadata
 from loom_core.media.probe import probe
-from loom_core.output import compare_path, output_path, write_compare, write_output
+from loom_core.media.targets import compare_path
+from loom_core.output import write_compare, write_output
 from loom_core.pipeline import generate
 from loom_core.request import Request, plan_request
 from loom_core.types import Task
@@ -162,15 +163,9 @@ def test_a_written_edit_keeps_length_rate_size_and_sound_and_tells_how_it_was_ma
 
 def test_a_still_is_written_as_a_still(small_files, copper, tmp_path):
     made = generate(plan(source=copper), small_files)
-    path = output_path(tmp_path / "still.mp4", is_image=True)
-    assert path.name == "still.png"
+    path = tmp_path / "still.png"
     write_output(made, path)
     assert probe(path).is_image
     assert read_clip(path).size == (64, 32)
     assert read_metadata(path)["task"] == "edit-image"
     assert probe(write_compare(made, path)).is_image
-
-
-def test_a_clip_is_not_written_as_a_still(tmp_path):
-    with pytest.raises(ConfigError, match=r"use a\.mp4"):
-        output_path(tmp_path / "a.png", is_image=False)

@@ -169,3 +169,19 @@ def test_help_names_every_task(capsys):
     printed = capsys.readouterr().out
     for task in ("text-to-video", "reference-to-image", "--guidance-scale", "--compare"):
         assert task in printed
+
+
+def test_a_wrong_request_is_refused_before_torch_is_imported(tmp_path, harbour):
+    script = (
+        "import sys\n"
+        "from loom_core.cli.exits import run\n"
+        "from loom_core.cli.generate import main\n"
+        "code = run(main, sys.argv[1:])\n"
+        "print(sorted({'torch', 'transformers', 'diffusers'} & set(sys.modules)))\n"
+        "sys.exit(code)\n"
+    )
+    arguments = ["--prompt", "x", "--source", str(harbour), "--frames", "98", "--output", str(tmp_path / "a.mp4")]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "use 97 or 101" in done.stderr
+    assert done.stdout.strip() == "[]"

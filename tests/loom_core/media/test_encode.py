@@ -11,8 +11,9 @@ from PIL import Image
 from loom_core.errors import ConfigError, MediaError, OutputError, ResourceError
 from loom_core.media import encode
 from loom_core.media.decode import read_clip
-from loom_core.media.encode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_image, write_video
+from loom_core.media.encode import write_image, write_video
 from loom_core.media.probe import probe
+from loom_core.media.targets import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 av = pytest.importorskip("av", reason="PyAV reads and writes the clips of these tests")
 

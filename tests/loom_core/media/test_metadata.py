@@ -5,8 +5,9 @@ import torch
 from PIL import Image
 
 from loom_core.errors import MediaError
-from loom_core.media.encode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_image, write_video
+from loom_core.media.encode import write_image, write_video
 from loom_core.media.metadata import KEY, pack, read_metadata
+from loom_core.media.targets import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 REQUEST = {"prompt": 'Ein "roter" Hut; Zeile\nzwei = 红帽子 🧵', "seed": "42", "weights": "a" * 64, "empty": ""}
 
