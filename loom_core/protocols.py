@@ -44,6 +44,10 @@ class VideoCodec(Protocol):
         """A small, cheap picture of latents [C, F, H, W]: uint8 [H, W, 3], of the middle frame."""
         ...
 
+    def release(self) -> None:
+        """Free the weights; the codec may refuse to encode and decode afterwards."""
+        ...
+
 
 @dataclass(frozen=True)
 class EncodedPrompt:

@@ -7,16 +7,20 @@ two copies. The language model's head is dropped. Every missing, unexpected or m
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ConfigError, MissingExtraError, WeightsError
+from ..weights.checkpoint import Checkpoint
+from ..weights.checks import shortened, wrong_model
+from ..weights.detect import read_config_file
+from ..weights.filling import fill_model
+from ..weights.identify import ModelKind
+from ..weights.reading import open_checkpoint
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLConfig, Qwen3VLModel
@@ -36,8 +40,6 @@ DROPPED_PREFIXES = ("lm_head.", "model.lm_head.")
 """The head that writes words; nothing here reads it."""
 
 _QUANTISATION_MARKS = ("weight_scale", "scale_weight", "comfy_quant", "scaled_fp8", "input_scale", "qweight", "absmax")
-
-_SHOWN_KEYS = 6
 
 QWEN3_VL_8B: Mapping[str, Any] = {
     "model_type": "qwen3_vl",
@@ -105,57 +107,16 @@ def load_qwen(
     """
     if rope_precision not in ROPE_PRECISIONS:
         raise ConfigError(f"rope_precision {rope_precision!r}", expected=" or ".join(ROPE_PRECISIONS), fix="use exact")
-    files = weight_files(path)
-    values = read_config(config or files[0].parent / "config.json", needed=config is not None or path.is_dir())
+    folder = path if path.is_dir() else path.parent
+    values = read_config(config or folder / "config.json", needed=config is not None or path.is_dir())
+    checkpoint = open_checkpoint(path)
+    if checkpoint.kind is not ModelKind.QWEN3_VL:
+        raise wrong_model(checkpoint, expected="Qwen3-VL with its vision tower", fix="give Qwen3-VL-8B-Instruct")
     model = build_empty(values)
-    fill(model, files, dtype=dtype, device=device)
+    fill(model, checkpoint, dtype=dtype, device=device)
     if rope_precision == "bf16":
         round_rope(model)
     return model.eval()
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The safetensors files of a model.
-
-    Args:
-        path: A file, or a folder with `model.safetensors`, an index of shards, or a single safetensors file.
-
-    Raises:
-        WeightsError: There are none, or a shard is missing.
-    """
-    if path.is_file():
-        if path.suffix != ".safetensors":
-            raise WeightsError(
-                f"{path.name} as MLLM", expected="a folder or a .safetensors file", fix="download Qwen3-VL-8B-Instruct"
-            )
-        return [path]
-    if not path.is_dir():
-        raise WeightsError(f"nothing at {path}", expected="the weights of Qwen3-VL", fix="check the path")
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsError(f"{index} that cannot be read ({error})", fix="download the file again") from error
-        files = [path / name for name in names]
-    else:
-        files = sorted(path.glob("*.safetensors"))
-        if (path / "model.safetensors") in files:
-            files = [path / "model.safetensors"]
-    if not files:
-        raise WeightsError(
-            f"no safetensors file in {path}", expected="the weights of Qwen3-VL", fix="download Qwen3-VL-8B-Instruct"
-        )
-    absent = [file.name for file in files if not file.is_file()]
-    if absent:
-        raise WeightsError(f"no {', '.join(absent)} in {path}", expected="every shard", fix="finish the download")
-    if len(files) > 1 and not index.is_file():
-        raise WeightsError(
-            f"{len(files)} safetensors files in {path} and no index",
-            expected="model.safetensors, or model.safetensors.index.json that lists the shards",
-            fix="add the index, or name one file",
-        )
-    return files
 
 
 def read_config(path: Path, *, needed: bool) -> Mapping[str, Any]:
@@ -168,14 +129,10 @@ def read_config(path: Path, *, needed: bool) -> Mapping[str, Any]:
         if not needed:
             return QWEN3_VL_8B
         raise WeightsError(f"no {path.name} in {path.parent}", expected="it beside the weights", fix="copy it there")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} that cannot be read ({error})", fix="download the file again") from error
-    if kind != QWEN3_VL_8B["model_type"]:
+    values = read_config_file(path)
+    if values.get("model_type") != QWEN3_VL_8B["model_type"]:
         raise WeightsError(
-            f"a model of type {kind!r} in {path.parent}",
+            f"a model of type {values.get('model_type')!r} in {path.parent}",
             expected="Qwen3-VL (model_type 'qwen3_vl')",
             fix="give the folder of Qwen3-VL-8B-Instruct",
         )
@@ -229,85 +186,38 @@ def model_key(key: str) -> str | None:
     return key
 
 
-def fill(model: nn.Module, files: list[Path], *, dtype: torch.dtype, device: torch.device) -> None:
+def fill(model: nn.Module, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device) -> None:
     """Give a model on the meta device its weights, after checking every name and shape.
 
     Args:
         model: Its parameters are replaced.
-        files: Memory-mapped; on the CPU, tensors that need no cast stay in the map.
+        checkpoint: On the CPU, tensors that need no cast stay in its memory map.
         dtype: Of the weights.
         device: Of weights and tables.
 
     Raises:
-        WeightsError: A key is missing, unexpected or mis-shaped, or a file is damaged.
+        WeightsError: The model is quantised, or a weight is missing, unexpected, mis-shaped or not finite.
     """
-    with ExitStack() as stack:
-        found = dict(_mapped_tensors(files, stack))
-        _check_keys({key: tuple(entry.get_shape()) for key, (_, entry) in found.items()}, model, file=files[0])
-        for key, (get, _) in found.items():
-            weight = get().to(device=device, dtype=dtype)
-            parent, _, leaf = key.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, nn.Parameter(weight, requires_grad=False))
-    for _, module in _table_owners(model):
-        module.to(device)
-
-
-def _mapped_tensors(files: list[Path], stack: ExitStack) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """(name in the model, (how to get the tensor, its header entry)) of every tensor but the head's."""
-    from safetensors import SafetensorError, safe_open
-
-    for file in files:
-        try:
-            handle = stack.enter_context(safe_open(file, framework="pt"))
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{file} that cannot be read ({error})", expected="a safetensors file", fix="download it again"
-            ) from error
-        for key in handle.keys():  # noqa: SIM118 - not a mapping
-            name = model_key(key)
-            if name is not None:
-                yield name, (_getter(handle, key), handle.get_slice(key))
-
-
-def _getter(handle: Any, key: str) -> Any:
-    def get() -> Tensor:
-        return handle.get_tensor(key)
-
-    return get
-
-
-def _check_keys(found: Mapping[str, tuple[int, ...]], model: nn.Module, *, file: Path) -> None:
-    wanted = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
-    missing = sorted(set(wanted) - set(found))
-    unexpected = sorted(set(found) - set(wanted))
-    marks = sorted(key for key in unexpected if key.endswith(_QUANTISATION_MARKS))
+    marks = [name for name in checkpoint if name.endswith(_QUANTISATION_MARKS)]
     if marks:
         raise WeightsError(
-            f"a quantised model ({_shown(marks)})",
+            f"{checkpoint.path}, a quantised model ({shortened(marks)})",
             expected="Qwen3-VL in bf16, fp16 or fp32",
             fix="use the unquantised file, or ComfyUI's own encoder, which reads this one",
         )
-    misshapen = [
-        f"{key} {list(found[key])} instead of {list(shape)}"
-        for key, shape in wanted.items()
-        if key in found and found[key] != shape
-    ]
-    problems = [
-        f"{len(keys)} {what}: {_shown(keys)}"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshapen))
-        if keys
-    ]
-    if problems:
-        raise WeightsError(
-            f"{file.name} with keys {'; '.join(problems)}",
-            expected="the Qwen3-VL of its config.json (of Qwen3-VL-8B where there is none)",
-            fix="check that this is a Qwen3-VL with vision tower; put the config.json of other sizes beside it",
-        )
-
-
-def _shown(keys: list[str]) -> str:
-    more = len(keys) - _SHOWN_KEYS
-    return ", ".join(keys[:_SHOWN_KEYS]) + (f" and {more} more" if more > 0 else "")
+    names = {in_file: model_key(in_file) for in_file in checkpoint}
+    sources = {name: in_file for in_file, name in names.items() if name is not None}
+    fill_model(
+        model,
+        checkpoint,
+        sources,
+        dtype=dtype,
+        device=device,
+        fix="check that this is a Qwen3-VL with vision tower; put the config.json of other sizes beside it",
+    )
+    model.requires_grad_(False)
+    for _, module in _table_owners(model):
+        module.to(device)
 
 
 def _import_qwen() -> tuple[type[Qwen3VLConfig], type[Qwen3VLModel]]:

@@ -33,7 +33,10 @@ from torch.nn import functional
 
 from ..errors import WeightsError
 from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_frames
-from .files import LINEAR_FORMAT, CodecKind, check_finite, check_weights, identify_codec, read_header
+from ..weights.checks import compare_keys, require_keys, wrong_model
+from ..weights.filling import read_weights
+from ..weights.identify import ModelKind
+from ..weights.reading import open_checkpoint
 from .latents import LATENT_CHANNELS, RGB, check_pixels, middle_frame
 from .preview import ColourMap
 from .streaming import StreamingCodec
@@ -41,8 +44,9 @@ from .streaming import StreamingCodec
 _KERNEL = 3  # latents a side that the decoder looks at
 _OPPONENT_COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))  # brightness, red - blue, green - magenta
 _VERSION = "1"  # of the file; changes when its tensors change their meaning
-FILE_METADATA = {"format": LINEAR_FORMAT, "version": _VERSION}
+FILE_METADATA = {"format": "loom_core.linear_codec", "version": _VERSION}
 """What a file of this codec says of itself."""
+_FIX = "fit it anew with scripts/fit_tiny_codec.py"
 _KINDS = {"image": 1, "clip": TEMPORAL_STRIDE}  # name in the file -> frames of a block
 
 
@@ -184,21 +188,15 @@ class LinearCodec(StreamingCodec):
         Raises:
             WeightsError: The file is missing, damaged, or of another model, or has wrong or non-finite tensors.
         """
-        file = read_header(Path(path))
-        kind = identify_codec(file)
-        if kind is not CodecKind.LINEAR:
-            raise WeightsError(f"{kind.value} in {file.path}", expected=CodecKind.LINEAR.value, fix="use load_codec")
-        if (version := file.metadata.get("version")) != _VERSION:
+        checkpoint = open_checkpoint(path)
+        if checkpoint.kind is not ModelKind.LINEAR_CODEC:
+            raise wrong_model(checkpoint, expected=ModelKind.LINEAR_CODEC.value, fix="use load_codec")
+        if (version := checkpoint.metadata.get("version")) != _VERSION:
             raise WeightsError(
-                f"version {version} of the linear codec in {file.path}",
-                expected=f"version {_VERSION}",
-                fix="fit it anew with scripts/fit_tiny_codec.py",
+                f"version {version} of the linear codec in {path}", expected=f"version {_VERSION}", fix=_FIX
             )
-        check_weights(_expected_shapes(), file.shapes, path=file.path)
-        with file.open() as handle:
-            tensors = {name: handle.get_tensor(name) for name in file.shapes}
-        for name, tensor in tensors.items():
-            check_finite(name, tensor, path=file.path)
+        require_keys(compare_keys(checkpoint.shapes, _expected_shapes()), checkpoint.path, fix=_FIX)
+        tensors = read_weights(checkpoint, {name: name for name in checkpoint})
         return cls.from_tensors(tensors, dtype=dtype, device=device)
 
     @classmethod

@@ -7,13 +7,18 @@ from pathlib import Path
 import torch
 
 from ..protocols import VideoCodec
-from .files import CodecKind, identify_codec, read_header
+from ..weights.identify import ModelKind
+from ..weights.reading import open_checkpoint
 from .linear import LinearCodec
 from .wan import WanCodec
 
 
 def load_codec(
-    path: Path | str, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    path: Path | str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    tile_latents: int | None = None,
 ) -> VideoCodec:
     """Load a codec: the Wan 2.2 VAE (file or diffusers folder), or a linear codec (file).
 
@@ -21,13 +26,16 @@ def load_codec(
         path: The file or folder.
         dtype: Of weights and computation.
         device: Of weights and computation.
+        tile_latents: Side of a tile in latents, to save memory (see `WanCodec`); None works on whole frames. The
+            linear codec needs no tiles and ignores it.
 
     Raises:
+        ConfigError: The tiles make no sense.
         WeightsError: The file is missing, damaged, or holds no codec for 48 latent channels; the message says what it
             seems to be.
         MissingExtraError: It is the Wan 2.2 VAE, and diffusers is not installed.
     """
     path = Path(path)
-    if path.is_dir() or identify_codec(read_header(path)) is not CodecKind.LINEAR:
-        return WanCodec.load(path, dtype=dtype, device=device)
-    return LinearCodec.load(path, dtype=dtype, device=device)
+    if not path.is_dir() and open_checkpoint(path).kind is ModelKind.LINEAR_CODEC:
+        return LinearCodec.load(path, dtype=dtype, device=device)
+    return WanCodec.load(path, dtype=dtype, device=device, tile_latents=tile_latents)

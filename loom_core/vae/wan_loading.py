@@ -6,8 +6,6 @@ naming, whose sizes are read off the shapes and whose statistics are those of th
 
 from __future__ import annotations
 
-import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,19 @@ from torch import nn
 
 from ..errors import MissingExtraError, WeightsError
 from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
-from .files import CodecKind, WeightsFile, fill_model, identify_codec, read_header
+from ..weights.checks import wrong_model
+from ..weights.detect import read_config_file
+from ..weights.filling import fill_model
+from ..weights.identify import ModelKind
+from ..weights.key_maps import strip_vae_prefix
+from ..weights.reading import open_checkpoint
 from .latents import LATENT_CHANNELS, WAN22_STATISTICS, LatentStatistics
 from .wan_keys import ORIGINAL_TO_DIFFUSERS, rename
 
 WAN_PATCH = 2  # pixels a side that the VAE folds into channels before its first convolution
 _CLASS_NAME = "AutoencoderKLWan"
-_WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+_ORIGINAL_MARK = "conv2.weight"  # diffusers calls it post_quant_conv.weight
+_EXPECTED = f"the Wan 2.2 VAE ({LATENT_CHANNELS} latent channels) or a codec of loom-tiny"
 _FIX = "give wan2.2_vae.safetensors, or the vae folder of Wan2.2-TI2V-5B-Diffusers"
 
 
@@ -41,57 +45,41 @@ def load_wan_vae(path: Path, *, dtype: torch.dtype, device: torch.device | str) 
         WeightsError: The file is missing, damaged, or of another model, or has wrong or non-finite tensors.
         MissingExtraError: diffusers is not installed.
     """
-    file, config = _find_weights(path)
-    kind = identify_codec(file)
-    if kind is CodecKind.LINEAR:
-        raise WeightsError(f"{kind.value} in {file.path}", expected="the Wan 2.2 VAE", fix=_FIX)
-    if kind is CodecKind.WAN_DIFFUSERS and config is None:
-        config = _read_config(file.path.with_name("config.json"))
-    to_model = partial(rename, table=ORIGINAL_TO_DIFFUSERS if kind is CodecKind.WAN_ORIGINAL else {})
+    config = None
+    if path.is_dir():
+        path, config = _folder_of_vae(path)
+    checkpoint = open_checkpoint(path)
+    if checkpoint.kind is not ModelKind.WAN_22_VAE:
+        raise wrong_model(checkpoint, expected=_EXPECTED, fix=_FIX)
+    names = {strip_vae_prefix(name): name for name in checkpoint}
+    is_original = _ORIGINAL_MARK in names
+    if config is None and not is_original:
+        config = _read_config(checkpoint.files[0].with_name("config.json"))
+    table = ORIGINAL_TO_DIFFUSERS if is_original else {}
+    sources = {rename(name, table): in_file for name, in_file in names.items()}
     if config is None:
-        config = _infer_config({to_model(name): shape for name, shape in file.shapes.items()}, path=file.path)
-    statistics = _statistics(config, path=file.path)
-    model = _build_on_meta(config, path=file.path)
-    fill_model(model, file, rename=to_model, dtype=dtype, device=device)
+        config = _infer_config({name: checkpoint.shapes[in_file] for name, in_file in sources.items()}, path=path)
+    statistics = _statistics(config, path=path)
+    model = _build_on_meta(config, path=path)
+    fill_model(model, checkpoint, sources, dtype=dtype, device=device, fix=_FIX)
     return model, statistics
 
 
-def _find_weights(path: Path) -> tuple[WeightsFile, dict[str, Any] | None]:
-    """The weights file that `path` means, and the config.json of the folder when `path` is one."""
-    if not path.is_dir():
-        return read_header(path), None
+def _folder_of_vae(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the VAE, `path` or the folder `vae` in it, and its config.json."""
     folder = path if (path / "config.json").is_file() or not (path / "vae").is_dir() else path / "vae"
     config = _read_config(folder / "config.json")
     if config is None:
         raise WeightsError(
             f"no config.json of an {_CLASS_NAME} in {folder}", expected="the folder of a Wan 2.2 VAE", fix=_FIX
         )
-    candidates = sorted(folder.glob("*.safetensors"))
-    if folder / _WEIGHTS_NAME in candidates:
-        candidates = [folder / _WEIGHTS_NAME]
-    if len(candidates) != 1:
-        raise WeightsError(
-            f"{len(candidates)} safetensors files in {folder}",
-            expected=f"{_WEIGHTS_NAME}, or exactly one file",
-            fix="name the file instead of the folder",
-        )
-    return read_header(candidates[0]), config
+    return folder, config
 
 
 def _read_config(path: Path) -> dict[str, Any] | None:
-    """A config.json; None when it is absent or describes another class.
-
-    Raises:
-        WeightsError: It cannot be read as JSON.
-    """
-    if not path.is_file():
-        return None
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}, which cannot be read ({error})", expected="JSON", fix=_FIX) from error
-    is_wan = isinstance(config, dict) and config.get("_class_name") == _CLASS_NAME
-    return config if is_wan else None
+    """A config.json; None when it is absent or describes another class."""
+    config = read_config_file(path) if path.is_file() else {}
+    return config if config.get("_class_name") == _CLASS_NAME else None
 
 
 def _infer_config(shapes: dict[str, tuple[int, ...]], *, path: Path) -> dict[str, Any]:

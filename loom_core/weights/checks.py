@@ -18,7 +18,7 @@ from .identify import ModelKind
 MOST_NAMES = 60
 """Names of one sort that an error lists one by one; of more, those alike in several blocks are written as one."""
 
-_BLOCK = re.compile(r"(.*?blocks\.)(\d+)(\..*)")
+_BLOCK = re.compile(r"(.*?(?:blocks|layers)\.)(\d+)(\..*)")
 _CHUNK = 1 << 24
 _MAXIMUM_NEEDS_FLOAT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -65,8 +65,15 @@ def compare_keys(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequ
     )
 
 
-def require_keys(report: KeyReport, path: Path) -> None:
+def require_keys(
+    report: KeyReport, path: Path, *, fix: str = "use the whole, unchanged checkpoint of a LoomVideo DiT"
+) -> None:
     """Refuse weights that differ from their model.
+
+    Args:
+        report: What differs.
+        path: The file.
+        fix: What to do about it.
 
     Raises:
         WeightsError: They do; it names the weights.
@@ -75,7 +82,7 @@ def require_keys(report: KeyReport, path: Path) -> None:
         raise WeightsError(
             f"{path}, whose weights do not fit the model: {report}",
             expected="every weight of the model, of its shape, and no other",
-            fix="use the whole, unchanged checkpoint of a LoomVideo DiT",
+            fix=fix,
         )
 
 
@@ -92,13 +99,18 @@ def require_dit(checkpoint: Checkpoint, *, allow_plain_wan: bool) -> None:
     kind = checkpoint.kind
     if kind.is_loomvideo or (allow_plain_wan and kind is ModelKind.WAN_22_5B):
         return
-    expected = "a LoomVideo DiT"
     fix = "give the file with the DiT's weights (gen_model)"
     if kind is ModelKind.WAN_22_5B:
         fix = "use LoomVideo weights, or allow plain Wan (allow_plain_wan) to start a training from it"
-    if kind is ModelKind.UNKNOWN:
-        expected += f"; the first of its {len(checkpoint)} tensors are {', '.join(list(checkpoint)[:3])}"
-    raise WeightsError(f"{checkpoint.path}, which is {kind.value}", expected=expected, fix=fix)
+    raise wrong_model(checkpoint, expected="a LoomVideo DiT", fix=fix)
+
+
+def wrong_model(checkpoint: Checkpoint, *, expected: str, fix: str) -> WeightsError:
+    """The error for a file of another model than was asked for: it says what the file seems to be."""
+    seen = ""
+    if checkpoint.kind is ModelKind.UNKNOWN:
+        seen = f" (the first of its {len(checkpoint)} tensors are {', '.join(list(checkpoint)[:3])})"
+    return WeightsError(f"{checkpoint.path}, which is {checkpoint.kind.value}{seen}", expected=expected, fix=fix)
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from .key_maps import native_names
+from .key_maps import native_names, strip_vae_prefix
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -21,6 +21,7 @@ class ModelKind(Enum):
     WAN_22_VAE = "a Wan 2.2 VAE (48 latent channels)"
     WAN_21_VAE = "a Wan 2.1 VAE (16 latent channels)"
     OTHER_VAE = "a VAE of another kind"
+    LINEAR_CODEC = "a linear codec of LoomVideo (the built-in model's)"
     QWEN3_VL = "a Qwen3-VL language model"
     UMT5 = "a UMT5 text encoder"
     LORA = "a LoRA (changes to a model, not a model)"
@@ -40,6 +41,7 @@ _LORA_NAME = re.compile(r"lora_(A|B|up|down)\b|\.(lokr|hada)_w|\.diff(_b)?$")
 _WAN_ATTENTION = re.compile(r"blocks\.\d+\.(self_attn|cross_attn)\.[qkvo]\.")
 _LATENT_CONVOLUTIONS = ("post_quant_conv.weight", "conv2.weight")
 """Last layer before the VAE's decoder, [C, C, 1, 1, 1], in diffusers and in Wan naming."""
+_LINEAR_CODEC_MARKS = ("image.synthesis", "clip.synthesis")
 _QWEN3_VL_MARKS = ("deepstack_merger_list.", "language_model.layers.0.self_attn.q_norm")
 _UMT5_MARKS = ("encoder.block.0.layer.0.SelfAttention.q.weight", "blocks.0.pos_embedding.embedding.weight")
 """The second is the naming of Wan's own file: UMT5, unlike T5, has a position table in every block."""
@@ -71,7 +73,9 @@ def _identify_dit(shapes: Shapes) -> ModelKind | None:
 
 
 def _identify_vae(shapes: Shapes) -> ModelKind | None:
-    names = {name.removeprefix("vae.").removeprefix("first_stage_model."): name for name in shapes}
+    if any(mark in shapes for mark in _LINEAR_CODEC_MARKS):
+        return ModelKind.LINEAR_CODEC
+    names = {strip_vae_prefix(name): name for name in shapes}
     if not any(name.startswith("decoder.") for name in names) or any(".SelfAttention." in name for name in names):
         return None
     latent_convolution = next((names[name] for name in _LATENT_CONVOLUTIONS if name in names), None)

@@ -26,6 +26,9 @@ PREFIXES = {
 }
 """Prefixes that may stand before a name, also several of them, and where they come from."""
 
+VAE_PREFIXES = ("vae.", "first_stage_model.")
+"""Prefixes that may stand before the names of a VAE in files that hold more."""
+
 COMPONENT_PREFIXES = ("gen_model.", "model.diffusion_model.")
 """Prefixes of files that hold more than the DiT: there, what does not carry the prefix is another component."""
 
@@ -70,6 +73,11 @@ def strip_prefix(key: str) -> tuple[str, str]:
     while prefix := next((prefix for prefix in PREFIXES if rest.startswith(prefix)), ""):
         rest = rest.removeprefix(prefix)
     return key[: len(key) - len(rest)], rest
+
+
+def strip_vae_prefix(key: str) -> str:
+    """The name of a VAE's weight without the prefix that it may have."""
+    return key.removeprefix(next((prefix for prefix in VAE_PREFIXES if key.startswith(prefix)), ""))
 
 
 def to_native(key: str) -> str | None:

@@ -1,9 +1,4 @@
-"""From a checkpoint to a LoomDiT, without a second copy of the weights in memory.
-
-The model is made on the meta device, without memory; its parameters then become views of the memory-mapped file. Only
-what changes dtype or device is copied, tensor by tensor. Pages that were read, to check or to copy them, are given back
-at once; a view reads them again when it is used.
-"""
+"""From a checkpoint to a LoomDiT: made on the meta device, without memory, then given its weights (`filling.py`)."""
 
 from __future__ import annotations
 
@@ -21,10 +16,10 @@ from ..models.dit import LoomDiT
 from ..models.initialise import initialise_additions
 from ..models.operations import Operations, TorchOperations
 from .checkpoint import Checkpoint
-from .checks import KeyReport, compare_keys, require_dit, require_finite, require_keys
+from .checks import KeyReport, compare_keys, require_dit, require_keys
 from .detect import detect_config
+from .filling import read_weights
 from .identify import ModelKind
-from .memory import release_pages
 from .reading import open_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -73,19 +68,12 @@ def load_dit(
         device="meta",
     )
     additions = _starting_additions(model, checkpoint, dtype=dtype) if is_plain_wan else {}
-    native = checkpoint.native()
     require_keys(key_report(checkpoint, model, ignore=additions), checkpoint.path)
     if checkpoint.naming.foreign:
         logger.info("%s: %d tensors of other components are ignored", path, len(checkpoint.naming.foreign))
 
     state = {name: tensor.to(device) for name, tensor in additions.items()}
-    for name in native:
-        stored = native.tensor(name)
-        # This is the stored tensor itself, not a copy, where neither device nor dtype changes.
-        state[name] = stored.to(device=device, dtype=dtype if stored.is_floating_point() else None)
-        if check_finite:
-            require_finite(state[name], checkpoint.naming.in_file(name), checkpoint.path, cast_from=stored.dtype)
-        release_pages(stored)
+    state |= read_weights(checkpoint, checkpoint.naming.sources, dtype=dtype, device=device, check_finite=check_finite)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from loom_core.errors import OutputError, ResourceError
 from loom_core.atomic import atomic_target, check_writable
+from loom_core.errors import OutputError, ResourceError
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):

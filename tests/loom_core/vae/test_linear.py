@@ -150,11 +150,11 @@ def test_damaged_files_are_refused(linear_path, tmp_path):
     metadata = {"format": "loom_core.linear_codec", "version": "1"}
     broken = {**tensors, "clip.mean": tensors["clip.mean"] * float("nan")}
     save_file(broken, path, metadata=metadata)
-    with pytest.raises(WeightsError, match=r"NaN or infinity in clip\.mean"):
+    with pytest.raises(WeightsError, match=r"'clip\.mean' has 48 NaN"):
         LinearCodec.load(path)
     del broken["clip.mean"]
     save_file(broken, path, metadata=metadata)
-    with pytest.raises(WeightsError, match=r"1 missing .clip\.mean"):
+    with pytest.raises(WeightsError, match=r"1 missing: clip\.mean"):
         LinearCodec.load(path)
     save_file(tensors, path, metadata={**metadata, "version": "2"})
     with pytest.raises(WeightsError, match="version 2"):

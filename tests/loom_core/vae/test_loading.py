@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from loom_core.errors import WeightsError
+from loom_core.errors import ConfigError, WeightsError
 from loom_core.vae.linear import LinearCodec
 from loom_core.vae.loading import load_codec
 from loom_core.vae.wan import WanCodec
@@ -22,13 +22,36 @@ def test_dtype_goes_through(linear_path):
     assert not torch.equal(latents, load_codec(linear_path).encode(torch.zeros(1, 3, 1, 16, 16)))
 
 
+def test_tiles_go_through_and_default_to_none(wan_folder, linear_path):
+    pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
+    assert load_codec(wan_folder)._tile_latents is None
+    assert load_codec(wan_folder, tile_latents=8)._tile_latents == 8
+    with pytest.raises(ConfigError):
+        load_codec(wan_folder, tile_latents=0)
+    assert isinstance(load_codec(linear_path, tile_latents=8), LinearCodec)  # needs none
+
+
+def test_every_codec_can_be_released(wan_folder, linear_path):
+    pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
+    for path in (wan_folder, linear_path):
+        load_codec(path).release()
+
+
 def test_a_model_given_as_the_codec_is_refused(golden_dir, tmp_path):
-    with pytest.raises(WeightsError, match=r"diffusion transformer.*Wan 2\.2 VAE"):
+    with pytest.raises(WeightsError, match=r"a LoomVideo DiT.*expected the Wan 2\.2 VAE"):
         load_codec(golden_dir / "models" / "tiny" / "gen_model.safetensors")
     old = tmp_path / "wan_2.1_vae.safetensors"
     save_file({"conv2.weight": torch.zeros(16, 16, 1, 1, 1), "decoder.conv1.bias": torch.zeros(384)}, old)
     with pytest.raises(WeightsError, match=r"Wan 2\.1 VAE .16 latent channels"):
         load_codec(old)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"fc.weight": torch.zeros(1)}, foreign)
+    with pytest.raises(WeightsError, match=r"no model known here.*fc\.weight.*or a codec of loom-tiny.*to fix"):
+        load_codec(foreign)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(old.read_bytes()[:40])
+    with pytest.raises(WeightsError, match="damaged or cut short"):
+        load_codec(damaged)
     with pytest.raises(WeightsError, match="no file"):
         load_codec(tmp_path / "nothing.safetensors")
     with pytest.raises(WeightsError, match=r"config\.json"):

@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from loom_core.errors import WeightsError
-from loom_core.weights.checks import compare_keys, is_finite, ranges, require_finite, require_keys, shortened
+from loom_core.weights.checks import (
+    compare_keys,
+    is_finite,
+    ranges,
+    require_finite,
+    require_keys,
+    shortened,
+    wrong_model,
+)
+from loom_core.weights.reading import open_checkpoint
 
 
 def test_differences_are_sorted_by_kind():
@@ -34,6 +44,22 @@ def test_hundreds_of_names_are_all_there_in_short():
     names = ["head.x", *(f"p.blocks.{index}.{name}" for index in range(30) for name in ("a.w", "b.w", "c.w"))]
     names.remove("p.blocks.7.b.w")
     assert shortened(names) == "head.x, p.blocks.{0-29}.a.w, p.blocks.{0-6,8-29}.b.w, p.blocks.{0-29}.c.w"
+
+
+def test_a_language_models_layers_are_shortened_too():
+    names = [f"model.layers.{index}.{name}" for index in range(36) for name in ("a", "b")]
+    assert shortened(names) == "model.layers.{0-35}.a, model.layers.{0-35}.b"
+
+
+def test_a_wrong_file_is_told_what_it_is(tmp_path):
+    def error(tensors):
+        path = tmp_path / "x.safetensors"
+        save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, path)
+        return str(wrong_model(open_checkpoint(path), expected="a codec", fix="give one"))
+
+    assert "x.safetensors, which is a Wan 2.1 VAE (16" in error({"decoder.x": (1,), "conv2.weight": (16, 16, 1, 1, 1)})
+    unknown = error({"fc.weight": (1, 1)})
+    assert "no model known here (the first of its 1 tensors are fc.weight); expected a codec; to fix: give" in unknown
 
 
 @pytest.mark.parametrize(("numbers", "text"), [([3], "3"), ([0, 1, 2], "0-2"), ([5, 1, 2, 1], "1-2,5"), ([], "")])
