@@ -59,5 +59,6 @@ def source_tokens(embedding: nn.Module, conditions: Sequence[Condition], target:
 
 def add_source(tokens: Tensor, source: Tensor, timestep: Tensor) -> Tensor:
     """Target tokens [B, L, D] plus source tokens [B, L, D] scaled by timestep [B] / 1000."""
-    scale = timestep.to(torch.float32) / NUM_TRAIN_TIMESTEPS
-    return tokens + source * scale.to(tokens.dtype)[:, None, None]
+    scale = timestep.to(torch.float32)[:, None, None] / NUM_TRAIN_TIMESTEPS
+    # the scale stays float32: in bfloat16 0.999 would be 1
+    return tokens + (source * scale).to(tokens.dtype)

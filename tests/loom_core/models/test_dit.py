@@ -200,3 +200,13 @@ def test_configuration_round_trips_through_json(small_config):
     assert DiTConfig.from_mapping(json.loads(small_config.to_json())) == small_config
     with pytest.raises(ConfigError, match="unknown model settings"):
         DiTConfig.from_mapping({**json.loads(small_config.to_json()), "depth": 3})
+
+
+def test_the_source_scale_is_not_rounded_to_bfloat16():
+    """0.999 is 1 in bfloat16; a source of 128 would come out a half too strong."""
+    from loom_core.models.source import add_source
+
+    source = torch.full((1, 1, 1), 128.0, dtype=torch.bfloat16)
+    added = add_source(torch.zeros_like(source), source, torch.tensor([996]))
+    assert added.item() == torch.tensor(128 * 0.996).bfloat16().item()
+    assert added.item() != 128.0
