@@ -23,7 +23,7 @@ from .geometry import latent_shape
 from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
-from .models.dit import LoomDiT
+from .models.dit import LoomDiT, PreparedConditions
 from .protocols import EncodedPrompt, Progress, StepReport, VideoCodec
 from .request import Plan
 from .sampling.denoise import denoise, initial_noise
@@ -145,30 +145,37 @@ def encode_conditions(
     return conditions
 
 
+def weights_of(plan: Plan) -> dict[Branch, float]:
+    """Weight of each branch that has to run."""
+    sampling = plan.sampling
+    return branch_weights(sampling.guidance_scale, sampling.visual_guidance_scale, has_visual=plan.has_visual)
+
+
+@torch.no_grad()
+def prepare_branches(
+    plan: Plan, conditions: Mapping[Branch, Condition], *, model: LoomDiT
+) -> dict[Branch, PreparedConditions]:
+    """What the steps share, for each branch that has to run; the MLLM states are not needed after this."""
+    parameter = next(model.parameters())
+    shape = latent_shape(plan.num_frames, plan.height, plan.width)
+    target = torch.zeros(1, model.config.in_channels, shape.frames, shape.height, shape.width).to(parameter)
+    return {branch: model.prepare([conditions[branch]], target) for branch in weights_of(plan)}
+
+
 def sample(
     plan: Plan,
-    conditions: Mapping[Branch, Condition],
+    prepared: Mapping[Branch, PreparedConditions],
     *,
     model: LoomDiT,
     progress: Progress | None = None,
 ) -> Tensor:
     """Denoise to clean latents, float32 [1, C, F, H, W]."""
-    parameter = next(model.parameters())
     shape = latent_shape(plan.num_frames, plan.height, plan.width)
     size = (1, model.config.in_channels, shape.frames, shape.height, shape.width)
-    noise = initial_noise(size, seed=plan.request.seed, device=parameter.device)
-    weights = branch_weights(
-        plan.sampling.guidance_scale,
-        plan.sampling.visual_guidance_scale,
-        has_visual=Branch.VISUAL in conditions,
-    )
-    with torch.no_grad():
-        prepared = {branch: model.prepare([conditions[branch]], noise.to(parameter.dtype)) for branch in weights}
-    reference_tokens = prepared[Branch.FULL].references if Branch.FULL in prepared else None
-    num_tokens = shape.tokens + (0 if reference_tokens is None else reference_tokens.tokens.shape[1])
+    num_tokens = max(branch.rope.cos.shape[1] for branch in prepared.values())  # of target and references
     return denoise(
-        guided_velocity(model, prepared, weights),
-        noise,
+        guided_velocity(model, prepared, weights_of(plan)),
+        initial_noise(size, seed=plan.request.seed, device=next(model.parameters()).device),
         schedule=schedule_for(plan.sampling, num_tokens=num_tokens),
         solver=get_solver(plan.sampling.solver),
         progress=progress,
@@ -276,9 +283,12 @@ def generate(
     tell("loading the DiT")
     model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
 
+    prepared = prepare_branches(plan, conditions, model=model)
+    del prompt, conditions  # the states of the MLLM are as large as what was made of them
+
     tell("denoising")
-    latents = sample(plan, conditions, model=model, progress=_with_preview(progress, preview, codec))
-    del model, conditions, prompt
+    latents = sample(plan, prepared, model=model, progress=_with_preview(progress, preview, codec))
+    del model, prepared
 
     return Generated(
         plan=plan,

@@ -102,6 +102,11 @@ class Plan:
         """Whether the result is a still."""
         return self.num_frames == 1
 
+    @property
+    def has_visual(self) -> bool:
+        """Whether there is a source or a reference, and so a visual branch of guidance."""
+        return self.request.source is not None or bool(self.request.references)
+
 
 def _size(request: Request, preset: Preset, shape: MediaInfo | None, *, is_image: bool) -> tuple[int, int]:
     """Width and height: as asked, else like the source or first reference, else the preset's."""
