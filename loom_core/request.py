@@ -5,7 +5,6 @@ Planning reads headers only: whatever is wrong with a request is said before any
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +179,7 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         raise ConfigError(
             f"source strength {request.source_strength}", expected=f"0 to {MAX_SOURCE_STRENGTH:g}", fix="1 is trained"
         )
-    sampling = _sampling(request, preset)
+    _sampling(request, preset, task=Task.TEXT_TO_VIDEO)  # refuses numbers out of range before any file is opened
     source = None if request.source is None else probe(request.source)
     references = [_probe_still(path) for path in request.references]
     fps = request.fps or NATIVE_FPS
@@ -200,8 +199,6 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         notices.append(f"never mentioned in the prompt: {', '.join(f'@Image {number}' for number in unmentioned)}")
     shape = source or (references[0] if references else None)
     width, height = _size(request, preset, shape, is_image=num_frames == 1)
-    if request.guidance_scale is None:
-        sampling = dataclasses.replace(sampling, guidance_scale=default_guidance_scale(task))
     return Plan(
         request=request,
         task=task,
@@ -209,7 +206,7 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         height=height,
         num_frames=num_frames,
         fps=fps,
-        sampling=sampling,
+        sampling=_sampling(request, preset, task=task),
         notices=tuple(notices),
     )
 
@@ -226,21 +223,22 @@ def _probe_still(path: Path) -> MediaInfo:
     return info
 
 
-def _sampling(request: Request, preset: Preset) -> SamplingConfig:
-    """Sampling settings; text guidance is a stand-in where the task decides it."""
+def _sampling(request: Request, preset: Preset, *, task: Task) -> SamplingConfig:
+    """Sampling settings: as asked, else the preset's, else the task's."""
     defaults = SamplingConfig()
     solver = request.solver or preset.solver
     get_solver(solver)
-    shift = defaults.shift if request.shift is None else (request.shift or None)
 
-    def given(value: float | None, default: float) -> float:
-        return default if value is None else value
+    def first(*values: float | None) -> float:
+        return next(value for value in values if value is not None)
 
     return SamplingConfig(
-        num_inference_steps=int(given(request.num_inference_steps, preset.num_inference_steps)),
-        shift=shift,
-        guidance_scale=given(request.guidance_scale, defaults.guidance_scale),
-        visual_guidance_scale=given(request.visual_guidance_scale, defaults.visual_guidance_scale),
+        num_inference_steps=int(first(request.num_inference_steps, preset.num_inference_steps)),
+        shift=defaults.shift if request.shift is None else (request.shift or None),
+        guidance_scale=first(request.guidance_scale, preset.guidance_scale, default_guidance_scale(task)),
+        visual_guidance_scale=first(
+            request.visual_guidance_scale, preset.visual_guidance_scale, defaults.visual_guidance_scale
+        ),
         solver=solver,
     )
 

@@ -21,7 +21,7 @@ from loom_core.pipeline import generate
 from loom_core.request import Request, plan_request
 from loom_core.types import Task
 
-SMALL = {"width": 64, "height": 32, "num_inference_steps": 2}
+SMALL = {"width": 64, "height": 32, "num_inference_steps": 2, "guidance_scale": 2.5, "visual_guidance_scale": 1.5}
 
 
 def plan(**given):

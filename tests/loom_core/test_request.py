@@ -155,3 +155,11 @@ def test_media_that_cannot_be_read_is_refused(tmp_path):
 def test_unknown_preset_is_refused():
     with pytest.raises(LoomError, match="one of official, balanced, draft, tiny"):
         get_preset("dream")
+
+
+def test_a_preset_may_bring_its_own_guidance(harbour):
+    sampling = plan_request(Request(prompt="x", source=harbour), TINY).sampling
+    assert sampling.guidance_scale == TINY.guidance_scale
+    assert sampling.visual_guidance_scale == TINY.visual_guidance_scale
+    asked = plan_request(Request(prompt="x", source=harbour, guidance_scale=4.0), TINY).sampling
+    assert asked.guidance_scale == 4.0
