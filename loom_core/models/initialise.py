@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 from .dit import LoomDiT
+from .operations import TorchOperations
+
+_WITH_WEIGHT = (TorchOperations.Linear, TorchOperations.Conv3d)
 
 
 def initialise_additions(model: LoomDiT, *, generator: torch.Generator | None = None) -> None:
@@ -37,9 +40,9 @@ def initialise(model: LoomDiT, *, generator: torch.Generator) -> None:
     Source: official Wan `init_weights`: Xavier for projections, 0.02 for the time embedding, zero for the head.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv3d):
+        if isinstance(module, _WITH_WEIGHT):
             nn.init.xavier_uniform_(module.weight.flatten(1), generator=generator)
-        if isinstance(module, nn.Linear | nn.Conv3d) and module.bias is not None:
+        if isinstance(module, _WITH_WEIGHT) and module.bias is not None:
             nn.init.zeros_(module.bias)
     scale = model.config.hidden_size**-0.5
     for name, parameter in model.named_parameters():

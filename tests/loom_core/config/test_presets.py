@@ -1,0 +1,42 @@
+"""Presets: every one can run, and results keep the shape of what they are made from."""
+
+from __future__ import annotations
+
+import pytest
+
+from loom_core.config.presets import PRESETS, get_preset
+from loom_core.config.sampling import SamplingConfig
+from loom_core.errors import ConfigError
+from loom_core.geometry import check_frames, check_size
+from loom_core.sampling.solvers import get_solver
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_run(name):
+    preset = get_preset(name)
+    check_size(preset.width, preset.height)
+    check_frames(preset.num_frames)
+    get_solver(preset.solver)
+    SamplingConfig(num_inference_steps=preset.num_inference_steps, solver=preset.solver)
+    assert preset.about
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (500, 500), (4000, 300)])
+def test_sizes_follow_the_picture_and_are_allowed(name, size):
+    preset = get_preset(name)
+    width, height = preset.size_like(*size, is_image=False)
+    check_size(width, height)
+    assert (width > height) == (size[0] > size[1])
+    if preset.bucket_side is None and size[0] == size[1]:
+        assert (width, height) == (preset.width, preset.height)
+
+
+def test_the_official_preset_takes_the_trained_sizes():
+    assert get_preset("official").size_like(1920, 1080, is_image=False) == (832, 480)
+    assert get_preset("official").size_like(1080, 1920, is_image=False) == (480, 832)
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ConfigError, match=f"preset 'dream'.*{', '.join(PRESETS)}"):
+        get_preset("dream")
