@@ -23,7 +23,6 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from loom_core import __version__
@@ -37,6 +36,7 @@ from loom_core.training.flow import noised_latents, pack_loss, velocity_target
 from loom_core.training.timesteps import noise_levels
 from loom_core.types import Clip, Condition, Reference, Task
 from loom_core.vae.linear import LinearCodec
+from loom_core.weights.saving import entries_of, save_safetensors
 
 CONFIG = DiTConfig(
     hidden_size=320, num_heads=5, head_dim=64, num_layers=4, ffn_dim=640, time_embed_dim=256, mllm_dim=128
@@ -65,7 +65,6 @@ def _tinted(pixels: Tensor, red: float, blue: float) -> Tensor:
 EDITS: dict[str, Callable[[Tensor], Tensor]] = {
     "Keep everything as it is.": lambda pixels: pixels,
     "Make it black and white.": _grey,
-    "Invert the colours.": lambda pixels: -pixels,
     "Make it warmer.": lambda pixels: _tinted(pixels, 0.35, -0.35),
     "Make it colder.": lambda pixels: _tinted(pixels, -0.35, 0.35),
     "Make it darker.": lambda pixels: pixels * 0.5 - 0.5,
@@ -220,16 +219,15 @@ def main() -> None:
     model = LoomDiT(CONFIG)
     initialise(model, generator=torch.Generator().manual_seed(SEED))
     weights = train(model, material, steps=arguments.steps, state_file=arguments.state)
+    told = {"steps": arguments.steps, "batch": BATCH, "clips": NUM_CLIPS, "edits": [*EDITS, REFERENCE_EDIT]}
     metadata = {
         "format": "loomvideo-dit",
-        "version": "1",
+        "format_version": "1",
         "config": CONFIG.to_json(),
         "made_by": f"scripts/make_tiny_dit.py, loom_core {__version__}",
-        "training": json.dumps(
-            {"steps": arguments.steps, "batch": BATCH, "seed": SEED, "edits": [*EDITS, REFERENCE_EDIT]}
-        ),
+        "training": json.dumps(told),
     }
-    save_file({name: tensor.bfloat16().contiguous() for name, tensor in weights.items()}, arguments.output, metadata)
+    save_safetensors(arguments.output, entries_of(weights, dtype=torch.bfloat16), metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,7 @@ def small_dit(tmp_path_factory) -> Path:
     from loom_core.config.model import DiTConfig
     from loom_core.models.dit import LoomDiT
     from loom_core.models.initialise import initialise
-    from loom_core.weights.checkpoint import TensorInfo
-    from loom_core.weights.saving import Entry, save_safetensors
+    from loom_core.weights.saving import entries_of, save_safetensors
 
     config = DiTConfig(
         hidden_size=48, num_heads=2, head_dim=24, num_layers=2, ffn_dim=64, time_embed_dim=32, mllm_dim=128
@@ -64,11 +63,9 @@ def small_dit(tmp_path_factory) -> Path:
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn(parameter.shape, generator=generator)
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    entries = [
-        Entry(name, TensorInfo(tuple(tensor.shape), tensor.dtype), lambda tensor=tensor: tensor.detach())
-        for name, tensor in model.state_dict().items()
-    ]
-    save_safetensors(path, entries, metadata={"format": "loomvideo-dit", "config": config.to_json()})
+    save_safetensors(
+        path, entries_of(model.state_dict()), metadata={"format": "loomvideo-dit", "config": config.to_json()}
+    )
     return path
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import torch
 from torch import Tensor
 
 from ..atomic import atomic_target
@@ -41,6 +42,21 @@ class Entry:
     name: str
     info: TensorInfo
     load: Callable[[], Tensor]
+
+
+def entries_of(tensors: Mapping[str, Tensor], *, dtype: torch.dtype | None = None) -> list[Entry]:
+    """Entries of tensors that are in memory already, such as a model's state dict.
+
+    Args:
+        tensors: By name.
+        dtype: What they are cast to, one at a time as they are written; None keeps each one's own.
+    """
+
+    def entry(name: str, tensor: Tensor) -> Entry:
+        target = dtype or tensor.dtype
+        return Entry(name, TensorInfo(tuple(tensor.shape), target), lambda: tensor.detach().to(target))
+
+    return [entry(name, tensor) for name, tensor in tensors.items()]
 
 
 def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Mapping[str, str] | None = None) -> str:

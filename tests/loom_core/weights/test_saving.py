@@ -14,7 +14,7 @@ from loom_core.weights import saving
 from loom_core.weights.checkpoint import TensorInfo
 from loom_core.weights.hashing import content_sha256
 from loom_core.weights.reading import open_checkpoint
-from loom_core.weights.saving import Entry, save_safetensors
+from loom_core.weights.saving import Entry, entries_of, save_safetensors
 
 TENSORS = {
     "half": torch.arange(5, dtype=torch.bfloat16),
@@ -130,3 +130,12 @@ def test_the_file_has_the_rights_of_any_new_file(target, tmp_path):
     save_safetensors(target, [])
     (tmp_path / "other").write_bytes(b"")
     assert target.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_entries_of_tensors_in_memory_are_cast_as_they_are_written(tmp_path):
+    weights = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
+    save_safetensors(tmp_path / "same.safetensors", entries_of(weights))
+    same = load_file(tmp_path / "same.safetensors")
+    assert all(torch.equal(same[name], tensor) and same[name].dtype == tensor.dtype for name, tensor in weights.items())
+    save_safetensors(tmp_path / "cast.safetensors", entries_of(weights, dtype=torch.bfloat16))
+    assert {tensor.dtype for tensor in load_file(tmp_path / "cast.safetensors").values()} == {torch.bfloat16}
