@@ -1,0 +1,209 @@
+"""Counts at the released model's full size, on the meta device: no weights, no memory, no noise.
+
+Counted are operations (FLOPs), tensors alive, and calls of kernels. Nothing is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from loom_core.config.model import LOOMVIDEO_5B
+from loom_core.models.dit import LoomDiT, PreparedConditions
+from loom_core.types import Branch, Condition
+
+from .concatenation import concatenate_source, concatenated_workload
+from .flash_operations import FlashOperations
+from .flops import count_flops, forward_flops, prepare_flops
+from .live_memory import peak_live_bytes
+from .operator_counts import OperatorCounts, count_operators
+from .report import Comparison, Figure
+from .row_per_token import forward_row_per_token
+from .workloads import Workload, full_size_edits, random_condition
+
+OFFICIAL_TFLOP = {
+    "edit_480p81": 104.02,
+    "edit_480p81_4ref": 144.07,
+    "edit_720p121": 541.67,
+    "edit_image1024": 16.71,
+}
+"""One forward pass of the full branch by the official code, counted once with the same counter on the meta device."""
+
+CONCATENATED = ("edit_480p81", "edit_720p121")
+TERA, GIGA = 1e12, 1e9
+DTYPE = torch.bfloat16
+
+
+@dataclass(frozen=True)
+class Counted:
+    """FLOPs of one branch: what is prepared, and what each step costs then."""
+
+    prepare: int
+    forward: int
+
+
+def _inputs(workload: Workload) -> tuple[Condition, Tensor, Tensor]:
+    """Condition, latents [1, C, F, H, W] and timestep [1] on the meta device."""
+    shape = workload.target
+    size = (1, workload.config.in_channels, shape.frames, shape.height, shape.width)
+    condition = random_condition(workload, device="meta", dtype=DTYPE)
+    return condition, torch.empty(size, device="meta", dtype=DTYPE), torch.full((1,), 500.0, device="meta")
+
+
+def count_workload(model: LoomDiT, workload: Workload, *, concatenated: bool = False) -> Counted:
+    """Count preparing and one forward pass, and hold both against the closed formulas.
+
+    Args:
+        model: On the meta device.
+        workload: Sizes.
+        concatenated: Put the source into the sequence.
+
+    Raises:
+        RuntimeError: Counter and formula differ by one operation or more: one of them is wrong.
+    """
+    condition, latents, timestep = _inputs(workload)
+    if concatenated:
+        condition, workload = concatenate_source(condition), concatenated_workload(workload)
+    with torch.no_grad():
+        prepared = model.prepare([condition], latents)
+    counted = Counted(
+        prepare=count_flops(lambda: model.prepare([condition], latents)),
+        forward=count_flops(lambda: model(latents, timestep, prepared)),
+    )
+    formula = Counted(prepare_flops(workload), forward_flops(workload))
+    if counted != formula:
+        raise RuntimeError(f"{workload.name}: counted {counted}, by the formula {formula}")
+    return counted
+
+
+def _flops(model: LoomDiT) -> Iterator[Comparison]:
+    for key, branches in full_size_edits().items():
+        counted = {branch: count_workload(model, workload) for branch, workload in branches.items()}
+        full = branches[Branch.FULL]
+        conditions = f"released 5B sizes on meta; {full.name}: {full.sizes()}"
+        cached = Figure("prepared once", counted[Branch.FULL].forward / TERA)
+        uncached = Figure("prepared in every forward", (cached.value * TERA + counted[Branch.FULL].prepare) / TERA)
+        yield Comparison(
+            key=f"flops_forward_{key}",
+            title=f"FLOPs of one forward, {full.name}",
+            first=uncached,
+            second=cached,
+            unit="TFLOP",
+            conditions=f"{conditions}; full branch",
+        )
+        yield Comparison(
+            key=f"flops_official_{key}",
+            title=f"official code's FLOPs of one forward, {full.name}",
+            first=Figure("official code, recorded", OFFICIAL_TFLOP[key]),
+            second=uncached,
+            unit="TFLOP",
+            conditions=f"{conditions}; full branch; checks the counting, 1 is right",
+        )
+        yield Comparison(
+            key=f"flops_step_{key}",
+            title=f"FLOPs of one step of three branches, {full.name}",
+            first=Figure(
+                "prepared in every forward", sum(one.forward + one.prepare for one in counted.values()) / TERA
+            ),
+            second=Figure("prepared once", sum(one.forward for one in counted.values()) / TERA),
+            unit="TFLOP",
+            conditions=conditions,
+        )
+        if key in CONCATENATED:
+            concatenated = count_workload(model, full, concatenated=True)
+            yield Comparison(
+                key=f"flops_concatenated_{key}",
+                title=f"FLOPs of one forward by how the source enters, {full.name}",
+                first=Figure("source tokens concatenated", concatenated.forward / TERA),
+                second=Figure("Scale-and-Add", cached.value),
+                unit="TFLOP",
+                conditions=f"{conditions}; full branch, contexts prepared once in both",
+            )
+
+
+def _live_memory(model: LoomDiT) -> Iterator[Comparison]:
+    for key, branches in full_size_edits().items():
+        workload = branches[Branch.FULL]
+        condition, latents, timestep = _inputs(workload)
+        with torch.no_grad():
+            prepared = model.prepare([condition], latents)
+        peaks = _peaks(model, latents, timestep, prepared)
+        conditions = f"released 5B sizes on meta, bfloat16; {workload.name}: {workload.sizes()}"
+        yield Comparison(
+            key=f"live_memory_{key}",
+            title=f"peak of live tensors in one forward, {workload.name}",
+            first=Figure("a modulation row a token", peaks[1] / GIGA),
+            second=Figure("two rows", peaks[0] / GIGA),
+            unit="GB",
+            conditions=f"{conditions}; weights and prepared conditions not counted",
+        )
+        kept = sum(prepared_bytes(model, one) for one in branches.values()) / GIGA
+        yield Comparison(
+            key=f"prepared_memory_{key}",
+            title=f"price of preparing once: bytes held over the run, {workload.name}",
+            first=Figure("held by the conditions of three branches", kept),
+            second=Figure("peak of live tensors in one forward", peaks[0] / GIGA),
+            unit="GB",
+            conditions=conditions,
+        )
+
+
+def _peaks(model: LoomDiT, latents: Tensor, timestep: Tensor, prepared: PreparedConditions) -> tuple[int, int]:
+    """Peak bytes with two rows and with a row a token."""
+    return (
+        peak_live_bytes(lambda: model(latents, timestep, prepared)),
+        peak_live_bytes(lambda: forward_row_per_token(model, latents, timestep, prepared)),
+    )
+
+
+def prepared_bytes(model: LoomDiT, workload: Workload) -> int:
+    """Bytes of keys, values, source and reference tokens that a run of the workload holds."""
+    condition, latents, _ = _inputs(workload)
+    with torch.no_grad():
+        prepared = model.prepare([condition], latents)
+    tensors = [tensor for context in prepared.contexts for tensor in context]
+    if prepared.source is not None:
+        tensors.append(prepared.source)
+    if prepared.references is not None:
+        tensors.append(prepared.references.tokens)
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _operators(model: LoomDiT) -> Iterator[Comparison]:
+    for key in ("edit_480p81", "edit_480p81_4ref"):
+        workload = full_size_edits()[key][Branch.FULL]
+        condition, latents, timestep = _inputs(workload)
+        with torch.no_grad():
+            prepared = model.prepare([condition], latents)
+
+        def cached() -> Tensor:
+            return model(latents, timestep, prepared)  # noqa: B023 - called before the next round
+
+        def uncached() -> Tensor:
+            return model(latents, timestep, model.prepare([condition], latents))  # noqa: B023 - as above
+
+        fewer, more = count_operators(cached), count_operators(uncached)
+        counts: dict[str, Callable[[OperatorCounts], int]] = {
+            "kernels": lambda count: count.kernels,
+            "matrix_products": lambda count: count.matrix_products,
+        }
+        for name, read in counts.items():
+            yield Comparison(
+                key=f"{name}_{key}",
+                title=f"{name.replace('_', ' ')} asked for in one forward, {workload.name}",
+                first=Figure("prepared in every forward", read(more)),
+                second=Figure("prepared once", read(fewer)),
+                unit="calls",
+                conditions=f"released 5B sizes on meta, bfloat16, eager; {workload.sizes()}; full branch",
+            )
+
+
+def measure() -> Iterator[Comparison]:
+    """All counts at full size."""
+    model = LoomDiT(LOOMVIDEO_5B, operations=FlashOperations, device="meta", dtype=DTYPE).requires_grad_(False)
+    yield from _flops(model)
+    yield from _live_memory(model)
+    yield from _operators(model)

@@ -1,0 +1,166 @@
+"""Resident memory of loading a checkpoint, each way in a process of its own.
+
+`python -m benchmarks.load_memory WAY FILE` loads FILE in one WAY and prints what it took as JSON. Memory is read from
+Linux's /proc: peak and current resident bytes, mapped file pages included, over what the imports alone need.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from loom_core.config.model import QUARTER_TWIN, DiTConfig
+from loom_core.models.dit import LoomDiT
+from loom_core.weights.loading import load_dit
+
+from .report import Comparison, Figure
+
+STATUS = Path("/proc/self/status")
+CONFIG = replace(QUARTER_TWIN, num_layers=30)
+"""The twin with all 30 blocks of the released model: large beside the imports."""
+
+DTYPE = torch.bfloat16
+MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class LoadMemory:
+    """Bytes over those before loading.
+
+    Args:
+        peak: Most while loading, mapped file pages included.
+        private: After loading, without mapped file pages.
+        peak_used: Most until every weight has been read once, as a first forward pass does.
+    """
+
+    peak: int
+    private: int
+    peak_used: int
+
+
+def parse_status(text: str) -> dict[str, int]:
+    """Sizes in bytes from the text of /proc/self/status, which has them in units of 1024 bytes."""
+    fields = (line.split() for line in text.splitlines())
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in fields if words[-1:] == ["kB"]}
+
+
+def _plain_model() -> LoomDiT:
+    return LoomDiT(CONFIG, dtype=DTYPE)
+
+
+def _load_dit(path: Path) -> LoomDiT:
+    return load_dit(path, config=CONFIG)
+
+
+def _load_file(path: Path) -> LoomDiT:
+    model = _plain_model()
+    model.load_state_dict(load_file(path))
+    return model
+
+
+def _torch_load(path: Path) -> LoomDiT:
+    model = _plain_model()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model
+
+
+WAYS: dict[str, Callable[[Path], LoomDiT]] = {
+    "load_dit": _load_dit,
+    "load_file": _load_file,
+    "torch_load": _torch_load,
+}
+
+
+def measure_here(way: str, path: Path) -> LoadMemory:
+    """Load in this process; meant for a fresh one, since the peak covers the whole life of a process.
+
+    Args:
+        way: One of `WAYS`.
+        path: The checkpoint.
+    """
+    before = parse_status(STATUS.read_text())
+    model = WAYS[way](path)
+    loaded = parse_status(STATUS.read_text())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.sum()
+    used = parse_status(STATUS.read_text())
+    return LoadMemory(
+        peak=loaded["VmHWM"] - before["VmRSS"],
+        private=loaded["RssAnon"] - before["RssAnon"],
+        peak_used=used["VmHWM"] - before["VmRSS"],
+    )
+
+
+def measure_apart(way: str, path: Path) -> LoadMemory:
+    """`measure_here` in a fresh process."""
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "benchmarks.load_memory", way, str(path)]
+    result = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    return LoadMemory(**json.loads(result.stdout))
+
+
+def _random_state(config: DiTConfig) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: tensor.shape for name, tensor in LoomDiT(config, device="meta").state_dict().items()}
+    return {name: (0.02 * torch.randn(shape, generator=generator)).to(DTYPE) for name, shape in shapes.items()}
+
+
+def measure() -> Iterator[Comparison]:
+    """All comparisons; writes a checkpoint of about 0.6 GB twice into a temporary folder."""
+    with TemporaryDirectory() as folder:
+        files = {"safetensors": Path(folder, "twin.safetensors"), "pth": Path(folder, "twin.pth")}
+        state = _random_state(CONFIG)
+        save_file(state, files["safetensors"], metadata={"format": "loomvideo-dit", "config": CONFIG.to_json()})
+        torch.save(state, files["pth"])
+        del state
+        naive = {
+            "safetensors": ("load_file", "load_file and load_state_dict"),
+            "pth": ("torch_load", "torch.load and load_state_dict"),
+        }
+        for kind, path in files.items():
+            way, name = naive[kind]
+            yield from _compare(measure_apart(way, path), measure_apart("load_dit", path), name=name, kind=kind)
+
+
+def _compare(naive: LoadMemory, ours: LoadMemory, *, name: str, kind: str) -> Iterator[Comparison]:
+    weights = sum(tensor.nbytes for tensor in LoomDiT(CONFIG, device="meta", dtype=DTYPE).state_dict().values()) / MEGA
+    conditions = (
+        f"quarter-size twin with 30 blocks, bfloat16, .{kind} of {weights:.0f} MB, CPU, a fresh process each, "
+        "over what the imports need"
+    )
+    for key, title, first, second in (
+        ("load_peak", "peak resident memory while loading", naive.peak, ours.peak),
+        ("load_private", "memory outside mapped files after loading", naive.private, ours.private),
+        ("load_used", "peak resident memory until every weight was used once", naive.peak_used, ours.peak_used),
+    ):
+        yield Comparison(
+            key=f"{key}_{kind}",
+            title=title,
+            first=Figure(name, first / MEGA),
+            second=Figure("load_dit", second / MEGA),
+            unit="MB",
+            conditions=conditions,
+        )
+    yield Comparison(
+        key=f"load_against_file_{kind}",
+        title="peak resident memory until every weight was used once, against the file",
+        first=Figure("load_dit", ours.peak_used / MEGA),
+        second=Figure("the file's weights", weights),
+        unit="MB",
+        conditions=conditions,
+    )
+
+
+if __name__ == "__main__":
+    found = measure_here(sys.argv[1], Path(sys.argv[2]))
+    print(json.dumps(vars(found)))
