@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from ..config.model import parse_rope_precision
 from ..errors import ConfigError
 from ..geometry import SPATIAL_STRIDE
 from ..pipeline import Compute
 from ..weights.dtypes import dtype_from_choice
-
-ROPE_PRECISIONS = ("exact", "bf16")
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -46,8 +45,6 @@ def choose_compute(
     Raises:
         ConfigError: A word is unknown.
     """
-    if rope is not None and rope not in ROPE_PRECISIONS:
-        raise ConfigError(f"rotary tables {rope!r}", expected=" or ".join(ROPE_PRECISIONS), fix="leave --rope out")
     if tile_pixels is not None and (tile_pixels < SPATIAL_STRIDE or tile_pixels % SPATIAL_STRIDE):
         raise ConfigError(f"tiles of {tile_pixels} pixels", expected="a multiple of 16 pixels", fix="use 256 or 512")
     chosen = choose_device(device)
@@ -55,6 +52,6 @@ def choose_compute(
     return Compute(
         device=chosen,
         dtype=dtype_from_choice(dtype or "keep") or default,
-        rope_precision=rope,
+        rope_precision=None if rope is None else parse_rope_precision(rope),
         tile_latents=None if tile_pixels is None else tile_pixels // SPATIAL_STRIDE,
     )

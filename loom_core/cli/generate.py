@@ -51,6 +51,22 @@ def build_parser() -> argparse.ArgumentParser:
         "--negative-prompt", default=DEFAULT_NEGATIVE_PROMPT, metavar="TEXT", help="what to stay away from"
     )
 
+    _add_model_arguments(parser)
+    size = parser.add_argument_group("size")
+    size.add_argument("--width", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
+    size.add_argument("--height", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
+    size.add_argument("--frames", type=int, metavar="N", help="4k + 1; 1 makes an image (default: like the source)")
+    size.add_argument("--fps", type=float, metavar="F", help="rate to sample the source at and to write (default: 24)")
+
+    _add_sampling_arguments(parser)
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--compare", action="store_true", help="also write source and result side by side")
+    shown.add_argument("--preview", type=Path, metavar="IMAGE", help="write a small picture here after each step")
+    shown.add_argument("--quiet", action="store_true", help="print nothing but the path of the result")
+    return parser
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model", type=Path, metavar="FILE", help="DiT weights, or a folder (default: the built-in model)"
@@ -67,12 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--rope", metavar="NAME", help="rotary tables: exact or bf16 (default: as the weights were trained)"
     )
 
-    size = parser.add_argument_group("size")
-    size.add_argument("--width", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
-    size.add_argument("--height", type=int, metavar="PX", help="multiple of 32 (default: like the source)")
-    size.add_argument("--frames", type=int, metavar="N", help="4k + 1; 1 makes an image (default: like the source)")
-    size.add_argument("--fps", type=float, metavar="F", help="rate to sample the source at and to write (default: 24)")
 
+def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     sampling = parser.add_argument_group("sampling")
     presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
     sampling.add_argument("--preset", metavar="NAME", help=presets)
@@ -90,12 +102,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sampling.add_argument("--posterior", default="sample", metavar="NAME", help="VAE latents: sample (default) or mode")
     sampling.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
-
-    shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--compare", action="store_true", help="also write source and result side by side")
-    shown.add_argument("--preview", type=Path, metavar="IMAGE", help="write a small picture here after each step")
-    shown.add_argument("--quiet", action="store_true", help="print nothing but the path of the result")
-    return parser
 
 
 def to_request(arguments: argparse.Namespace) -> Request:

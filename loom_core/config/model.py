@@ -5,9 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from ..errors import ConfigError
+
+RopePrecision = Literal["exact", "bf16"]
+"""Of rotary tables: exact, or rounded to bfloat16 as in a model that was cast to it as a whole."""
+ROPE_PRECISIONS: tuple[RopePrecision, ...] = get_args(RopePrecision)
+
+
+def parse_rope_precision(name: str) -> RopePrecision:
+    """The precision of a name.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    for known in ROPE_PRECISIONS:
+        if name == known:
+            return known
+    raise ConfigError(f"rope_precision {name!r}", expected=" or ".join(ROPE_PRECISIONS), fix="leave it out, or use one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +59,7 @@ class DiTConfig:
     eps: float = 1e-6
     has_source: bool = True
     has_projector: bool = True
-    rope_precision: Literal["exact", "bf16"] = "exact"
+    rope_precision: RopePrecision = "exact"
 
     patch_size: ClassVar[tuple[int, int, int]] = (1, 2, 2)
 
@@ -63,11 +79,7 @@ class DiTConfig:
             raise ConfigError(
                 f"head_dim {self.head_dim}", expected="an even width of at least 6", fix="correct the configuration"
             )
-
-        if self.rope_precision not in ("exact", "bf16"):
-            raise ConfigError(
-                f"rope_precision {self.rope_precision!r}", expected='"exact" or "bf16"', fix="use one of them"
-            )
+        parse_rope_precision(self.rope_precision)
 
     def to_json(self) -> str:
         """As one line of JSON, for a file's metadata."""

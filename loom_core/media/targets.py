@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..atomic import check_writable
@@ -11,7 +12,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".gif")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def check_target(path: str | Path, *, is_image: bool) -> None:
+def check_target(path: str | os.PathLike[str], *, is_image: bool) -> None:
     """Refuse an output name of no known format, before any work is done.
 
     Raises:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..errors import ConfigError, MissingExtraError, WeightsError
+from ..config.model import parse_rope_precision
+from ..errors import MissingExtraError, WeightsError
 from ..weights.checkpoint import Checkpoint
 from ..weights.checks import shortened, wrong_model
 from ..weights.detect import read_config_file
@@ -24,8 +25,6 @@ from ..weights.reading import open_checkpoint
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLConfig, Qwen3VLModel
-
-ROPE_PRECISIONS = ("exact", "bf16")
 
 KEY_PREFIXES = (
     ("model.language_model.", "language_model."),
@@ -105,8 +104,7 @@ def load_qwen(
         ConfigError: `rope_precision` is unknown.
         MissingExtraError: transformers is not installed, or too old for Qwen3-VL.
     """
-    if rope_precision not in ROPE_PRECISIONS:
-        raise ConfigError(f"rope_precision {rope_precision!r}", expected=" or ".join(ROPE_PRECISIONS), fix="use exact")
+    rope_precision = parse_rope_precision(rope_precision)
     folder = path if path.is_dir() else path.parent
     values = read_config(config or folder / "config.json", needed=config is not None or path.is_dir())
     checkpoint = open_checkpoint(path)
