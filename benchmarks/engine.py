@@ -1,4 +1,4 @@
-"""One run of all benchmarks of the engine: `python -m benchmarks.engine`, about five minutes on two cores.
+"""One run of all benchmarks of the engine: `python -m benchmarks.engine`, five to eight minutes on two cores.
 
 Prints a line a comparison, and writes benchmarks/results/engine.json. See docs/performance.md.
 """
