@@ -21,6 +21,7 @@ from .types import Task
 MAX_FPS = 240.0
 POSTERIORS = ("sample", "mode")
 MAX_SOURCE_STRENGTH = 10.0
+LONGEST = 4 * (MAX_FRAMES - 1) + 1  # frames; beyond it a run only fills the memory
 TEMPORAL_SLACK = 4  # frames that cutting to 4k + 1 may cost without a word
 
 
@@ -126,10 +127,15 @@ def _size(request: Request, preset: Preset, shape: MediaInfo | None, *, is_image
 
 def _frames(request: Request, preset: Preset, source: MediaInfo | None, fps: float) -> tuple[int, list[str]]:
     """Number of frames, and what to tell the user about it."""
+    notices = []
     if request.num_frames is not None:
         check_frames(request.num_frames)
+        if request.num_frames > LONGEST:
+            raise ConfigError(f"{request.num_frames} frames", expected=f"at most {LONGEST}", fix="make several clips")
+        if request.num_frames > MAX_FRAMES:
+            notices.append(f"the model was trained on clips of up to {MAX_FRAMES} frames; longer ones may fall apart")
     if source is None:
-        return request.num_frames or preset.num_frames, []
+        return request.num_frames or preset.num_frames, notices
     if source.is_image:
         if request.num_frames not in (None, 1):
             raise ConfigError(
@@ -137,7 +143,7 @@ def _frames(request: Request, preset: Preset, source: MediaInfo | None, fps: flo
                 expected="1 frame when an image is edited",
                 fix="leave the number of frames out, or give the image as a reference instead",
             )
-        return 1, []
+        return 1, notices
     most = request.num_frames or MAX_FRAMES
     available = len(resample_indices(source.fps, source.num_frames, target_fps=fps, max_frames=most))
     if request.num_frames is not None and available < request.num_frames:
@@ -147,9 +153,10 @@ def _frames(request: Request, preset: Preset, source: MediaInfo | None, fps: flo
             fix="ask for fewer frames, or raise the rate",
         )
     left = source.duration_seconds - available / fps
-    cut = left > (TEMPORAL_SLACK + 1) / fps and request.num_frames is None
-    notice = f"the source is {source.duration_seconds:.1f} s long; its first {available / fps:.1f} s are edited"
-    return available, [notice] if cut else []
+    if left > (TEMPORAL_SLACK + 1) / fps and request.num_frames is None:
+        seconds = f"{source.duration_seconds:.1f} s long; its first {available / fps:.1f} s"
+        notices.append(f"the source is {seconds} are edited")
+    return available, notices
 
 
 def plan_request(request: Request, preset: Preset) -> Plan:

@@ -96,6 +96,7 @@ def test_unmentioned_references_are_told_when_others_are_mentioned(copper):
         ({"num_frames": 98}, "98 frames; expected a count of the form 4k .* use 97 or 101"),
         ({"num_frames": 0}, "0 frames"),
         ({"num_frames": -3}, "-3 frames"),
+        ({"num_frames": 100001}, "100001 frames; expected at most 481"),
         ({"width": 100, "height": 100}, "size 100x100; .* use 96x96"),
         ({"width": 833, "height": 480}, "use 832x480"),
         ({"width": 0, "height": 32}, "size 0x32"),
@@ -141,6 +142,11 @@ def test_a_long_source_is_cut_with_a_word(tmp_path):
     plan = plan_request(Request(prompt="x", source=path), TINY)
     assert plan.num_frames == 121
     assert any("first 5.0 s" in notice for notice in plan.notices)
+
+
+def test_a_clip_longer_than_any_in_training_is_made_with_a_word():
+    assert "121 frames" in plan_request(Request(prompt="x", num_frames=125), TINY).notices[0]
+    assert plan_request(Request(prompt="x", num_frames=121), TINY).notices == ()
 
 
 def test_media_that_cannot_be_read_is_refused(tmp_path):
