@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from .operations import Factory, Operations
+from .operations import LayerFactory
 from .rope import RopeTable, apply_rope
 
 
@@ -25,26 +24,16 @@ class KeysValues(NamedTuple):
 class _Projections(nn.Module):
     """The four projections and two norms that both kinds of attention have."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        *,
-        eps: float,
-        operations: type[Operations],
-        device: torch.device | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, dim: int, num_heads: int, *, eps: float, layers: LayerFactory) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.operations = operations
-        factory: Factory = {"device": device, "dtype": dtype}
-        self.q = operations.Linear(dim, dim, **factory)
-        self.k = operations.Linear(dim, dim, **factory)
-        self.v = operations.Linear(dim, dim, **factory)
-        self.o = operations.Linear(dim, dim, **factory)
-        self.norm_q = operations.RMSNorm(dim, eps=eps, **factory)
-        self.norm_k = operations.RMSNorm(dim, eps=eps, **factory)
+        self.operations = layers.operations
+        self.q = layers.linear(dim, dim)
+        self.k = layers.linear(dim, dim)
+        self.v = layers.linear(dim, dim)
+        self.o = layers.linear(dim, dim)
+        self.norm_q = layers.rms_norm(dim, eps=eps)
+        self.norm_k = layers.rms_norm(dim, eps=eps)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         return self.o(self.operations.attention(queries, keys, values, num_heads=self.num_heads, mask=mask))
@@ -67,6 +56,7 @@ class CrossAttention(_Projections):
         """Keys and values of a context [B, S, D]; they do not depend on the step."""
         return KeysValues(self.norm_k(self.k(context)), self.v(context))
 
-    def forward(self, tokens: Tensor, context: KeysValues, mask: Tensor | None = None) -> Tensor:
-        """Read the context into tokens [B, L + R, D]; `mask` [B, S] hides padding."""
-        return self._attend(self.norm_q(self.q(tokens)), context.keys, context.values, mask)
+    def forward(self, tokens: Tensor, context: Tensor | KeysValues, mask: Tensor | None = None) -> Tensor:
+        """Read a context [B, S, D], or its keys and values, into tokens [B, L + R, D]; `mask` [B, S] hides padding."""
+        keys, values = self.keys_values(context) if isinstance(context, Tensor) else context
+        return self._attend(self.norm_q(self.q(tokens)), keys, values, mask)

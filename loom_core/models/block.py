@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from .attention import CrossAttention, KeysValues, SelfAttention
 from .layers import Modulation, gated_residual, norm_modulate, split_rows
-from .operations import Factory, Operations, cast_like
+from .operations import LayerFactory, cast_like
 from .rope import RopeTable
 
 NUM_ROWS = 6  # shift, scale and gate, for self-attention and for the feed-forward part
@@ -17,29 +16,14 @@ NUM_ROWS = 6  # shift, scale and gate, for self-attention and for the feed-forwa
 class LoomBlock(nn.Module):
     """A Wan block whose cross-attention reads one layer of the MLLM (Deepstack injection)."""
 
-    def __init__(
-        self,
-        dim: int,
-        ffn_dim: int,
-        *,
-        num_heads: int,
-        eps: float,
-        operations: type[Operations],
-        device: torch.device | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, dim: int, ffn_dim: int, *, num_heads: int, eps: float, layers: LayerFactory) -> None:
         super().__init__()
         self.eps = eps
-        factory: Factory = {"device": device, "dtype": dtype}
-        self.self_attn = SelfAttention(dim, num_heads, eps=eps, operations=operations, **factory)
-        self.cross_attn = CrossAttention(dim, num_heads, eps=eps, operations=operations, **factory)
-        self.norm3 = operations.LayerNorm(dim, eps=eps, elementwise_affine=True, **factory)
-        self.ffn = nn.Sequential(
-            operations.Linear(dim, ffn_dim, **factory),
-            nn.GELU(approximate="tanh"),
-            operations.Linear(ffn_dim, dim, **factory),
-        )
-        self.modulation = nn.Parameter(torch.empty(1, NUM_ROWS, dim, **factory))
+        self.self_attn = SelfAttention(dim, num_heads, eps=eps, layers=layers)
+        self.cross_attn = CrossAttention(dim, num_heads, eps=eps, layers=layers)
+        self.norm3 = layers.layer_norm(dim, eps=eps)
+        self.ffn = nn.Sequential(layers.linear(dim, ffn_dim), nn.GELU(approximate="tanh"), layers.linear(ffn_dim, dim))
+        self.modulation = layers.parameter(1, NUM_ROWS, dim)
 
     def _modulations(self, time_rows: Tensor, *, has_references: bool) -> tuple[Modulation, Modulation]:
         table = cast_like(self.modulation, time_rows)
@@ -53,7 +37,7 @@ class LoomBlock(nn.Module):
         *,
         num_target: int,
         rope: RopeTable,
-        context: KeysValues,
+        context: Tensor | KeysValues,
         token_mask: Tensor | None = None,
         context_mask: Tensor | None = None,
     ) -> Tensor:
@@ -64,7 +48,7 @@ class LoomBlock(nn.Module):
             time_rows: float32 [B, 6 * D], the timestep's projection.
             num_target: L.
             rope: Table of the L + R tokens.
-            context: Keys and values of this block's MLLM layer.
+            context: Of this block's MLLM layer: projected [B, S, D], or its keys and values.
             token_mask: bool [B, L + R], False on padding.
             context_mask: bool [B, S], False on padding.
 

@@ -26,7 +26,6 @@ from typing import cast
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from ..config.model import DiTConfig
@@ -35,8 +34,9 @@ from ..geometry import PATCH, LatentShape
 from ..types import Condition
 from .attention import KeysValues
 from .block import NUM_ROWS, LoomBlock
+from .head import Head
 from .layers import sinusoidal_embedding
-from .operations import Factory, Operations, TorchOperations, cast_like
+from .operations import LayerFactory, Operations, TorchOperations
 from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
@@ -50,7 +50,7 @@ class PreparedConditions:
 
     Args:
         shape: Size of the target.
-        contexts: Keys and values for each block.
+        contexts: Keys and values for each block, or its projected context [B, S, D].
         context_mask: bool [B, S], False on padding; None without padding.
         source: Unscaled source tokens [B, L, D]; None for a model without a source embedding.
         references: The references' tokens; None without references.
@@ -59,38 +59,12 @@ class PreparedConditions:
     """
 
     shape: LatentShape
-    contexts: tuple[KeysValues, ...]
+    contexts: tuple[Tensor | KeysValues, ...]
     context_mask: Tensor | None
     source: Tensor | None
     references: ReferenceTokens | None
     rope: RopeTable
     token_mask: Tensor | None
-
-
-class Head(nn.Module):
-    """LayerNorm, the timestep's shift and scale, and the projection to patches."""
-
-    def __init__(
-        self,
-        dim: int,
-        out_features: int,
-        *,
-        eps: float,
-        operations: type[Operations],
-        device: torch.device | None,
-        dtype: torch.dtype | None,
-    ) -> None:
-        super().__init__()
-        self.eps = eps
-        self.head = operations.Linear(dim, out_features, device=device, dtype=dtype)
-        self.modulation = nn.Parameter(torch.empty(1, 2, dim, device=device, dtype=dtype))
-
-    def forward(self, tokens: Tensor, time_embedding: Tensor) -> Tensor:
-        """Target tokens [B, L, D] and time embedding [B, D] to patches [B, L, out_features]."""
-        table = cast_like(self.modulation, tokens, torch.float32)
-        shift, scale = (table + time_embedding.float()[:, None]).unsqueeze(2).unbind(1)  # each [B, 1, D]
-        normed = functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=self.eps)
-        return self.head(torch.addcmul(shift, normed, 1 + scale).to(tokens.dtype))
 
 
 class LoomDiT(nn.Module):
@@ -114,42 +88,30 @@ class LoomDiT(nn.Module):
         super().__init__()
         self.config = config
         dim, eps = config.hidden_size, config.eps
-        factory: Factory = {"device": None if device is None else torch.device(device), "dtype": dtype}
-        patch = {"kernel_size": config.patch_size, "stride": config.patch_size}
-        self.patch_embedding = operations.Conv3d(config.in_channels, dim, **patch, **factory)
+        layers = LayerFactory(operations, None if device is None else torch.device(device), dtype)
+        self.patch_embedding = layers.patch_embedding(config.in_channels, dim, config.patch_size)
         if config.has_source:
-            self.source_patch_embedding = operations.Conv3d(config.in_channels, dim, **patch, **factory)
+            self.source_patch_embedding = layers.patch_embedding(config.in_channels, dim, config.patch_size)
         if config.has_projector:
-            self.mllm_embedder = MLLMProjector(config.mllm_dim, dim, operations=operations, **factory)
+            self.mllm_embedder = MLLMProjector(config.mllm_dim, dim, layers=layers)
         self.time_embedding = nn.Sequential(
-            operations.Linear(config.time_embed_dim, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory)
+            layers.linear(config.time_embed_dim, dim), nn.SiLU(), layers.linear(dim, dim)
         )
-        self.time_projection = nn.Sequential(nn.SiLU(), operations.Linear(dim, NUM_ROWS * dim, **factory))
+        self.time_projection = nn.Sequential(nn.SiLU(), layers.linear(dim, NUM_ROWS * dim))
         self.blocks = nn.ModuleList(
-            LoomBlock(dim, config.ffn_dim, num_heads=config.num_heads, eps=eps, operations=operations, **factory)
+            LoomBlock(dim, config.ffn_dim, num_heads=config.num_heads, eps=eps, layers=layers)
             for _ in range(config.num_layers)
         )
-        self.head = Head(dim, config.out_channels * PATCH * PATCH, eps=eps, operations=operations, **factory)
+        self.head = Head(dim, config.out_channels * PATCH * PATCH, eps=eps, layers=layers)
 
-    def project_context(self, mllm_hidden_states: Sequence[Tensor]) -> list[Tensor]:
-        """Contexts of all blocks.
-
-        Args:
-            mllm_hidden_states: One [B, S, mllm_dim] a block.
-
-        Returns:
-            One [B, S, D] a block.
-        """
+    def _check_states(self, conditions: Sequence[Condition]) -> None:
+        """Refuse MLLM states that are not one for each block, of the width that the projector reads."""
         if not self.config.has_projector:
             raise ConfigError(
                 "a model without the projector of MLLM states (a plain Wan checkpoint)",
                 expected="LoomVideo weights",
                 fix="train it first, or load the released LoomVideo weights",
             )
-        return [self.mllm_embedder(states) for states in mllm_hidden_states]
-
-    def _contexts(self, conditions: Sequence[Condition], like: Tensor) -> tuple[tuple[KeysValues, ...], Tensor | None]:
-        """Keys and values of every block [B, S, D], and the mask of S."""
         for condition in conditions:
             layers = len(condition.mllm_hidden_states)
             width = condition.mllm_hidden_states[0].shape[-1] if layers else 0
@@ -159,21 +121,28 @@ class LoomDiT(nn.Module):
                     expected=f"{self.config.num_layers} layers of width {self.config.mllm_dim}, one for each block",
                     fix="encode the prompt with the MLLM that this model was trained with",
                 )
-        layers_of_samples = zip(*(condition.mllm_hidden_states for condition in conditions), strict=True)
-        padded = [pad_sequence([x.to(like) for x in samples], batch_first=True) for samples in layers_of_samples]
-        blocks = cast("list[LoomBlock]", list(self.blocks))
-        contexts = tuple(
-            block.cross_attn.keys_values(context)
-            for block, context in zip(blocks, self.project_context(padded), strict=True)
-        )
-        return contexts, length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], like)
 
-    def prepare(self, conditions: Sequence[Condition], target: Tensor) -> PreparedConditions:
+    def _contexts(
+        self, conditions: Sequence[Condition], like: Tensor, *, keys_values: bool
+    ) -> tuple[Tensor | KeysValues, ...]:
+        """Every block's context, made one after another: the states of the others stay where they are."""
+        contexts: list[Tensor | KeysValues] = []
+        for index, block in enumerate(cast("list[LoomBlock]", list(self.blocks))):
+            states = [condition.mllm_hidden_states[index].to(like) for condition in conditions]
+            context = self.mllm_embedder(pad_sequence(states, batch_first=True))  # [B, S, D]
+            contexts.append(block.cross_attn.keys_values(context) if keys_values else context)
+        return tuple(contexts)
+
+    def prepare(
+        self, conditions: Sequence[Condition], target: Tensor, *, keys_values: bool = True
+    ) -> PreparedConditions:
         """Compute once what every step of a run needs.
 
         Args:
-            conditions: One a sample.
+            conditions: One a sample; their tensors may lie on another device and in another dtype.
             target: Latents [B, C, F, H, W] of the size, dtype and device of the run; their values do not matter.
+            keys_values: Keep each block's keys and values; False keeps the projected context, half as large, from
+                which a block makes them anew at each step.
 
         Returns:
             The prepared conditions; pass them to `forward`.
@@ -190,7 +159,9 @@ class LoomDiT(nn.Module):
                 expected=f"[B, {self.config.in_channels}, F, H, W] with even H and W",
                 fix="use the Wan 2.2 VAE and a size whose sides are multiples of 32 pixels",
             )
-        contexts, context_mask = self._contexts(conditions, target)
+        self._check_states(conditions)
+        contexts = self._contexts(conditions, target, keys_values=keys_values)
+        context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
         shape = LatentShape(frames, height, width)
         head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
         rope = rope_table(shape, head_dim, rounded=rounded).to(target.device)
@@ -218,17 +189,22 @@ class LoomDiT(nn.Module):
             )
         return PreparedConditions(shape, contexts, context_mask, source, references, rope, token_mask)
 
-    def forward(self, latents: Tensor, timestep: Tensor, conditions: PreparedConditions) -> Tensor:
+    def forward(
+        self, latents: Tensor, timestep: Tensor, conditions: PreparedConditions | Sequence[Condition]
+    ) -> Tensor:
         """Predict the velocity (noise - clean).
 
         Args:
             latents: Noised latents [B, C, F, H, W].
             timestep: [B], 0 to 1000; integers at inference, as the official scheduler gives them.
-            conditions: Made by `prepare` for latents of this size.
+            conditions: Made by `prepare` for latents of this size; or one condition a sample, as in training, where
+                nothing is shared between steps and every weight has to be used inside its module's own forward.
 
         Returns:
             [B, C, F, H, W].
         """
+        if not isinstance(conditions, PreparedConditions):
+            conditions = self.prepare(conditions, latents, keys_values=False)
         shape = conditions.shape
         tokens = patchify(self.patch_embedding, latents)  # [B, L, D]
         if conditions.source is not None:

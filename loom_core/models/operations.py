@@ -6,19 +6,13 @@ ComfyUI casts, quantises and offloads inside its own Linear, Conv3d and norms; t
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypedDict
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
-
-
-class Factory(TypedDict):
-    """Where and in which dtype parameters are made; passed on to every layer."""
-
-    device: torch.device | None
-    dtype: torch.dtype | None
 
 
 class Operations(Protocol):
@@ -65,6 +59,43 @@ class TorchOperations:
         key_mask = None if mask is None else mask[:, None, None, :]
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=key_mask)
         return rearrange(mixed, "b n l d -> b l (n d)")
+
+
+@dataclass(frozen=True)
+class LayerFactory:
+    """Makes layers of one origin, on one device and in one dtype.
+
+    Args:
+        operations: Where the layers and the attention function come from.
+        device: Where parameters are made; None is torch's default.
+        dtype: Of the parameters; None is torch's default.
+    """
+
+    operations: type[Operations]
+    device: torch.device | None = None
+    dtype: torch.dtype | None = None
+
+    def linear(self, in_features: int, out_features: int) -> Any:
+        """A linear layer with bias."""
+        return self.operations.Linear(in_features, out_features, device=self.device, dtype=self.dtype)
+
+    def patch_embedding(self, in_channels: int, dim: int, patch: tuple[int, int, int]) -> Any:
+        """A convolution whose kernel and stride are one patch."""
+        return self.operations.Conv3d(
+            in_channels, dim, kernel_size=patch, stride=patch, device=self.device, dtype=self.dtype
+        )
+
+    def layer_norm(self, dim: int, *, eps: float) -> Any:
+        """A LayerNorm with weights."""
+        return self.operations.LayerNorm(dim, eps=eps, elementwise_affine=True, device=self.device, dtype=self.dtype)
+
+    def rms_norm(self, dim: int, *, eps: float) -> Any:
+        """An RMSNorm with weights."""
+        return self.operations.RMSNorm(dim, eps=eps, device=self.device, dtype=self.dtype)
+
+    def parameter(self, *shape: int) -> nn.Parameter:
+        """A raw parameter, not yet filled; cast it with `cast_like` where it is used."""
+        return nn.Parameter(torch.empty(*shape, device=self.device, dtype=self.dtype))
 
 
 def cast_like(parameter: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

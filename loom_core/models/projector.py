@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .operations import Factory, Operations
+from .operations import LayerFactory
 
 EXPANSION = 4
 EPS = 1e-6  # of Qwen3VLTextRMSNorm, whatever the DiT's own
@@ -18,20 +17,11 @@ class MLLMProjector(nn.Module):
     Source: official `PixArtAlphaTextProjectionNorm`; parameter names are those of the released files.
     """
 
-    def __init__(
-        self,
-        mllm_dim: int,
-        dim: int,
-        *,
-        operations: type[Operations],
-        device: torch.device | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, mllm_dim: int, dim: int, *, layers: LayerFactory) -> None:
         super().__init__()
-        factory: Factory = {"device": device, "dtype": dtype}
-        self.norm = operations.RMSNorm(mllm_dim, eps=EPS, **factory)
-        self.linear_1 = operations.Linear(mllm_dim, EXPANSION * dim, **factory)
-        self.linear_2 = operations.Linear(EXPANSION * dim, dim, **factory)
+        self.norm = layers.rms_norm(mllm_dim, eps=EPS)
+        self.linear_1 = layers.linear(mllm_dim, EXPANSION * dim)
+        self.linear_2 = layers.linear(EXPANSION * dim, dim)
 
     def forward(self, states: Tensor) -> Tensor:
         """MLLM states [B, S, mllm_dim] to a context [B, S, D]."""

@@ -81,7 +81,7 @@ def _inside(case: Case, model: LoomDiT, prepared: PreparedConditions, seen: dict
             inside[f"ref_patch_embed.{index}"] = prepared.references.tokens[:, start : start + length]
         start += length
     inside["rope_cos"], inside["rope_sin"] = full_table(prepared.rope.cos), full_table(prepared.rope.sin)
-    contexts = model.project_context([states[None] for states in condition.mllm_hidden_states])
+    contexts = [model.mllm_embedder(states[None]) for states in condition.mllm_hidden_states]
     inside.update({f"context.{i}": context for i, context in enumerate(contexts)})
     inside["timestep_proj_tokens_absmax"] = _modulation_reach(seen, prepared, "timestep_proj")
     inside["temb_tokens_absmax"] = _modulation_reach(seen, prepared, "temb")

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from loom_core.geometry import LatentShape
 from loom_core.models.attention import CrossAttention, SelfAttention
-from loom_core.models.operations import TorchOperations
+from loom_core.models.operations import LayerFactory, TorchOperations
 from loom_core.models.rope import apply_rope, rope_table
 
 DIM, HEADS = 24, 2
@@ -15,7 +15,7 @@ DIM, HEADS = 24, 2
 
 def made(kind, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    layer = kind(DIM, HEADS, eps=1e-6, operations=TorchOperations, device=None, dtype=None)
+    layer = kind(DIM, HEADS, eps=1e-6, layers=LayerFactory(TorchOperations))
     for parameter in layer.parameters():
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
     return layer.requires_grad_(False)

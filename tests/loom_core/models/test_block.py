@@ -7,7 +7,7 @@ import torch
 
 from loom_core.geometry import LatentShape
 from loom_core.models.block import NUM_ROWS, LoomBlock
-from loom_core.models.operations import TorchOperations
+from loom_core.models.operations import LayerFactory, TorchOperations
 from loom_core.models.rope import rope_table
 
 DIM, TARGETS = 24, 4
@@ -16,7 +16,7 @@ DIM, TARGETS = 24, 4
 @pytest.fixture
 def block():
     generator = torch.Generator().manual_seed(0)
-    made = LoomBlock(DIM, 32, num_heads=2, eps=1e-6, operations=TorchOperations, device=None, dtype=None)
+    made = LoomBlock(DIM, 32, num_heads=2, eps=1e-6, layers=LayerFactory(TorchOperations))
     for parameter in made.parameters():
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
     return made.requires_grad_(False)

@@ -210,3 +210,42 @@ def test_the_source_scale_is_not_rounded_to_bfloat16():
     added = add_source(torch.zeros_like(source), source, torch.tensor([996]))
     assert added.item() == torch.tensor(128 * 0.996).bfloat16().item()
     assert added.item() != 128.0
+
+
+def test_raw_conditions_and_the_smaller_cache_give_the_same(small_model):
+    """As in training, without `prepare`; and with projected contexts kept in place of keys and values."""
+    latents = torch.randn(2, 4, 1, 4, 4, generator=torch.Generator().manual_seed(5))
+    conditions = [
+        random_condition(small_model.config, length=4, source=(1, 4, 4)),
+        random_condition(small_model.config, length=6, references=[(1, 2, 2)], seed=1),
+    ]
+    timestep = torch.tensor([700, 300])
+    with torch.no_grad():
+        expected = small_model(latents, timestep, small_model.prepare(conditions, latents))
+        smaller = small_model.prepare(conditions, latents, keys_values=False)
+        torch.testing.assert_close(small_model(latents, timestep, smaller), expected)
+        torch.testing.assert_close(small_model(latents, timestep, conditions), expected)
+
+
+def test_in_training_every_weight_is_used_inside_its_own_block(small_model):
+    """What wraps a block's forward (sharding, checkpointing) sees all its weights used there and nowhere else."""
+    inside, outside = [], []
+    state = {"depth": 0}
+    handles = []
+    for block in small_model.blocks:
+        handles.append(block.register_forward_pre_hook(lambda *_: state.__setitem__("depth", 1)))
+        handles.append(block.register_forward_hook(lambda *_: state.__setitem__("depth", 0)))
+        for name, part in block.named_modules():
+            if name.endswith((".k", ".v", ".norm_k")):
+                handles.append(
+                    part.register_forward_hook(lambda *_: (inside if state["depth"] else outside).append(1) and None)
+                )
+    latents = torch.zeros(1, 4, 1, 4, 4)
+    try:
+        with torch.no_grad():
+            small_model(latents, torch.tensor([500]), [random_condition(small_model.config, length=4)])
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert len(inside) == 6 * small_model.config.num_layers
+    assert outside == []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from loom_core.models.operations import TorchOperations
+from loom_core.models.operations import LayerFactory, TorchOperations
 from loom_core.models.projector import MLLMProjector
 
 
 def test_equals_the_formula():
     generator = torch.Generator().manual_seed(0)
-    projector = MLLMProjector(20, 8, operations=TorchOperations, device=None, dtype=None)
+    projector = MLLMProjector(20, 8, layers=LayerFactory(TorchOperations))
     for parameter in projector.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)
     states = torch.randn(2, 5, 20, generator=generator)
@@ -23,7 +23,7 @@ def test_equals_the_formula():
 
 
 def test_names_are_those_of_the_released_files():
-    projector = MLLMProjector(20, 8, operations=TorchOperations, device=torch.device("meta"), dtype=torch.bfloat16)
+    projector = MLLMProjector(20, 8, layers=LayerFactory(TorchOperations, torch.device("meta"), torch.bfloat16))
     modules = {name.rpartition(".")[0] for name in projector.state_dict()}
     assert modules == {"norm", "linear_1", "linear_2"}
     assert {parameter.dtype for parameter in projector.parameters()} == {torch.bfloat16}
