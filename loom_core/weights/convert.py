@@ -139,7 +139,7 @@ def _entries(checkpoint: Checkpoint, *, dtype: torch.dtype | None, progress: Pro
 
     def entry(name: str, info: TensorInfo) -> Entry:
         written = TensorInfo(info.shape, dtype if dtype is not None and info.dtype.is_floating_point else info.dtype)
-        return Entry(name, written, lambda: converted(name, written))
+        return Entry(name, written, lambda: converted(name, written), release=release_pages)
 
     return [entry(name, info) for name, info in native.infos.items()]
 

@@ -29,7 +29,8 @@ def release_pages(tensor: Tensor) -> None:
     no such call, nothing happens.
 
     Args:
-        tensor: As `Checkpoint.tensor` returned it. If it was written to, the changes are lost.
+        tensor: As `Checkpoint.tensor` returned it, and in nobody else's hands: were it written to, the changes would
+            be lost. Never a tensor that a caller gave.
     """
     if not sys.platform.startswith("linux") or tensor.device.type != "cpu":
         return

@@ -23,7 +23,6 @@ from ..errors import ResourceError, WeightsError
 from .checkpoint import TensorInfo
 from .dtypes import NAME_OF_DTYPE
 from .hashing import CONTENT_KEY, HEX_LENGTH, combine_sha256, tensor_bytes
-from .memory import release_pages
 from .safetensors_files import open_safetensors
 
 _ALIGNMENT = 8
@@ -37,11 +36,14 @@ class Entry:
         name: Its name in the file.
         info: Its shape and dtype in the file.
         load: Makes it; called once, when its turn comes.
+        release: Given what `load` returned once it is written, to give its memory back. Only who made `load` knows
+            whether anyone else uses that tensor, so by default nothing happens.
     """
 
     name: str
     info: TensorInfo
     load: Callable[[], Tensor]
+    release: Callable[[Tensor], None] | None = None
 
 
 def entries_of(tensors: Mapping[str, Tensor], *, dtype: torch.dtype | None = None) -> list[Entry]:
@@ -124,7 +126,8 @@ def _write(file: IO[bytes], entry: Entry) -> str:
     for piece in tensor_bytes(tensor):
         file.write(piece)
         digest.update(piece)
-    release_pages(tensor)
+    if entry.release is not None:
+        entry.release(tensor)
     return digest.hexdigest()
 
 

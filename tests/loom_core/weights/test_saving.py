@@ -13,6 +13,8 @@ from loom_core.errors import OutputError, ResourceError, WeightsError
 from loom_core.weights import saving
 from loom_core.weights.checkpoint import TensorInfo
 from loom_core.weights.hashing import content_sha256
+from loom_core.weights.loading import load_dit
+from loom_core.weights.memory import SMALLEST
 from loom_core.weights.reading import open_checkpoint
 from loom_core.weights.saving import Entry, entries_of, save_safetensors
 
@@ -139,3 +141,21 @@ def test_entries_of_tensors_in_memory_are_cast_as_they_are_written(tmp_path):
     assert all(torch.equal(same[name], tensor) and same[name].dtype == tensor.dtype for name, tensor in weights.items())
     save_safetensors(tmp_path / "cast.safetensors", entries_of(weights, dtype=torch.bfloat16))
     assert {tensor.dtype for tensor in load_file(tmp_path / "cast.safetensors").values()} == {torch.bfloat16}
+
+
+def test_a_loaded_model_that_was_changed_keeps_its_changes(tmp_path, make_state):
+    """Its weights are views of a private mapping: giving their pages back would undo what was done to them."""
+    save_file(make_state(ffn_dim=4096), tmp_path / "dit.safetensors")
+    model = load_dit(tmp_path / "dit.safetensors")
+    weight = model.blocks[0].ffn[0].weight
+    assert weight.nbytes > SMALLEST
+    changed = weight.mul_(2).clone()
+    save_safetensors(tmp_path / "changed.safetensors", entries_of(model.state_dict()))
+    assert torch.equal(weight, changed)
+    assert torch.equal(load_file(tmp_path / "changed.safetensors")["blocks.0.ffn.0.weight"], changed)
+
+
+def test_memory_is_given_back_by_who_owns_it(target):
+    tensor, released = torch.ones(2), []
+    save_safetensors(target, [Entry("a", TensorInfo((2,), tensor.dtype), lambda: tensor, release=released.append)])
+    assert [given is tensor for given in released] == [True]
