@@ -1,10 +1,13 @@
-"""The shapes of the parts that can be exchanged: codec, encoder, denoiser, solver, progress."""
+"""The shapes of the parts that can be exchanged: codec, encoder, denoiser, progress.
+
+A solver's stands beside the solvers, with the history that it hands on (`sampling/solvers.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -75,6 +78,14 @@ class MLLMEncoder(Protocol):
         layout: str = "official",
     ) -> EncodedPrompt:
         """States of the last `num_blocks` decoder layers for the full, visual-only and negative prompt."""
+        ...
+
+
+class Denoiser(Protocol):
+    """A model that predicts velocities; `LoomDiT` is one."""
+
+    def __call__(self, latents: Tensor, timestep: Tensor, conditions: Any) -> Tensor:
+        """Velocity of latents [B, C, F, H, W] at timestep [B], under conditions that it prepared itself."""
         ...
 
 

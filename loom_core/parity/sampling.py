@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..sampling.denoise import denoise
-from ..sampling.guidance import branch_weights, combine
+from ..sampling.guidance import branch_weights, guided_velocity
 from ..sampling.schedule import flow_schedule
 from ..sampling.solvers import unipc
 from ..types import Branch, Condition, Reference
@@ -59,15 +59,18 @@ def check_run(case: Case, report: CaseReport) -> None:
     )
     recorded: dict[str, list[Tensor]] = defaultdict(list)
 
+    def recording(latents: Tensor, timestep: Tensor, branch: Branch) -> Tensor:
+        prediction = model(latents, timestep, prepared[branch])
+        recorded[f"pred_{_BRANCH_NAMES[branch]}"].append(prediction)
+        return prediction
+
+    guided = guided_velocity(recording, {branch: branch for branch in prepared}, weights, dtype=torch.float32)
+
     def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
-        predictions = {branch: model(latents, timestep, prepared[branch]) for branch in weights}
-        for branch, prediction in predictions.items():
-            recorded[f"pred_{_BRANCH_NAMES[branch]}"].append(prediction)
-        guided = combine(predictions, weights)
-        recorded["pred_guided"].append(guided)
-        if len(recorded["pred_guided"]) > 1:
+        if recorded["pred_guided"]:
             recorded["latents"].append(latents)
-        return guided
+        recorded["pred_guided"].append(guided(latents, timestep))
+        return recorded["pred_guided"][-1]
 
     schedule = flow_schedule(about["num_inference_steps"], shift=_recorded_shift(case))
     latents = denoise(velocity, noise, schedule=schedule, solver=unipc)

@@ -19,7 +19,7 @@ def initial_noise(shape: tuple[int, ...], *, seed: int, device: torch.device | s
 
     Args:
         shape: [B, C, F, H, W].
-        seed: Any integer; the same seed gives the same noise.
+        seed: 0 to 2**63 - 1; the same seed gives the same noise.
         device: Where the result goes.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -9,11 +9,12 @@ Source: official `LoomVideo.generate`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..models.dit import LoomDiT, PreparedConditions
+from ..protocols import Denoiser
 from ..types import Branch
 
 
@@ -49,16 +50,16 @@ def combine(predictions: Mapping[Branch, Tensor], weights: Mapping[Branch, float
 
 
 def guided_velocity(
-    model: LoomDiT, conditions: Mapping[Branch, PreparedConditions], weights: Mapping[Branch, float]
+    model: Denoiser, conditions: Mapping[Branch, Any], weights: Mapping[Branch, float], *, dtype: torch.dtype
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The function that a solver follows: (latents, timestep [B]) -> velocity, float32.
 
     Args:
         model: Runs once for each branch that has a weight.
-        conditions: Of at least those branches.
+        conditions: Prepared by the model, of at least those branches.
         weights: From `branch_weights`.
+        dtype: In which the model computes; latents are cast to it.
     """
-    dtype = next(model.parameters()).dtype
 
     def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
         cast = latents.to(dtype)
