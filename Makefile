@@ -4,17 +4,19 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# A plain `torch` brings gigabytes of CUDA on Linux; without a GPU a version with a CPU build is asked for.
-# TORCH="torch==X" chooses another; an environment that has torch already keeps it.
+# Without an NVIDIA GPU a version is asked for that has a CPU build where the index offers one; PyPI's own for Linux brings
+# CUDA all the same. TORCH="..." takes any arguments of `pip install`, an index of CPU builds included. An environment that
+# has torch already keeps it.
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo torch==2.13.0)
-# The oldest transformers that is supported; the suite's MLLM part runs with it too.
-OLD_TRANSFORMERS ?= transformers==4.57.6
+# The oldest supported versions; the parts of the suite that depend on them run with these too.
+OLDEST := transformers==4.57.6 tokenizers==0.22.2 huggingface-hub==0.36.2 diffusers==0.35.2
 
 BIN := $(VENV)/bin
-OLD := build/old-transformers
+OLD := build/oldest
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint test-current test-old bench clean
+.PHONY: demo test lint test-current test-oldest bench clean
+.DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready
 	@mkdir -p out
@@ -23,7 +25,7 @@ demo: $(VENV)/.ready
 	  --prompt "Paint everything in the colour of @Image 1." --compare --output out/demo.mp4
 	@echo "The edited clip is out/demo.mp4; out/demo_compare.mp4 shows it beside its source."
 
-test: lint test-current test-old
+test: lint test-current test-oldest
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .
@@ -33,29 +35,33 @@ lint: $(VENV)/.ready-test
 test-current: $(VENV)/.ready-test
 	$(BIN)/python -m pytest
 
-# The same environment with an older transformers in front of it.
-test-old: $(VENV)/.ready-test $(OLD)/.ready
-	PYTHONPATH=$(OLD) $(BIN)/python -m pytest tests/loom_core/mllm tests/loom_core/parity tests/loom_core/test_pipeline.py
+# The same environment with the oldest versions in front of it.
+test-oldest: $(VENV)/.ready-test $(OLD)/.ready
+	PYTHONPATH=$(OLD) $(BIN)/python -m pytest tests/loom_core/mllm tests/loom_core/vae tests/loom_core/parity tests/loom_core/test_pipeline.py
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python -m benchmarks.engine
 
-$(VENV)/bin/python:
+$(VENV)/.created:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+	  { echo "found $$($(PYTHON) --version), expected Python 3.10 or newer; to fix: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
 
 # diffusers has the Wan VAE, which the released weights need; loom-tiny does without it.
-$(VENV)/.ready: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet "$(TORCH)"
+$(VENV)/.ready: requirements.txt $(VENV)/.created
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet -r requirements.txt "diffusers>=0.35"
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml requirements-test.txt $(VENV)/.ready
+$(VENV)/.ready-test: requirements-test.txt $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet -r requirements-test.txt
 	@touch $@
 
-$(OLD)/.ready: | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --no-deps --target $(OLD) "$(OLD_TRANSFORMERS)" "tokenizers<0.23" "huggingface-hub<1"
+$(OLD)/.ready: $(VENV)/.created
+	rm -rf $(OLD)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(OLD) $(OLDEST)
 	@touch $@
 
 clean:
