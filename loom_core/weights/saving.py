@@ -22,7 +22,7 @@ from ..atomic import atomic_target
 from ..errors import ResourceError, WeightsError
 from .checkpoint import TensorInfo
 from .dtypes import NAME_OF_DTYPE
-from .hashing import CONTENT_KEY, HEX_LENGTH, combine_sha256, tensor_bytes
+from .hashing import CONTENT_KEY, HEX_LENGTH, SAMPLES_KEY, combine_sha256, sample_bytes, sha256_of, tensor_bytes
 from .safetensors_files import open_safetensors
 
 _ALIGNMENT = 8
@@ -62,7 +62,7 @@ def entries_of(tensors: Mapping[str, Tensor], *, dtype: torch.dtype | None = Non
 
 
 def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Mapping[str, str] | None = None) -> str:
-    """Write a safetensors file atomically; the metadata gets the content hash (see `hashing.py`) as well.
+    """Write a safetensors file atomically; the metadata gets the hashes of `hashing.py` as well.
 
     The bytes depend on the arguments alone: no date, a fixed order.
 
@@ -82,13 +82,15 @@ def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Ma
     path = Path(path)
     # Wide numbers first keeps every tensor aligned to its own width, which memory mapping needs.
     ordered = sorted(entries, key=lambda entry: (-entry.info.dtype.itemsize, entry.name))
-    metadata = {**(metadata or {}), CONTENT_KEY: "0" * HEX_LENGTH}
+    metadata = {**(metadata or {}), CONTENT_KEY: "0" * HEX_LENGTH, SAMPLES_KEY: "0" * HEX_LENGTH}
     header = encode_header(ordered, metadata)
     _require_space(path, len(header) + sum(entry.info.num_bytes for entry in ordered))
     with atomic_target(path) as temporary, temporary.open("wb") as file:
         file.write(header)
-        metadata[CONTENT_KEY] = combine_sha256({entry.name: (entry.info, _write(file, entry)) for entry in ordered})
-        # The hash is known only now; its place in the header was kept free.
+        written = {entry.name: (entry.info, _write(file, entry)) for entry in ordered}
+        metadata[CONTENT_KEY] = combine_sha256({name: (info, whole) for name, (info, (whole, _)) in written.items()})
+        metadata[SAMPLES_KEY] = combine_sha256({name: (info, part) for name, (info, (_, part)) in written.items()})
+        # The hashes are known only now; their place in the header was kept free.
         file.seek(0)
         file.write(encode_header(ordered, metadata))
         file.flush()
@@ -114,8 +116,8 @@ def encode_header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byte
     return len(text).to_bytes(8, "little") + text
 
 
-def _write(file: IO[bytes], entry: Entry) -> str:
-    """Write a tensor and return the SHA-256 of its data."""
+def _write(file: IO[bytes], entry: Entry) -> tuple[str, str]:
+    """Write a tensor and return the SHA-256 of its data and of its samples."""
     tensor = entry.load()
     if TensorInfo(tuple(tensor.shape), tensor.dtype) != entry.info:
         raise WeightsError(
@@ -126,9 +128,10 @@ def _write(file: IO[bytes], entry: Entry) -> str:
     for piece in tensor_bytes(tensor):
         file.write(piece)
         digest.update(piece)
+    samples = sha256_of(sample_bytes(tensor))
     if entry.release is not None:
         entry.release(tensor)
-    return digest.hexdigest()
+    return digest.hexdigest(), samples
 
 
 def _verify(path: Path, entries: Sequence[Entry], metadata: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from loom_core.errors import OutputError, ResourceError, WeightsError
 from loom_core.weights import saving
 from loom_core.weights.checkpoint import TensorInfo
-from loom_core.weights.hashing import content_sha256
+from loom_core.weights.hashing import content_sha256, samples_sha256
 from loom_core.weights.loading import load_dit
 from loom_core.weights.memory import SMALLEST
 from loom_core.weights.reading import open_checkpoint
@@ -55,7 +55,8 @@ def test_the_library_reads_what_was_streamed(target):
         assert read[name].shape == tensor.shape
         assert bytes(read[name].flatten().view(torch.uint8)) == bytes(tensor.flatten().view(torch.uint8)), name
     with safe_open(target, "pt") as file:
-        assert file.metadata() == {"a": "b", "content_sha256": digest}
+        samples = samples_sha256(open_checkpoint(target))
+        assert file.metadata() == {"a": "b", "content_sha256": digest, "samples_sha256": samples}
     assert only(target)
 
 
