@@ -19,16 +19,13 @@ from ..errors import ConfigError
 from ..models.dit import LoomDiT
 from .checkpoint import Checkpoint, TensorInfo
 from .checks import require_dit, require_finite, require_keys
-from .detect import CONFIG_KEY, detect_config
+from .detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY, detect_config
 from .hashing import file_sha256
 from .identify import ModelKind
 from .loading import key_report
 from .memory import release_pages
 from .reading import open_checkpoint
 from .saving import Entry, save_safetensors
-
-FORMAT = "loomvideo-dit"
-FORMAT_VERSION = "1"
 
 Progress = Callable[[int, int], None]
 """Receives the bytes done and the bytes in all, after each tensor."""
@@ -148,8 +145,8 @@ def _metadata(checkpoint: Checkpoint, config: DiTConfig, entries: list[Entry]) -
     source = checkpoint.files[0]
     dtypes = sorted({str(entry.info.dtype).removeprefix("torch.") for entry in entries})
     return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        FORMAT_KEY: FORMAT,
+        FORMAT_VERSION_KEY: str(FORMAT_VERSION),
         "model": checkpoint.kind.value,
         CONFIG_KEY: config.to_json(),
         "dtype": ",".join(dtypes),

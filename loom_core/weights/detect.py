@@ -21,6 +21,10 @@ from .checkpoint import Checkpoint
 
 CONFIG_KEY = "config"
 """Metadata entry in which converted files carry `DiTConfig.to_json()`."""
+FORMAT_KEY, FORMAT_VERSION_KEY = "format", "format_version"
+FORMAT = "loomvideo-dit"
+FORMAT_VERSION = 1
+"""Of converted files. A newer one may mean other things by the same names, so it is refused."""
 CONFIG_FILE = "config.json"
 USUAL_HEAD_DIM = 128
 """Of every published Wan model."""
@@ -64,8 +68,10 @@ def detect_config(checkpoint: Checkpoint, config_hint: DiTConfig | Mapping[str, 
         config_hint: Overrides what the file says of itself: a configuration, or the content of a `config.json`.
 
     Raises:
-        WeightsError: It is no DiT, contradicts its configuration, or the heads' width cannot be known.
+        WeightsError: It is no DiT, contradicts its configuration, was written by a newer version, or the heads' width
+            cannot be known.
     """
+    _check_format(checkpoint)
     native = checkpoint.native()
     sizes = sizes_of(native)
     claims = _claims_of_hint(config_hint) or _claims_of_metadata(checkpoint) or _claims_beside(checkpoint)
@@ -92,7 +98,7 @@ def claims_of(content: Mapping[str, Any]) -> dict[str, Any]:
     dit = content.get("dit", content)
     if not isinstance(dit, Mapping):
         return {}
-    if {"hidden_size", "head_dim", "ffn_dim"} <= set(dit):
+    if _is_our_form(dit):
         return {field.name: dit[field.name] for field in fields(DiTConfig) if field.name in dit}
     if {"num_attention_heads", "attention_head_dim", "ffn_dim", "freq_dim", "in_channels", "num_layers"} <= set(dit):
         config = DiTConfig.from_diffusers(dit, mllm_dim=content.get("und_dim") or 1)
@@ -182,7 +188,46 @@ def _claims_of_metadata(checkpoint: Checkpoint) -> dict[str, Any]:
         raise WeightsError(
             f"{checkpoint.path}, whose metadata {CONFIG_KEY!r} is no JSON", fix="convert the checkpoint again"
         ) from error
-    return claims_of(content) if isinstance(content, dict) else {}
+    is_ours = checkpoint.metadata.get(FORMAT_KEY) == FORMAT
+    if not isinstance(content, dict):
+        if is_ours:
+            raise WeightsError(
+                f"{checkpoint.path}, whose metadata {CONFIG_KEY!r} is a JSON {type(content).__name__}",
+                expected="an object",
+                fix="convert the checkpoint again",
+            )
+        return {}
+    if is_ours or _is_our_form(content):
+        _check_our_form(content, checkpoint.path)
+    return claims_of(content)
+
+
+def _is_our_form(content: Mapping[str, Any]) -> bool:
+    """Whether it seems to be what `DiTConfig.to_json` writes."""
+    return {"hidden_size", "head_dim", "ffn_dim"} <= set(content)
+
+
+def _check_our_form(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse a configuration of ours that this version does not understand in full."""
+    try:
+        DiTConfig.from_mapping(content)
+    except ConfigError as error:
+        raise WeightsError(
+            f"{path}, whose metadata has {error.found}", expected=error.expected, fix=error.fix
+        ) from error
+
+
+def _check_format(checkpoint: Checkpoint) -> None:
+    """Refuse a converted file that a newer version wrote."""
+    if checkpoint.metadata.get(FORMAT_KEY) != FORMAT:
+        return
+    version = checkpoint.metadata.get(FORMAT_VERSION_KEY, "1")
+    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+        raise WeightsError(
+            f"{checkpoint.path}, of format version {version!r}",
+            expected=f"at most version {FORMAT_VERSION}",
+            fix="update LoomVideo",
+        )
 
 
 def _claims_beside(checkpoint: Checkpoint) -> dict[str, Any]:

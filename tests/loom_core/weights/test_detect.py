@@ -148,3 +148,43 @@ def test_other_patches_are_refused(tmp_path, keys_5b):
     keys_5b["patch_embedding.weight"] = [3072, 48, 1, 4, 4]
     with pytest.raises(WeightsError, match="1x4x4"):
         detect_config(without_data(tmp_path / "x", keys_5b))
+
+
+OURS = {"format": "loomvideo-dit", "format_version": "1"}
+
+
+@pytest.mark.parametrize("about", [OURS, {}])
+def test_a_field_of_a_newer_version_is_refused(small, small_config, about):
+    config = json.dumps(asdict(small_config) | {"window": 8})
+    with pytest.raises(WeightsError, match=r"dit\.safetensors.*unknown model settings \['window'\].*update LoomVideo"):
+        detect_config(small({**about, "config": config}))
+
+
+def test_a_field_that_our_own_file_lacks_is_named(small, small_config):
+    config = {name: value for name, value in asdict(small_config).items() if name != "head_dim"}
+    with pytest.raises(WeightsError, match="head_dim"):
+        detect_config(small({**OURS, "config": json.dumps(config)}))
+
+
+@pytest.mark.parametrize("version", ["2", "10", "1.5", ""])
+def test_a_newer_format_is_refused_whatever_the_hint(small, small_config, version):
+    checkpoint = small({**OURS, "format_version": version, "config": small_config.to_json()})
+    for hint in (None, small_config):
+        with pytest.raises(WeightsError, match=f"format version {version!r}.*at most version 1.*update LoomVideo"):
+            detect_config(checkpoint, hint)
+
+
+@pytest.mark.parametrize("about", [OURS, {"format": "loomvideo-dit"}, {"format": "pt", "format_version": "9"}])
+def test_files_of_this_format_and_of_others_are_read(small, small_config, about):
+    assert detect_config(small({**about, "config": small_config.to_json()})) == small_config
+
+
+def test_the_configuration_of_other_tools_may_say_more(small, small_config):
+    config = {"dim": 128, "num_heads": 1, "ffn_dim": 64, "num_layers": 2, "window_size": [-1, -1]}
+    assert detect_config(small({"config": json.dumps(config)})) == small_config
+
+
+def test_only_other_tools_may_store_something_else_as_config(small, small_config):
+    assert detect_config(small({"config": "[]"})) == small_config
+    with pytest.raises(WeightsError, match="JSON list"):
+        detect_config(small({**OURS, "config": "[]"}))
