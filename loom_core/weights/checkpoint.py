@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import WeightsError
+from .dtypes import COMPUTE_DTYPES
 from .identify import ModelKind, identify
 from .key_maps import NativeNames, native_names
 
@@ -99,6 +100,15 @@ class Checkpoint:
     def dtypes(self) -> Counter[torch.dtype]:
         """How many tensors have each dtype."""
         return Counter(info.dtype for info in self.infos.values())
+
+    @property
+    def main_dtype(self) -> torch.dtype:
+        """The number format, of those that a model can compute in, with most bytes; bfloat16 where there is none."""
+        sizes: Counter[torch.dtype] = Counter()
+        for info in self.infos.values():
+            if info.dtype in COMPUTE_DTYPES:
+                sizes[info.dtype] += info.num_bytes
+        return max(sizes, key=sizes.__getitem__, default=torch.bfloat16)
 
     @cached_property
     def naming(self) -> NativeNames:

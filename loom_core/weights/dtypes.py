@@ -30,6 +30,9 @@ DTYPE_OF_NAME = MappingProxyType({name: getattr(torch, attr) for name, attr in _
 NAME_OF_DTYPE = MappingProxyType({dtype: name for name, dtype in DTYPE_OF_NAME.items()})
 """The inverse."""
 
+COMPUTE_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+"""What plain layers compute in; in narrower formats weights are only stored."""
+
 CHOICES = MappingProxyType({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "keep": None})
 """What a user may convert to; None keeps every tensor's own dtype."""
 

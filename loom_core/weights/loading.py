@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ ADDITIONS = ("mllm_embedder.", "source_patch_embedding.")
 def load_dit(
     path: str | Path,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | Literal["keep"] | None = None,
     device: torch.device | str = "cpu",
     config: DiTConfig | Mapping[str, Any] | None = None,
     operations: type[Operations] = TorchOperations,
@@ -43,7 +43,9 @@ def load_dit(
 
     Args:
         path: See `open_checkpoint`.
-        dtype: Of all parameters; None keeps the file's, tensor by tensor.
+        dtype: Of all parameters; None takes the one that most of the file is in, so that the model computes in one
+            precision (official files mix bfloat16 and float32). "keep" keeps each parameter's own, which only
+            layers that cast their weights can compute with.
         device: Where the parameters go.
         config: Overrides what the file says of itself (see `detect_config`).
         operations: Where the model's layers come from.
@@ -67,13 +69,16 @@ def load_dit(
         operations=operations,
         device="meta",
     )
-    additions = _starting_additions(model, checkpoint, dtype=dtype) if is_plain_wan else {}
+    main_dtype = checkpoint.native().main_dtype if dtype in (None, "keep") else dtype
+    placed_as = None if dtype == "keep" else main_dtype
+    additions = _starting_additions(model, checkpoint, dtype=main_dtype) if is_plain_wan else {}
     require_keys(key_report(checkpoint, model, ignore=additions), checkpoint.path)
     if checkpoint.naming.foreign:
         logger.info("%s: %d tensors of other components are ignored", path, len(checkpoint.naming.foreign))
 
     state = {name: tensor.to(device) for name, tensor in additions.items()}
-    state |= read_weights(checkpoint, checkpoint.naming.sources, dtype=dtype, device=device, check_finite=check_finite)
+    sources = checkpoint.naming.sources
+    state |= read_weights(checkpoint, sources, dtype=placed_as, device=device, check_finite=check_finite)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -96,7 +101,7 @@ def key_report(checkpoint: Checkpoint, model: LoomDiT, *, ignore: Mapping[str, A
     return compare_keys(found, expected)
 
 
-def _starting_additions(model: LoomDiT, checkpoint: Checkpoint, *, dtype: torch.dtype | None) -> dict[str, Tensor]:
+def _starting_additions(model: LoomDiT, checkpoint: Checkpoint, *, dtype: torch.dtype) -> dict[str, Tensor]:
     """Starting values, on the CPU, for what a plain Wan checkpoint lacks."""
     logger.warning(
         "%s is %s. The projector of MLLM states and the source embedding have their starting values, under which "
@@ -107,5 +112,4 @@ def _starting_additions(model: LoomDiT, checkpoint: Checkpoint, *, dtype: torch.
     model.mllm_embedder.to_empty(device="cpu")
     model.source_patch_embedding.to_empty(device="cpu")
     initialise_additions(model, generator=torch.Generator().manual_seed(0))
-    placed_as = dtype or checkpoint.dtypes.most_common(1)[0][0]
-    return {name: tensor.to(placed_as) for name, tensor in model.state_dict().items() if name.startswith(ADDITIONS)}
+    return {name: tensor.to(dtype) for name, tensor in model.state_dict().items() if name.startswith(ADDITIONS)}

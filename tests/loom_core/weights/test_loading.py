@@ -41,10 +41,23 @@ def test_each_layout_gives_the_official_velocity(weights_dir, load_check, path, 
     torch.testing.assert_close(velocity(model, tensors), tensors[f"velocity.{expected}"], atol=2e-5, rtol=1e-5)
 
 
-def test_dtypes_are_kept_or_converted(weights_dir, load_check):
+def dtypes_of(model):
+    return {parameter.dtype for parameter in model.parameters()}
+
+
+def test_dtypes_are_unified_kept_or_converted(weights_dir, load_check):
     path, config = weights_dir / "gen_model_mixed_dtype.pth", load_check[1]["dit_config"]
-    assert {p.dtype for p in load_dit(path, config=config).parameters()} == {torch.bfloat16, torch.float32}
-    assert {p.dtype for p in load_dit(path, config=config, dtype=torch.float16).parameters()} == {torch.float16}
+    assert dtypes_of(load_dit(path, config=config)) == {torch.bfloat16}
+    assert dtypes_of(load_dit(path, config=config, dtype="keep")) == {torch.bfloat16, torch.float32}
+    assert dtypes_of(load_dit(path, config=config, dtype=torch.float16)) == {torch.float16}
+
+
+def test_a_mixed_file_computes_without_being_told_how(weights_dir, load_check):
+    tensors, sidecar = load_check
+    model = load_dit(weights_dir / "gen_model_mixed_dtype.pth", config=sidecar["dit_config"])
+    tensors = {name: tensor.bfloat16() if name == "latents" else tensor for name, tensor in tensors.items()}
+    expected = tensors["velocity.latest"]
+    assert (velocity(model, tensors).float() - expected).norm() < 0.03 * expected.norm()
 
 
 @pytest.fixture
@@ -60,6 +73,21 @@ def write(tmp_path, make_state, as_official):
         return path
 
     return write
+
+
+@pytest.mark.parametrize(("stored", "loaded"), [(torch.float16, torch.float16), (torch.float8_e4m3fn, torch.float32)])
+def test_the_format_with_most_bytes_that_computes_is_taken(write, stored, loaded):
+    def change(state):
+        return {name: tensor.to(stored) if ".ffn." in name else tensor for name, tensor in state.items()}
+
+    assert dtypes_of(load_dit(write(change, ffn_dim=4096))) == {loaded}
+
+
+def test_a_file_that_only_stores_its_numbers_computes_in_bfloat16(write):
+    def change(state):
+        return {name: tensor.to(torch.float8_e4m3fn) for name, tensor in state.items()}
+
+    assert dtypes_of(load_dit(write(change))) == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("official", [True, False])
@@ -174,20 +202,21 @@ def test_plain_wan_is_refused_unless_allowed(write):
         load_dit(write(**PLAIN))
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [None, "keep", torch.bfloat16])
 def test_plain_wan_is_the_start_of_a_training(write, make_state, caplog, dtype):
     model = load_dit(write(**PLAIN), allow_plain_wan=True, dtype=dtype)
+    expected = dtype if isinstance(dtype, torch.dtype) else torch.float32
     assert "start of a training" in caplog.text
     assert model.config.has_source
     assert model.config.has_projector
     assert model.config.mllm_dim == 4096
-    assert {parameter.dtype for parameter in model.parameters()} == {dtype or torch.float32}
+    assert dtypes_of(model) == {expected}
     state = model.state_dict()
     for name in ("mllm_embedder.linear_2.weight", "mllm_embedder.linear_2.bias", "source_patch_embedding.weight"):
         assert not state[name].any()
     assert state["mllm_embedder.linear_1.weight"].any()
     assert torch.equal(state["mllm_embedder.norm.weight"], torch.ones_like(state["mllm_embedder.norm.weight"]))
-    assert torch.equal(state["head.head.weight"], make_state(**PLAIN)["head.head.weight"].to(dtype or torch.float32))
+    assert torch.equal(state["head.head.weight"], make_state(**PLAIN)["head.head.weight"].to(expected))
 
 
 def test_the_start_of_a_training_is_always_the_same(write):
