@@ -16,9 +16,16 @@ from .types import Clip, Task
 
 
 class VideoCodec(Protocol):
-    """A VAE of Wan geometry: 16 x 16 pixels x 4 frames a latent, the first frame alone."""
+    """A VAE of Wan geometry: 16 x 16 pixels x 4 frames a latent, the first frame alone.
+
+    Tensors may be given on any device; they are moved to the codec's a chunk at a time, and what comes back is there
+    (a preview is on the CPU).
+    """
 
     latent_channels: int
+    tile_latents: int | None
+    """Side of the tiles, in latents, in which it works to save memory; None for whole frames. Can be set between calls;
+    a codec that needs no tiles takes no notice."""
 
     def encode(self, pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Pixels to normalised latents.
@@ -39,12 +46,16 @@ class VideoCodec(Protocol):
     def decode_chunks(self, latents: Tensor) -> Iterator[Tensor]:
         """The same as `decode`, a latent frame at a time: pixels [B, 3, 1 or 4, height, width], in order.
 
-        Memory does not grow with the number of frames.
+        Memory does not grow with the number of frames. The codec must not be moved before the last chunk.
         """
         ...
 
     def preview(self, latents: Tensor) -> Tensor:
-        """A small, cheap picture of latents [C, F, H, W]: uint8 [H, W, 3], of the middle frame."""
+        """A small, cheap picture of latents [C, F, H, W]: uint8 [H, W, 3] on the CPU, of the middle frame."""
+        ...
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the weights, and with them all computation from then on; to the CPU, to free a GPU for the DiT."""
         ...
 
     def release(self) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -157,6 +157,11 @@ class BlockTransform:
         bias = weight @ self.mean.double().cpu()
         return ColourMap((weight * self.std.cpu()).float(), bias.float())
 
+    def moved_to(self, device: torch.device | str) -> BlockTransform:
+        """The same transform on another device; its patterns stay on the CPU."""
+        moved = {name: getattr(self, name).to(device) for name in ("mean", "std", "synthesis", "grey")}
+        return replace(self, **moved)
+
     @staticmethod
     def _column(values: Tensor, like: Tensor) -> Tensor:
         return values.to(like).reshape(1, -1, 1, 1)  # [1, C, 1, 1]
@@ -164,6 +169,8 @@ class BlockTransform:
 
 class LinearCodec(StreamingCodec):
     """The linear codec behind the `VideoCodec` protocol.
+
+    Its memory is that of a few frames, so it works on whole frames always: `tile_latents` has no effect.
 
     Args:
         image: Transform of the first frame.
@@ -173,6 +180,7 @@ class LinearCodec(StreamingCodec):
     def __init__(self, image: BlockTransform, clip: BlockTransform) -> None:
         self._image = image
         self._clip = clip
+        self.tile_latents: int | None = None
 
     @classmethod
     def load(
@@ -222,11 +230,11 @@ class LinearCodec(StreamingCodec):
         """Pixels to normalised latents.
 
         Args:
-            pixels: [B, 3, frames, height, width] in [-1, 1]; frames 4k + 1, sides multiples of 16.
+            pixels: [B, 3, frames, height, width] in [-1, 1], on any device; frames 4k + 1, sides multiples of 16.
             generator: Ignored: this codec has no posterior to draw from.
 
         Returns:
-            [B, C, F, H, W], float32, on the device of `pixels`.
+            [B, C, F, H, W], float32, on the codec's device.
 
         Raises:
             ConfigError: Pixels of a wrong shape.
@@ -239,20 +247,19 @@ class LinearCodec(StreamingCodec):
         )
         like = self._image.synthesis
         latents = [self._image.analyse(first.to(like)), *(self._clip.analyse(group.to(like)) for group in groups)]
-        return torch.stack(latents, dim=2).to(device=pixels.device, dtype=torch.float32)  # [B, C, F, H, W]
+        return torch.stack(latents, dim=2).float()  # [B, C, F, H, W]
 
     @torch.no_grad()
     def _decode_frames(self, latents: Tensor) -> Iterator[Tensor]:
         for index in range(latents.shape[2]):
             transform = self._clip if index else self._image
-            pixels = transform.synthesise(latents[:, :, index].to(transform.synthesis))
-            yield pixels.to(device=latents.device, dtype=torch.float32)
+            yield transform.synthesise(latents[:, :, index].to(transform.synthesis)).float()
 
     def preview(self, latents: Tensor) -> Tensor:
         """The exact mean colours of the middle frame's blocks (over its four frames, but for the first).
 
         Args:
-            latents: [C, F, H, W], normalised.
+            latents: [C, F, H, W], normalised, on any device.
 
         Returns:
             uint8 [H, W, 3], RGB, on the CPU.
@@ -263,6 +270,10 @@ class LinearCodec(StreamingCodec):
         middle = middle_frame(latents)
         transform = self._clip if middle else self._image
         return transform.colour_map().colours(latents[:, middle].detach())
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the few megabytes of weights; from then on computation and results are there."""
+        self._image, self._clip = self._image.moved_to(device), self._clip.moved_to(device)
 
     def release(self) -> None:
         """Do nothing: there are only a few megabytes to free, and the codec stays usable."""

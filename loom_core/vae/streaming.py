@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
@@ -17,6 +18,10 @@ class StreamingCodec(ABC):
     latent_channels = LATENT_CHANNELS
 
     @abstractmethod
+    def to(self, device: torch.device | str) -> None:
+        """Move the weights; see `VideoCodec`."""
+
+    @abstractmethod
     def _decode_frames(self, latents: Tensor) -> Iterator[Tensor]:
         """Yield the pixels of each latent frame; `latents` are checked already."""
 
@@ -24,10 +29,10 @@ class StreamingCodec(ABC):
         """The same as `decode`, a latent frame at a time; nothing is computed before the first chunk is asked for.
 
         Args:
-            latents: [B, C, F, H, W], normalised.
+            latents: [B, C, F, H, W], normalised, on any device.
 
         Returns:
-            Pixels [B, 3, 1 or 4, height, width] in [-1, 1], float32, in order, on the device of `latents`.
+            Pixels [B, 3, 1 or 4, height, width] in [-1, 1], float32, in order, on the codec's device.
 
         Raises:
             ConfigError: Latents of a wrong shape (at the call, not at the first chunk).
@@ -38,6 +43,8 @@ class StreamingCodec(ABC):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents [B, C, F, H, W] to pixels [B, 3, frames, height, width] in [-1, 1], float32.
+
+        The pixels are on the codec's device, whatever that of the latents.
 
         Raises:
             ConfigError: Latents of a wrong shape.

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
+SMALLEST_TILE = 4
+"""Latents a side of the smallest tile: the least that overlaps its neighbours unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -62,6 +65,29 @@ def plan_spans(extent: int, *, size: int, overlap: int) -> list[Span]:
     ]
 
 
+def default_overlap(size: int) -> int:
+    """Overlap of neighbouring tiles of `size` latents that a codec uses unless told otherwise: a quarter."""
+    return size // 4
+
+
+def check_tiles(size: int, overlap: int) -> None:
+    """Refuse tiles that cannot be blended.
+
+    Args:
+        size: Rows and columns of a tile, in latents.
+        overlap: Least overlap of neighbours, in latents.
+
+    Raises:
+        ConfigError: `size` is below `SMALLEST_TILE`, or `overlap` is not between 0 and half of `size`.
+    """
+    if size < SMALLEST_TILE or not 0 <= overlap <= size // 2:
+        raise ConfigError(
+            f"tiles of {size} latents that overlap by {overlap}",
+            expected=f"at least {SMALLEST_TILE} latents, and an overlap from 0 to half of them",
+            fix="use tiles of 16 latents (256 pixels) or more, with an overlap of a quarter",
+        )
+
+
 def plan_tiles(height: int, width: int, *, size: int, overlap: int) -> list[Tile]:
     """Cut `height` x `width` latents into overlapping tiles, row by row.
 
@@ -72,14 +98,9 @@ def plan_tiles(height: int, width: int, *, size: int, overlap: int) -> list[Tile
         overlap: Least overlap of neighbours.
 
     Raises:
-        ConfigError: `size` is below 2, or `overlap` is not between 0 and half of `size`.
+        ConfigError: `size` is below `SMALLEST_TILE`, or `overlap` is not between 0 and half of `size`.
     """
-    if size < 2 or not 0 <= overlap <= size // 2:  # noqa: PLR2004 (two latents are the least that can overlap)
-        raise ConfigError(
-            f"tiles of {size} latents that overlap by {overlap}",
-            expected="at least 2 latents, and an overlap from 0 to half of them",
-            fix="use tiles of 16 latents (256 pixels) or more, with an overlap of a quarter",
-        )
+    check_tiles(size, overlap)
     return [
         Tile(rows, columns)
         for rows in plan_spans(height, size=size, overlap=overlap)

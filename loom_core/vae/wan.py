@@ -35,7 +35,7 @@ from .latents import (
 )
 from .preview import ColourMap, calibration_pictures, fit_colour_map
 from .streaming import StreamingCodec
-from .tiling import Tile, blend_weights, plan_tiles, window
+from .tiling import SMALLEST_TILE, Tile, blend_weights, check_tiles, default_overlap, plan_tiles, window
 from .wan_loading import WAN_PATCH, load_wan_vae
 
 _LOGVAR_RANGE = (-30.0, 20.0)  # Source: diffusers `DiagonalGaussianDistribution`
@@ -84,10 +84,9 @@ class WanCodec(StreamingCodec):
     ) -> None:
         self._model: Any = model.eval().requires_grad_(False)
         self.statistics = statistics
-        self._tile_latents = tile_latents
-        self._tile_overlap = tile_overlap if tile_overlap is not None else (tile_latents or 0) // 4
+        self._tile_overlap = tile_overlap
+        self.tile_latents = tile_latents  # refuses a bad tile size now, not after minutes of sampling
         self._colour_map: ColourMap | None = None
-        self._tiles(1, 1)  # refuses a bad tile size now, not after minutes of sampling
 
     @classmethod
     def load(
@@ -117,12 +116,44 @@ class WanCodec(StreamingCodec):
         model, statistics = load_wan_vae(Path(path), dtype=dtype, device=device)
         return cls(model, statistics, tile_latents=tile_latents, tile_overlap=tile_overlap)
 
+    @property
+    def tile_latents(self) -> int | None:
+        """Side of a tile in latents, at least `tiling.SMALLEST_TILE`; None works on whole frames.
+
+        It can be set at any time (see `memory.choose_tile`); decoding that has begun goes on with the tiles that it
+        began with.
+
+        Raises:
+            ConfigError: Set to tiles that make no sense; the old ones stay.
+        """
+        return self._tile_latents
+
+    @tile_latents.setter
+    def tile_latents(self, size: int | None) -> None:
+        if size is not None:
+            check_tiles(size, self._overlap(size))
+        self._tile_latents = size
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the weights; from then on computation and results are there.
+
+        Not while chunks are being decoded: what is kept from one to the next stays where it is.
+
+        Raises:
+            WeightsError: The codec was released.
+        """
+        self._loaded().to(device)
+
     @torch.no_grad()
     def encode_posterior(self, pixels: Tensor) -> Posterior:
         """The encoder's mean and log-variance, before normalisation.
 
         Args:
-            pixels: [B, 3, frames, height, width] in [-1, 1]; frames 4k + 1, sides multiples of 16.
+            pixels: [B, 3, frames, height, width] in [-1, 1], on any device; frames 4k + 1, sides multiples of 16.
+                They are moved to the codec's device four frames of a tile at a time.
+
+        Returns:
+            The posterior, on the codec's device.
 
         Raises:
             ConfigError: Pixels of a wrong shape.
@@ -132,7 +163,7 @@ class WanCodec(StreamingCodec):
         model, (batch, _, frames, height, width) = self._loaded(), pixels.shape
         rows, columns = height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
         moments = torch.zeros(
-            batch, 2 * LATENT_CHANNELS, latent_frames(frames), rows, columns, device=pixels.device
+            batch, 2 * LATENT_CHANNELS, latent_frames(frames), rows, columns, device=model.quant_conv.weight.device
         )  # [B, 2 C, F, H, W]
         tiles = self._tiles(rows, columns)
         for tile, weight in zip(tiles, blend_weights(tiles), strict=True):
@@ -151,11 +182,12 @@ class WanCodec(StreamingCodec):
         """Pixels to normalised latents, four frames at a time.
 
         Args:
-            pixels: [B, 3, frames, height, width] in [-1, 1]; frames 4k + 1, sides multiples of 16.
+            pixels: [B, 3, frames, height, width] in [-1, 1], on any device; frames 4k + 1, sides multiples of 16.
+                They are moved to the codec's device four frames of a tile at a time.
             generator: Draws from the posterior as the official run does; None takes its mode.
 
         Returns:
-            [B, C, F, H, W], float32, on the device of `pixels`.
+            [B, C, F, H, W], float32, on the codec's device.
 
         Raises:
             ConfigError: Pixels of a wrong shape.
@@ -169,22 +201,23 @@ class WanCodec(StreamingCodec):
         return normalise(raw, self.statistics)
 
     def _decode_frames(self, latents: Tensor) -> Iterator[Tensor]:
-        return self._stream(latents, self._loaded())  # says that the weights are gone now, not at the first chunk
+        # Now, not at the first chunk: says that the weights are gone, and takes the tiles as they are set.
+        return self._stream(latents, self._loaded(), self._tiles(*latents.shape[3:]))
 
     @torch.no_grad()
-    def _stream(self, latents: Tensor, model: Any) -> Iterator[Tensor]:
-        tiles = self._tiles(*latents.shape[3:])
-        weights = [weight.to(latents.device) for weight in blend_weights(tiles, scale=SPATIAL_STRIDE)]
+    def _stream(self, latents: Tensor, model: Any, tiles: list[Tile]) -> Iterator[Tensor]:
+        parameter = model.post_quant_conv.weight  # tells dtype and device
+        weights = [weight.to(parameter.device) for weight in blend_weights(tiles, scale=SPATIAL_STRIDE)]
         caches = [_empty_cache(model.decoder, like=model.post_quant_conv) for _ in tiles]
         for index in range(latents.shape[2]):
-            raw = denormalise(latents[:, :, index : index + 1].float(), self.statistics)  # [B, C, 1, H, W]
-            raw = raw.to(model.post_quant_conv.weight)
-            pixels = latents.new_zeros(
+            frame = latents[:, :, index : index + 1].to(parameter.device, torch.float32)  # [B, C, 1, H, W]
+            raw = denormalise(frame, self.statistics).to(parameter)
+            pixels = torch.zeros(
                 latents.shape[0],
                 RGB,
                 TEMPORAL_STRIDE if index else 1,
                 *(side * SPATIAL_STRIDE for side in latents.shape[3:]),
-                dtype=torch.float32,
+                device=parameter.device,
             )
             for tile, weight, cache in zip(tiles, weights, caches, strict=True):
                 here, there = window(tile), window(tile, scale=SPATIAL_STRIDE)
@@ -199,10 +232,11 @@ class WanCodec(StreamingCodec):
     def preview(self, latents: Tensor) -> Tensor:
         """Mean colours of the middle frame's blocks, by a linear map fitted once to this VAE (see `preview.py`).
 
-        The fit, at the first call, encodes three 192 x 192 pictures; no preview ever decodes.
+        The fit, at the first call, encodes three 192 x 192 pictures where the codec is, so ask for a preview before
+        you move the codec off a GPU; no preview ever decodes.
 
         Args:
-            latents: [C, F, H, W], normalised.
+            latents: [C, F, H, W], normalised, on any device.
 
         Returns:
             uint8 [H, W, 3], RGB, on the CPU.
@@ -214,7 +248,7 @@ class WanCodec(StreamingCodec):
         middle = middle_frame(latents)
         if self._colour_map is None:
             pictures = calibration_pictures()
-            self._colour_map = fit_colour_map(self.encode(pictures), pictures)
+            self._colour_map = fit_colour_map(self.encode(pictures).cpu(), pictures)
         return self._colour_map.colours(latents[:, middle].detach().cpu())
 
     def release(self) -> None:
@@ -226,10 +260,14 @@ class WanCodec(StreamingCodec):
             raise WeightsError("a codec whose weights were released", expected="a loaded one", fix="load it again")
         return self._model
 
+    def _overlap(self, size: int) -> int:
+        return default_overlap(size) if self._tile_overlap is None else self._tile_overlap
+
     def _tiles(self, height: int, width: int) -> list[Tile]:
-        if self._tile_latents is None:
-            return plan_tiles(height, width, size=max(height, width, 2), overlap=0)
-        return plan_tiles(height, width, size=self._tile_latents, overlap=self._tile_overlap)
+        size = self.tile_latents
+        if size is None:
+            return plan_tiles(height, width, size=max(height, width, SMALLEST_TILE), overlap=0)
+        return plan_tiles(height, width, size=size, overlap=self._overlap(size))
 
 
 def _empty_cache(part: nn.Module, *, like: nn.Module) -> Cache:

@@ -119,6 +119,20 @@ def test_preview_is_the_exact_mean_colour_of_blocks(linear_codec, frames, middle
     assert (preview.float() - (means + 1) * 127.5).abs().max() <= 0.51
 
 
+def test_moving_there_and_back_changes_nothing(linear_path):
+    codec, pixels = LinearCodec.load(linear_path), panning_picture(32, 32, 5)
+    latents = codec.encode(pixels)
+    codec.to(torch.device("cpu"))
+    assert torch.equal(codec.encode(pixels), latents)
+
+
+def test_tiles_have_no_effect(linear_path):
+    codec, latents = LinearCodec.load(linear_path), torch.randn(1, 48, 1, 4, 12)
+    whole = codec.decode(latents)
+    codec.tile_latents = 4
+    assert torch.equal(codec.decode(latents), whole)
+
+
 def test_generator_changes_nothing(linear_codec):
     pixels = panning_picture(32, 32, 5)
     drawn = linear_codec.encode(pixels, generator=torch.Generator().manual_seed(0))

@@ -24,11 +24,36 @@ def test_dtype_goes_through(linear_path):
 
 def test_tiles_go_through_and_default_to_none(wan_folder, linear_path):
     pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
-    assert load_codec(wan_folder)._tile_latents is None
-    assert load_codec(wan_folder, tile_latents=8)._tile_latents == 8
+    assert load_codec(wan_folder).tile_latents is None
+    assert load_codec(wan_folder, tile_latents=8).tile_latents == 8
     with pytest.raises(ConfigError):
         load_codec(wan_folder, tile_latents=0)
     assert isinstance(load_codec(linear_path, tile_latents=8), LinearCodec)  # needs none
+
+
+def test_every_codec_can_be_moved_and_takes_tensors_of_any_device(wan_folder, linear_path):
+    pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
+    for path in (wan_folder, linear_path):
+        codec = load_codec(path)
+        pixels, latents = torch.zeros(1, 3, 5, 32, 48), torch.zeros(1, 48, 2, 2, 3)
+        preview = codec.preview(latents[0])
+        assert codec.to("meta") is None
+        assert codec.encode(pixels).device.type == "meta"
+        assert codec.encode(pixels).shape == latents.shape
+        assert codec.decode(latents).device.type == "meta"
+        assert codec.decode(latents).shape == pixels.shape
+        assert [chunk.device.type for chunk in codec.decode_chunks(latents)] == ["meta", "meta"]
+        if isinstance(codec, WanCodec):  # the colours were fitted before it moved
+            assert torch.equal(codec.preview(latents[0]), preview)
+
+
+def test_every_codec_takes_new_tiles(wan_folder, linear_path):
+    pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
+    for path in (wan_folder, linear_path):
+        codec = load_codec(path)
+        codec.tile_latents = 8
+        assert codec.tile_latents == 8
+        assert codec.decode(torch.zeros(1, 48, 1, 2, 12)).shape == (1, 3, 1, 32, 192)
 
 
 def test_every_codec_can_be_released(wan_folder, linear_path):

@@ -8,6 +8,9 @@ from loom_core.vae.streaming import StreamingCodec
 class Counter(StreamingCodec):
     """Paints each latent frame in its own grey."""
 
+    def to(self, device):
+        raise NotImplementedError
+
     def _decode_frames(self, latents):
         batch, _, frames, height, width = latents.shape
         for index in range(frames):

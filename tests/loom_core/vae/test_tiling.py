@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from loom_core.errors import ConfigError
-from loom_core.vae.tiling import blend_ramp, blend_weights, plan_spans, plan_tiles, window
+from loom_core.vae.tiling import (
+    SMALLEST_TILE,
+    blend_ramp,
+    blend_weights,
+    check_tiles,
+    default_overlap,
+    plan_spans,
+    plan_tiles,
+    window,
+)
 
 PLANS = [(30, 52, 16, 4), (13, 13, 8, 4), (17, 5, 8, 0), (9, 16, 8, 3), (1, 1, 4, 1), (8, 8, 8, 2)]
 
@@ -44,7 +53,14 @@ def test_no_more_tiles_than_needed():
     assert len(plan_tiles(16, 16, size=16, overlap=4)) == 1
 
 
-@pytest.mark.parametrize(("size", "overlap"), [(1, 0), (0, 0), (-4, 0), (8, 5), (8, -1)])
+@pytest.mark.parametrize(("size", "overlap"), [(1, 0), (3, 0), (0, 0), (-4, 0), (8, 5), (8, -1)])
 def test_senseless_tiles_are_refused(size, overlap):
     with pytest.raises(ConfigError, match="overlap"):
         plan_tiles(8, 8, size=size, overlap=overlap)
+
+
+def test_the_smallest_tile_still_overlaps():
+    assert default_overlap(SMALLEST_TILE) == 1
+    check_tiles(SMALLEST_TILE, default_overlap(SMALLEST_TILE))
+    with pytest.raises(ConfigError, match=f"at least {SMALLEST_TILE} latents"):
+        check_tiles(SMALLEST_TILE - 1, 0)
