@@ -27,12 +27,16 @@ class ModelFiles:
         dit: File or folder of the DiT's weights.
         mllm: Hugging Face folder or safetensors file of Qwen3-VL.
         codec: File or folder of the codec.
+        mllm_tokenizer: Folder or file of its tokenizer; None when it lies beside the MLLM.
+        mllm_config: Its `config.json`; None when it lies beside the MLLM.
         ema: Take averaged weights where the DiT's folder has them.
     """
 
     dit: Path
     mllm: Path
     codec: Path
+    mllm_tokenizer: Path | None = None
+    mllm_config: Path | None = None
     ema: bool = True
 
     @property
@@ -64,7 +68,13 @@ def _beside(folder: Path, names: tuple[str, ...], *, what: str, flag: str) -> Pa
 
 
 def find_model(
-    model: Path | None = None, *, mllm: Path | None = None, codec: Path | None = None, ema: bool = True
+    model: Path | None = None,
+    *,
+    mllm: Path | None = None,
+    codec: Path | None = None,
+    mllm_tokenizer: Path | None = None,
+    mllm_config: Path | None = None,
+    ema: bool = True,
 ) -> ModelFiles:
     """Find the parts of a model; the built-in one where none is named.
 
@@ -72,6 +82,8 @@ def find_model(
         model: File of a DiT, or a folder with its parts; None is the built-in model.
         mllm: Qwen3-VL; None looks beside the model.
         codec: The VAE; None looks beside the model.
+        mllm_tokenizer: See `ModelFiles`.
+        mllm_config: See `ModelFiles`.
         ema: See `ModelFiles`.
 
     Raises:
@@ -79,7 +91,7 @@ def find_model(
         ConfigError: A part was not named and does not lie beside the model.
     """
     model = BUILT_IN if model is None else model
-    for path in (model, mllm, codec):
+    for path in (model, mllm, codec, mllm_tokenizer, mllm_config):
         if path is not None and not path.exists():
             raise WeightsError(f"no file or folder {path}", expected="weights", fix="check the path")
     dit = find_weights(model, ema=ema) if model.is_dir() else model
@@ -88,6 +100,8 @@ def find_model(
         dit=model if model.is_dir() else dit,
         mllm=mllm or _beside(folder, MLLM_NAMES, what="Qwen3-VL", flag="--mllm"),
         codec=codec or _beside(folder, CODEC_NAMES, what="VAE", flag="--vae"),
+        mllm_tokenizer=mllm_tokenizer,
+        mllm_config=mllm_config,
         ema=ema,
     )
 

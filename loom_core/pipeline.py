@@ -6,25 +6,24 @@ them, not their sum, decides how much memory a run takes: MLLM, then codec, then
 
 from __future__ import annotations
 
-import json
-import platform
+import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from . import __version__
 from .bundle import ModelFiles
+from .compute import Compute
 from .config.model import DiTConfig
-from .errors import ConfigError
+from .errors import ConfigError, MediaError
 from .geometry import latent_shape
 from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .models.dit import LoomDiT, PreparedConditions
 from .protocols import EncodedPrompt, Progress, StepReport, VideoCodec
+from .provenance import describe
 from .request import Plan
 from .sampling.denoise import denoise, initial_noise
 from .sampling.guidance import branch_weights, guided_velocity
@@ -32,31 +31,10 @@ from .sampling.schedule import schedule_for
 from .sampling.solvers import get_solver
 from .types import Branch, Clip, Condition, Reference
 from .vae.loading import load_codec
-from .weights.hashing import weights_sha256
 from .weights.loading import load_dit
 
 Notify = Callable[[str], None]
 """Told the name of each phase as it begins."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compute:
-    """Where and in which precision a run computes.
-
-    Args:
-        device: Of all parts.
-        dtype: Of the DiT and the MLLM.
-        codec_dtype: Of the codec; float32 unless memory is short.
-        rope_precision: Of the rotary tables of DiT and MLLM, "exact" or "bf16"; None takes what the weights were
-            trained with.
-        tile_latents: Side of the tiles in which the VAE works, in latents of 16 pixels; None works on whole frames.
-    """
-
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
-    codec_dtype: torch.dtype = torch.float32
-    rope_precision: Literal["exact", "bf16"] | None = None
-    tile_latents: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +63,24 @@ class Generated:
 
 
 def load_media(plan: Plan) -> tuple[Plan, Media]:
-    """Decode and size source and references; the plan takes the number of frames that were really there."""
+    """Decode and size source and references.
+
+    Returns:
+        The plan with the number of frames that were really there, and the pictures.
+
+    Raises:
+        MediaError: A file cannot be read, or the source ends before the number of frames that was asked for.
+    """
     request, size = plan.request, (plan.width, plan.height)
     source = None
     if request.source is not None:
         source = read_clip(request.source, target_fps=plan.fps, max_frames=plan.num_frames, size=size)
-        plan = replace(plan, num_frames=source.num_frames)
+        if source.num_frames < plan.num_frames:
+            short = f"{source.num_frames} of {plan.num_frames} frames that can be read in {request.source.name}"
+            if request.num_frames is not None:
+                raise MediaError(short, expected="a whole file", fix="give a file that is not cut off, or fewer frames")
+            notice = f"only {short}; the file seems to be cut off"
+            plan = replace(plan, num_frames=source.num_frames, notices=(*plan.notices, notice))
     references = tuple(read_image(path, size=size) for path in request.references)
     return plan, Media(source=source, references=references)
 
@@ -102,6 +92,8 @@ def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTCon
         num_blocks=config.num_layers,
         dtype=compute.dtype,
         device=compute.device,
+        config=files.mllm_config,
+        tokenizer=files.mllm_tokenizer,
         rope_precision=config.rope_precision,
         max_frames=plan.request.mllm_frames,
     )
@@ -124,12 +116,18 @@ def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTCon
         encoder.release()
 
 
+def posterior_seed(seed: int) -> int:
+    """Seed of the posterior's noise: another than the run's, whose first numbers would be the initial noise itself."""
+    return random.Random(f"posterior of {seed}").getrandbits(63)
+
+
 def encode_conditions(
     plan: Plan, media: Media, prompt: EncodedPrompt, *, codec: VideoCodec, device: torch.device
 ) -> dict[Branch, Condition]:
     """The condition of each branch: MLLM states, and for all but the unconditional one source and references."""
-    # parity: the official encode samples the posterior
-    generator = torch.Generator().manual_seed(plan.request.seed) if plan.request.posterior == "sample" else None
+    generator = None
+    if plan.request.posterior == "sample":  # parity: as the official encode does
+        generator = torch.Generator().manual_seed(posterior_seed(plan.request.seed))
 
     def latents_of(clip: Clip) -> Tensor:
         pixels = to_pixels(clip.frames).to(device)
@@ -153,12 +151,10 @@ def weights_of(plan: Plan) -> dict[Branch, float]:
 
 @torch.no_grad()
 def prepare_branches(
-    plan: Plan, conditions: Mapping[Branch, Condition], *, model: LoomDiT
+    plan: Plan, conditions: Mapping[Branch, Condition], *, model: LoomDiT, compute: Compute
 ) -> dict[Branch, PreparedConditions]:
     """What the steps share, for each branch that has to run; the MLLM states are not needed after this."""
-    parameter = next(model.parameters())
-    shape = latent_shape(plan.num_frames, plan.height, plan.width)
-    target = torch.zeros(1, model.config.in_channels, shape.frames, shape.height, shape.width).to(parameter)
+    target = torch.zeros(_latent_size(plan, model), device=compute.device, dtype=compute.dtype)
     return {branch: model.prepare([conditions[branch]], target) for branch in weights_of(plan)}
 
 
@@ -167,58 +163,30 @@ def sample(
     prepared: Mapping[Branch, PreparedConditions],
     *,
     model: LoomDiT,
+    compute: Compute,
     progress: Progress | None = None,
 ) -> Tensor:
     """Denoise to clean latents, float32 [1, C, F, H, W]."""
-    shape = latent_shape(plan.num_frames, plan.height, plan.width)
-    size = (1, model.config.in_channels, shape.frames, shape.height, shape.width)
     num_tokens = max(branch.rope.cos.shape[1] for branch in prepared.values())  # of target and references
     return denoise(
-        guided_velocity(model, prepared, weights_of(plan)),
-        initial_noise(size, seed=plan.request.seed, device=next(model.parameters()).device),
+        guided_velocity(model, prepared, weights_of(plan), dtype=compute.dtype),
+        initial_noise(_latent_size(plan, model), seed=plan.request.seed, device=compute.device),
         schedule=schedule_for(plan.sampling, num_tokens=num_tokens),
         solver=get_solver(plan.sampling.solver),
         progress=progress,
     )
 
 
+def _latent_size(plan: Plan, model: LoomDiT) -> tuple[int, int, int, int, int]:
+    """[1, C, F, H, W] of the result."""
+    shape = latent_shape(plan.num_frames, plan.height, plan.width)
+    return 1, model.config.in_channels, shape.frames, shape.height, shape.width
+
+
 def decode_frames(latents: Tensor, codec: VideoCodec) -> Iterator[Tensor]:
     """Pictures of latents [1, C, F, H, W], a latent frame at a time: uint8 [1 or 4, height, width, 3]."""
     for chunk in codec.decode_chunks(latents):
         yield to_frames(chunk[0]).cpu()
-
-
-def describe(plan: Plan, files: ModelFiles, *, compute: Compute) -> dict[str, str]:
-    """All that is needed to make a result again, for its metadata; paths are cut to names."""
-    request = plan.request
-    return {
-        "software": f"LoomVideo {__version__}",
-        "task": plan.task.value,
-        "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
-        "source": "" if request.source is None else request.source.name,
-        "references": json.dumps([path.name for path in request.references]),
-        "width": str(plan.width),
-        "height": str(plan.height),
-        "num_frames": str(plan.num_frames),
-        "fps": f"{plan.fps:g}",
-        "seed": str(request.seed),
-        "num_inference_steps": str(plan.sampling.num_inference_steps),
-        "solver": plan.sampling.solver,
-        "shift": "by tokens" if plan.sampling.shift is None else f"{plan.sampling.shift:g}",
-        "guidance_scale": f"{plan.sampling.guidance_scale:g}",
-        "visual_guidance_scale": f"{plan.sampling.visual_guidance_scale:g}",
-        "source_strength": f"{request.source_strength:g}",
-        "layout": request.layout,
-        "mllm_frames": str(request.mllm_frames),
-        "posterior": request.posterior,
-        "weights": files.dit.name,
-        "weights_sha256": weights_sha256(files.dit, ema=files.ema),
-        "dtype": str(compute.dtype).removeprefix("torch."),
-        "device": compute.device.type,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def _with_preview(
@@ -271,7 +239,13 @@ def generate(
         config = replace(config, rope_precision=compute.rope_precision)
 
     tell("reading the source and references")
+    before = plan.notices
     plan, media = load_media(plan)
+    for notice in plan.notices[len(before) :]:
+        tell(f"note: {notice}")
+
+    tell("hashing the weights")  # now: after minutes of work the files might be gone
+    record = describe(plan, files, config=config, compute=compute)
 
     tell("reading the prompt with the MLLM")
     prompt = encode_prompt(plan, media, files, config=config, compute=compute)
@@ -282,17 +256,12 @@ def generate(
 
     tell("loading the DiT")
     model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
-
-    prepared = prepare_branches(plan, conditions, model=model)
+    prepared = prepare_branches(plan, conditions, model=model, compute=compute)
     del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
     tell("denoising")
-    latents = sample(plan, prepared, model=model, progress=_with_preview(progress, preview, codec))
+    watched = _with_preview(progress, preview, codec)
+    latents = sample(plan, prepared, model=model, compute=compute, progress=watched)
     del model, prepared
 
-    return Generated(
-        plan=plan,
-        frames=decode_frames(latents, codec),
-        source=media.source,
-        metadata=describe(plan, files, compute=compute),
-    )
+    return Generated(plan=plan, frames=decode_frames(latents, codec), source=media.source, metadata=record)

@@ -19,6 +19,8 @@ from .sampling.solvers import get_solver
 from .types import Task
 
 MAX_FPS = 240.0
+MAX_SIDE = 4096  # pixels; the largest trained side is 1472
+SEEDS = 2**63
 POSTERIORS = ("sample", "mode")
 MAX_SOURCE_STRENGTH = 10.0
 LONGEST = 4 * (MAX_FRAMES - 1) + 1  # frames; beyond it a run only fills the memory
@@ -49,7 +51,7 @@ class Request:
         mllm_frames: Frames of a source that the MLLM sees at most, 2 or more; 4 as trained.
         posterior: "sample" draws source and reference latents from the VAE's posterior, as in training; "mode" takes
             its mean.
-        seed: Of the noise.
+        seed: Of the noise, 0 to 2**63 - 1.
     """
 
     prompt: str
@@ -121,6 +123,10 @@ def _size(request: Request, preset: Preset, shape: MediaInfo | None, *, is_image
     elif width is None and height is not None:
         width = snap_size(height * like_width / like_height, height)[0]
     assert width is not None and height is not None
+    if max(width, height) > MAX_SIDE:
+        raise ConfigError(
+            f"size {width}x{height}", expected=f"sides of at most {MAX_SIDE} pixels", fix="832x480 is trained"
+        )
     check_size(width, height)
     return width, height
 
@@ -152,11 +158,33 @@ def _frames(request: Request, preset: Preset, source: MediaInfo | None, fps: flo
             expected=f"at most {available}",
             fix="ask for fewer frames, or raise the rate",
         )
+    if available == 1 < source.num_frames and request.num_frames is None:
+        few = f"{source.num_frames} frames, too few for a clip of 5"
+        notices.append(f"the source has {few}; its first is edited as a still")
     left = source.duration_seconds - available / fps
     if left > (TEMPORAL_SLACK + 1) / fps and request.num_frames is None:
         seconds = f"{source.duration_seconds:.1f} s long; its first {available / fps:.1f} s"
         notices.append(f"the source is {seconds} are edited")
     return available, notices
+
+
+def _check_numbers(request: Request) -> None:
+    """Refuse what is out of range or unknown, whatever the media."""
+    if request.fps is not None and not 0 < request.fps <= MAX_FPS:
+        raise ConfigError(
+            f"a rate of {request.fps}", expected=f"above 0, at most {MAX_FPS:g} frames a second", fix="24 is trained"
+        )
+    if not 0 <= request.seed < SEEDS:
+        raise ConfigError(f"seed {request.seed}", expected="0 to 2**63 - 1", fix="choose a smaller number")
+    if request.layout not in LAYOUTS:
+        raise ConfigError(f"layout {request.layout!r}", expected=" or ".join(LAYOUTS), fix="leave it out for official")
+    if request.posterior not in POSTERIORS:
+        raise ConfigError(f"posterior {request.posterior!r}", expected=" or ".join(POSTERIORS), fix="leave it out")
+    processor_indices(1, max_frames=request.mllm_frames)  # refuses a count out of range
+    if not 0 <= request.source_strength <= MAX_SOURCE_STRENGTH:
+        raise ConfigError(
+            f"source strength {request.source_strength}", expected=f"0 to {MAX_SOURCE_STRENGTH:g}", fix="1 is trained"
+        )
 
 
 def plan_request(request: Request, preset: Preset) -> Plan:
@@ -173,19 +201,7 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         ConfigError: The request makes no sense, alone or with the media it names.
         MediaError: A media file cannot be read.
     """
-    if request.fps is not None and not 0 < request.fps <= MAX_FPS:
-        raise ConfigError(
-            f"a rate of {request.fps}", expected=f"above 0, at most {MAX_FPS:g} frames a second", fix="24 is trained"
-        )
-    if request.layout not in LAYOUTS:
-        raise ConfigError(f"layout {request.layout!r}", expected=" or ".join(LAYOUTS), fix="leave it out for official")
-    if request.posterior not in POSTERIORS:
-        raise ConfigError(f"posterior {request.posterior!r}", expected=" or ".join(POSTERIORS), fix="leave it out")
-    processor_indices(1, max_frames=request.mllm_frames)  # refuses a count out of range
-    if not 0 <= request.source_strength <= MAX_SOURCE_STRENGTH:
-        raise ConfigError(
-            f"source strength {request.source_strength}", expected=f"0 to {MAX_SOURCE_STRENGTH:g}", fix="1 is trained"
-        )
+    _check_numbers(request)
     _sampling(request, preset, task=Task.TEXT_TO_VIDEO)  # refuses numbers out of range before any file is opened
     source = None if request.source is None else probe(request.source)
     references = [_probe_still(path) for path in request.references]
@@ -200,7 +216,8 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         request.prompt,
         num_references=len(references),
         has_source=source is not None,
-        source_is_image=is_still,
+        # a clip of one frame is still a clip to whoever names that task
+        source_is_image=is_still and (task is not Task.EDIT_VIDEO or (source is not None and source.is_image)),
     )
     if unmentioned and len(unmentioned) < len(references):
         notices.append(f"never mentioned in the prompt: {', '.join(f'@Image {number}' for number in unmentioned)}")

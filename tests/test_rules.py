@@ -32,6 +32,8 @@ IMPORT_ORDER = (
     "media",
     "request",
     "bundle",
+    "compute",
+    "provenance",
     "pipeline",
     "output",
     "training",

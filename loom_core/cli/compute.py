@@ -1,14 +1,76 @@
-"""From a user's words to where and in which precision a run computes."""
+"""From a user's words to where and in which precision a run computes.
+
+Words are checked without torch, so that a slip is answered at once; whether a device exists is asked later.
+"""
 
 from __future__ import annotations
 
-import torch
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..config.model import parse_rope_precision
+from ..config.model import LOOMVIDEO_5B, DiTConfig, RopePrecision, parse_rope_precision
 from ..errors import ConfigError
 from ..geometry import SPATIAL_STRIDE
-from ..pipeline import Compute
-from ..weights.dtypes import dtype_from_choice
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..compute import Compute
+
+DTYPES = ("bf16", "fp16", "fp32")
+SMALLEST_TILE = 64  # pixels; below it a tile is mostly overlap
+_DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeWords:
+    """What a user said; None leaves the choice open.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "mps" or "xpu".
+        dtype: Of DiT and MLLM: "bf16", "fp16" or "fp32".
+        vae_dtype: Of the VAE, the same words.
+        rope: Of the rotary tables: "exact" or "bf16".
+        tile_pixels: Side of the VAE's tiles, a multiple of 16.
+
+    Raises:
+        ConfigError: A word is unknown.
+    """
+
+    device: str | None = None
+    dtype: str | None = None
+    vae_dtype: str | None = None
+    rope: str | None = None
+    tile_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        if self.device is not None and not _DEVICE.fullmatch(self.device):
+            raise _unknown_device(self.device, "no such kind")
+        for dtype in (self.dtype, self.vae_dtype):
+            if dtype is not None and dtype not in DTYPES:
+                raise ConfigError(f"dtype {dtype!r}", expected=", ".join(DTYPES), fix="leave it out for the default")
+        if self.rope is not None:
+            parse_rope_precision(self.rope)
+        side = self.tile_pixels
+        if side is not None and (side < SMALLEST_TILE or side % SPATIAL_STRIDE):
+            raise ConfigError(
+                f"tiles of {side} pixels", expected=f"a multiple of 16, at least {SMALLEST_TILE}", fix="use 256 or 512"
+            )
+
+    @property
+    def rope_precision(self) -> RopePrecision | None:
+        """The precision of the rotary tables that the word names."""
+        return None if self.rope is None else parse_rope_precision(self.rope)
+
+
+def _unknown_device(name: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"device {name!r}, which cannot be used ({why})",
+        expected="cpu, or cuda, mps or xpu where there is one",
+        fix="leave --device out",
+    )
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -17,41 +79,41 @@ def choose_device(name: str | None) -> torch.device:
     Raises:
         ConfigError: It does not exist here.
     """
+    import torch
+
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device {name!r}, which cannot be used ({str(error).splitlines()[0]})",
-            expected="cpu, or cuda or mps where there is one",
-            fix="leave --device out",
-        ) from error
+        raise _unknown_device(name, str(error).splitlines()[0]) from error
     return device
 
 
-def choose_compute(
-    *, device: str | None = None, dtype: str | None = None, rope: str | None = None, tile_pixels: int | None = None
-) -> Compute:
-    """Where and how to compute, from words.
+def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
+    """Where and how to compute.
 
     Args:
-        device: "cpu", "cuda", "cuda:1", "mps"; None for the fastest present.
-        dtype: "bf16", "fp16", "fp32"; None for bf16 on a GPU, fp32 on a CPU.
-        rope: "exact" or "bf16"; None for what the weights were trained with.
-        tile_pixels: Side of the VAE's tiles, a multiple of 16; None for whole frames.
+        words: What the user said. By default a GPU computes in bf16; a CPU in fp32, or in bf16 with a model of the
+            released size, which would take twice the memory.
+        config: Of the DiT.
 
     Raises:
-        ConfigError: A word is unknown.
+        ConfigError: The device does not exist here.
     """
-    if tile_pixels is not None and (tile_pixels < SPATIAL_STRIDE or tile_pixels % SPATIAL_STRIDE):
-        raise ConfigError(f"tiles of {tile_pixels} pixels", expected="a multiple of 16 pixels", fix="use 256 or 512")
-    chosen = choose_device(device)
-    default = torch.float32 if chosen.type == "cpu" else torch.bfloat16
+    import torch
+
+    from ..compute import Compute
+
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    device = choose_device(words.device)
+    is_small = config.hidden_size < LOOMVIDEO_5B.hidden_size
+    usual = "fp32" if device.type == "cpu" and is_small else "bf16"
     return Compute(
-        device=chosen,
-        dtype=dtype_from_choice(dtype or "keep") or default,
-        rope_precision=None if rope is None else parse_rope_precision(rope),
-        tile_latents=None if tile_pixels is None else tile_pixels // SPATIAL_STRIDE,
+        device=device,
+        dtype=dtypes[words.dtype or usual],
+        codec_dtype=dtypes[words.vae_dtype or ("fp32" if device.type == "cpu" else "bf16")],
+        rope_precision=words.rope_precision,
+        tile_latents=None if words.tile_pixels is None else words.tile_pixels // SPATIAL_STRIDE,
     )

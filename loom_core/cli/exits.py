@@ -74,7 +74,7 @@ def _out_of_memory(where: str) -> ResourceError:
 def _report(error: BaseException) -> int:
     """Say on stderr what went wrong: a line for what a user can put right, a traceback for a fault of ours."""
     if isinstance(error, KeyboardInterrupt):
-        error = CancelledError("an interrupt", fix="start the command again; nothing was written")
+        error = CancelledError("an interrupt", fix="start the command again; what was not finished was not written")
     elif not isinstance(error, LoomError):
         error = as_resource_error(error) or error
     if isinstance(error, LoomError):

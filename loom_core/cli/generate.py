@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
 from ..errors import ConfigError
-from ..media.targets import check_output, output_path
+from ..media.targets import check_output, compare_path, output_path
 from ..mllm.prompts import LAYOUTS
 from ..request import Plan, Request, plan_request
 from ..sampling.solvers import SOLVERS
 from ..types import Task
+from .compute import ComputeWords, choose_compute
 from .display import Display
 from .exits import run
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..bundle import ModelFiles
+    from ..compute import Compute
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,10 +74,17 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, metavar="FILE", help="DiT weights, or a folder (default: the built-in model)"
     )
     model.add_argument("--mllm", type=Path, metavar="PATH", help="Qwen3-VL folder or file (default: beside the model)")
+    model.add_argument(
+        "--mllm-tokenizer", type=Path, metavar="PATH", help="tokenizer folder or file (default: beside it)"
+    )
+    model.add_argument("--mllm-config", type=Path, metavar="FILE", help="config.json of the MLLM (default: beside it)")
     model.add_argument("--vae", type=Path, metavar="PATH", help="VAE file or folder (default: beside the model)")
     model.add_argument("--no-ema", action="store_true", help="take live weights where a folder has averaged ones too")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the fastest present)")
-    model.add_argument("--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: bf16 on a GPU, fp32 on a CPU)")
+    model.add_argument(
+        "--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: bf16; fp32 for a small model on a CPU)"
+    )
+    model.add_argument("--vae-dtype", metavar="NAME", help="of the VAE (default: bf16 on a GPU, fp32 on a CPU)")
     model.add_argument(
         "--vae-tile", type=int, metavar="PX", help="work on tiles of this side, to save memory (256, 512)"
     )
@@ -129,6 +138,17 @@ def to_request(arguments: argparse.Namespace) -> Request:
     )
 
 
+def to_compute_words(arguments: argparse.Namespace) -> ComputeWords:
+    """What the arguments say of device and precision."""
+    return ComputeWords(
+        device=arguments.device,
+        dtype=arguments.dtype,
+        vae_dtype=arguments.vae_dtype,
+        rope=arguments.rope,
+        tile_pixels=arguments.vae_tile,
+    )
+
+
 def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
     size = f"{plan.width}x{plan.height}"
     length = "" if plan.is_image else f", {plan.num_frames} frames at {plan.fps:g} a second"
@@ -139,44 +159,62 @@ def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
         say(f"note: {notice}")
 
 
+def _check_places(plan: Plan, arguments: argparse.Namespace) -> Path:
+    """Where the result goes; refuses places that cannot be written or hold an input."""
+    inputs = [path for path in (plan.request.source, *plan.request.references) if path is not None]
+    path = output_path(arguments.output, is_image=plan.is_image)
+    check_output(path, is_image=plan.is_image, inputs=inputs)
+    if arguments.compare:
+        check_output(compare_path(path), is_image=plan.is_image, inputs=inputs)
+    if arguments.preview is not None:
+        check_output(arguments.preview, is_image=True, inputs=inputs)
+    return path
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
     start = time.monotonic()
+    # What is wrong with the request is said before torch is even imported.
     request = to_request(arguments)
+    words = to_compute_words(arguments)
     if arguments.compare and request.source is None:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
-    preset = get_preset(arguments.preset or "official")
-    plan = plan_request(request, preset)  # what is wrong with the request is said before torch is even imported
-    check_output(output_path(arguments.output, is_image=plan.is_image), is_image=plan.is_image)
+    plan = plan_request(request, get_preset(arguments.preset or "official"))
+    _check_places(plan, arguments)
 
     from ..bundle import default_preset_name, find_model
 
-    files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae, ema=not arguments.no_ema)
+    files = find_model(
+        arguments.model,
+        mllm=arguments.mllm,
+        codec=arguments.vae,
+        mllm_tokenizer=arguments.mllm_tokenizer,
+        mllm_config=arguments.mllm_config,
+        ema=not arguments.no_ema,
+    )
+    config = files.dit_config()
     if arguments.preset is None:
-        plan = plan_request(request, get_preset(default_preset_name(files.dit_config())))
+        plan = plan_request(request, get_preset(default_preset_name(config)))
+    path = _check_places(plan, arguments)
     display = Display(quiet=arguments.quiet)
     _say_plan(plan, display.say)
     if files.is_built_in:
         display.say("note: this is the small built-in model, made to try things out; --model loads real weights")
-    path = output_path(arguments.output, is_image=plan.is_image)
     if path != arguments.output:
         display.say(f"note: one frame is written as a still image, {path.name}")
-    _run(plan, files, path, arguments=arguments, display=display)
+    _run(plan, files, path, compute=choose_compute(words, config), arguments=arguments, display=display)
     display.say(f"done in {time.monotonic() - start:.1f} s")
     return 0
 
 
-def _run(plan: Plan, files: ModelFiles, path: Path, *, arguments: argparse.Namespace, display: Display) -> None:
+def _run(
+    plan: Plan, files: ModelFiles, path: Path, *, compute: Compute, arguments: argparse.Namespace, display: Display
+) -> None:
     """Generate, and write what was asked for."""
     from ..media.encode import write_image
     from ..output import write_compare, write_output
     from ..pipeline import generate
-    from .compute import choose_compute
-
-    compute = choose_compute(
-        device=arguments.device, dtype=arguments.dtype, rope=arguments.rope, tile_pixels=arguments.vae_tile
-    )
 
     def preview(picture: Tensor) -> None:
         write_image(arguments.preview, picture)

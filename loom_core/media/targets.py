@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import check_writable
-from ..errors import ConfigError, MediaError
+from ..errors import ConfigError, MediaError, OutputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".gif")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -52,12 +53,25 @@ def compare_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}_compare{output.suffix}")
 
 
-def check_output(path: Path, *, is_image: bool) -> None:
-    """Refuse a place that cannot be written, before any work is done.
+def check_output(path: Path, *, is_image: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuse a place that cannot be written, or that holds an input, before any work is done.
+
+    Args:
+        path: Where something is to be written.
+        is_image: Whether it is a still.
+        inputs: Files that are read; they must stay as they are.
 
     Raises:
         MediaError: The ending is unknown.
-        LoomError: The folder is missing or not writable, see `atomic.check_writable`.
+        OutputError: The folder is missing or not writable, or the place is one of the inputs.
+        ResourceError: The disk is full.
     """
     check_target(path, is_image=is_image)
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise OutputError(
+                f"the output {path.name}, which is also an input",
+                expected="another place, so that the input stays as it is",
+                fix="choose another name",
+            )
     check_writable(path)

@@ -10,16 +10,20 @@ import pytest
 import torch
 
 from loom_core import pipeline
+from loom_core.compute import Compute
 from loom_core.config.presets import PRESETS
-from loom_core.errors import CancelledError, ConfigError, WeightsError
+from loom_core.errors import CancelledError, ConfigError, MediaError, WeightsError
 from loom_core.media.decode import read_clip
 from loom_core.media.metadata import read_metadata
 from loom_core.media.probe import probe
 from loom_core.media.targets import compare_path
 from loom_core.output import write_compare, write_output
-from loom_core.pipeline import generate
+from loom_core.pipeline import Media, generate
+from loom_core.protocols import EncodedPrompt
 from loom_core.request import Request, plan_request
-from loom_core.types import Task
+from loom_core.sampling.denoise import initial_noise
+from loom_core.types import Branch, Task
+from loom_core.vae.loading import load_codec
 
 SMALL = {"width": 64, "height": 32, "num_inference_steps": 2, "guidance_scale": 2.5, "visual_guidance_scale": 1.5}
 
@@ -71,6 +75,7 @@ def test_the_seed_decides_the_result(small_files):
         {"shift": 0.0},
         {"layout": "inline", "prompt": "boat @Image 1"},
         {"fps": 8.0},
+        {"mllm_frames": 2},
     ],
 )
 def test_every_setting_reaches_the_result(change, small_files, harbour, copper):
@@ -111,7 +116,8 @@ def test_phases_steps_and_previews_are_reported(small_files):
         notify=phases.append,
     )
     assert phases[-1] == "denoising"
-    assert len(phases) == 5
+    assert phases[1] == "hashing the weights"
+    assert len(phases) == 6
     assert steps == [1, 2]
     assert [tuple(picture.shape) for picture in previews] == [(2, 4, 3)] * 2
     assert previews[0].dtype == torch.uint8
@@ -148,6 +154,8 @@ def test_a_written_edit_keeps_length_rate_size_and_sound_and_tells_how_it_was_ma
     assert info.fps == pytest.approx(24)
     metadata = read_metadata(path)
     assert metadata["seed"] == "11"
+    assert metadata["rope_precision"] == "exact"
+    assert "transformers" in json.loads(metadata["versions"])
     assert metadata["prompt"] == "a red boat"
     assert metadata["task"] == "edit-video"
     assert metadata["source"] == "harbour.mp4"
@@ -169,3 +177,51 @@ def test_a_still_is_written_as_a_still(small_files, copper, tmp_path):
     assert read_clip(path).size == (64, 32)
     assert read_metadata(path)["task"] == "edit-image"
     assert probe(write_compare(made, path)).is_image
+
+
+def test_a_file_that_ends_early_is_told_or_refused(small_files, harbour, tmp_path):
+    """The header promises 49 frames; a quarter of the file is gone."""
+    content = harbour.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(content[: len(content) * 3 // 4])
+    told = []
+    made = generate(plan(source=cut), small_files, notify=told.append)
+    assert 1 < made.plan.num_frames < 49
+    assert any("cut off" in line for line in told)
+    with pytest.raises(MediaError, match=r"of 49 frames that can be read in cut\.mp4"):
+        generate(plan(source=cut, num_frames=49), small_files)
+
+
+def test_the_posterior_is_drawn_from_other_noise_than_the_run(small_files, harbour, golden_dir):
+    """Both follow the seed, but equal noise would put the start of the run into the source."""
+    pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
+    files = replace(small_files, codec=golden_dir / "models" / "tiny" / "vae")
+    chosen = {"source": harbour, "num_frames": 5}
+
+    def draw(**change):
+        conditions = pipeline.encode_conditions(
+            plan(**{**chosen, **change}),
+            Media(source=read_clip(harbour, max_frames=5, size=(64, 32)), references=()),
+            EncodedPrompt(full=(), negative=()),
+            codec=load_codec(files.codec),
+            device=torch.device("cpu"),
+        )
+        return conditions[Branch.FULL].source_latents
+
+    mode = draw(posterior="mode")
+    sampled = draw()
+    assert torch.equal(sampled, draw())
+    assert not torch.equal(sampled, draw(seed=1))
+    difference = (sampled - mode).flatten()
+    noise = initial_noise((1, *mode.shape), seed=0).flatten()
+    assert abs(torch.corrcoef(torch.stack((difference, noise)))[0, 1]) < 0.2
+    assert difference.abs().max() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16])
+def test_low_precision_stays_close(small_files, harbour, dtype):
+    chosen = plan(source=harbour, num_frames=5)
+    exact = frames_of(generate(chosen, small_files)).float()
+    low = frames_of(generate(chosen, small_files, compute=Compute(dtype=dtype))).float()
+    assert (exact - low).abs().mean() < 4
+    assert not torch.equal(exact, low)

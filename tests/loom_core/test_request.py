@@ -108,6 +108,11 @@ def test_unmentioned_references_are_told_when_others_are_mentioned(copper):
         ({"fps": float("nan")}, "rate of nan"),
         ({"shift": -1.0}, "shift -1"),
         ({"solver": "dream"}, "solver 'dream'"),
+        ({"seed": 2**64}, "seed 18446744073709551616"),
+        ({"seed": -1}, "seed -1"),
+        ({"width": 40960, "height": 32}, "at most 4096"),
+        ({"posterior": "dream"}, "sample or mode"),
+        ({"mllm_frames": 1}, "1 frames for the MLLM"),
         ({"layout": "dream"}, "layout 'dream'"),
         ({"source_strength": -1.0}, "source strength -1"),
         ({"source_strength": float("nan")}, "source strength nan"),
@@ -169,3 +174,25 @@ def test_a_preset_may_bring_its_own_guidance(harbour):
     assert sampling.visual_guidance_scale == TINY.visual_guidance_scale
     asked = plan_request(Request(prompt="x", source=harbour, guidance_scale=4.0), TINY).sampling
     assert asked.guidance_scale == 4.0
+
+
+@pytest.fixture
+def four_frames(tmp_path):
+    import torch
+
+    from loom_core.media.encode import write_video
+
+    path = tmp_path / "four.mp4"
+    write_video(path, [torch.zeros(4, 32, 32, 3, dtype=torch.uint8)], fps=24, size=(32, 32))
+    return path
+
+
+def test_a_clip_too_short_to_be_one_is_edited_as_a_still_with_a_word(four_frames):
+    plan = plan_request(Request(prompt="x", source=four_frames), TINY)
+    assert (plan.task, plan.num_frames) == (Task.EDIT_IMAGE, 1)
+    assert "4 frames, too few for a clip" in plan.notices[0]
+
+
+def test_a_clip_of_one_frame_may_be_edited_as_a_video(four_frames):
+    plan = plan_request(Request(prompt="x", source=four_frames, task="edit-video"), TINY)
+    assert (plan.task, plan.num_frames) == (Task.EDIT_VIDEO, 1)

@@ -5,27 +5,44 @@ from __future__ import annotations
 import pytest
 import torch
 
-from loom_core.cli.compute import choose_compute
+from loom_core.cli.compute import ComputeWords, choose_compute
+from loom_core.config.model import LOOMVIDEO_5B, QUARTER_TWIN
 from loom_core.errors import ConfigError
 
 
-def test_a_cpu_computes_in_float32_unless_told():
-    assert choose_compute(device="cpu").dtype == torch.float32
-    assert choose_compute(device="cpu", dtype="bf16").dtype == torch.bfloat16
-    assert choose_compute(device="cpu").tile_latents is None
-    assert choose_compute(device="cpu", tile_pixels=256, rope="bf16").tile_latents == 16
+def test_a_cpu_computes_small_models_in_float32_and_large_ones_in_bfloat16():
+    words = ComputeWords(device="cpu")
+    assert choose_compute(words, QUARTER_TWIN).dtype == torch.float32
+    assert choose_compute(words, LOOMVIDEO_5B).dtype == torch.bfloat16
+    assert choose_compute(words, QUARTER_TWIN).tile_latents is None
+
+
+def test_words_win():
+    words = ComputeWords(device="cpu", dtype="bf16", vae_dtype="fp16", tile_pixels=256, rope="bf16")
+    compute = choose_compute(words, QUARTER_TWIN)
+    assert (compute.dtype, compute.codec_dtype) == (torch.bfloat16, torch.float16)
+    assert (compute.tile_latents, compute.rope_precision) == (16, "bf16")
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("wrong", "message"),
     [
         ({"device": "quantum"}, "device 'quantum'"),
-        ({"device": "cpu", "dtype": "int3"}, "int3"),
-        ({"device": "cpu", "rope": "fp8"}, "exact or bf16"),
-        ({"device": "cpu", "tile_pixels": 100}, "multiple of 16"),
-        ({"device": "cpu", "tile_pixels": 0}, "multiple of 16"),
+        ({"dtype": "int3"}, "int3"),
+        ({"dtype": "keep"}, "bf16, fp16, fp32"),
+        ({"vae_dtype": "int3"}, "int3"),
+        ({"rope": "fp8"}, "fp8"),
+        ({"tile_pixels": 100}, "multiple of 16"),
+        ({"tile_pixels": 16}, "at least 64"),
+        ({"tile_pixels": 0}, "multiple of 16"),
     ],
 )
-def test_unknown_words_are_refused(words, message):
+def test_unknown_words_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
-        choose_compute(**words)
+        ComputeWords(**wrong)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match="device 'cuda'"):
+        choose_compute(ComputeWords(device="cuda"), QUARTER_TWIN)

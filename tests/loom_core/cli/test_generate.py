@@ -83,11 +83,17 @@ BAD_REQUESTS = [
     (["--reference", "HARBOUR"], 4, "which is a clip"),
     (["--output", "NOWHERE"], 4, "nowhere"),
     (["--output", "ODD"], 4, "a.odd"),
+    (["--source", "MINE", "--output", "MINE"], 4, "also an input"),
+    (["--source", "HARBOUR", "--preview", "HARBOUR"], 4, "an image name"),
+    (["--preview", "NOWHERE_PNG"], 4, "nowhere"),
+    (["--vae-tile", "100"], 2, "tiles of 100 pixels"),
+    (["--rope", "fp8"], 2, "fp8"),
+    (["--seed", "99999999999999999999"], 2, "seed 9999"),
     (["--model", "MISSING"], 3, "missing.mp4"),
     (["--model", "CODEC", "--mllm", "MLLM", "--vae", "CODEC"], 3, "expected a LoomVideo DiT"),
     (["--model", "PICKLE", "--mllm", "MLLM", "--vae", "CODEC"], 3, "evil.pth"),
-    (["--mllm", "CODEC"], 3, ""),
-    (["--vae", "DIT"], 3, ""),
+    (["--mllm", "CODEC"], 3, "codec"),
+    (["--vae", "DIT"], 3, "a LoomVideo DiT"),
 ]
 
 
@@ -103,9 +109,11 @@ def test_bad_input_is_one_line_a_code_and_no_file(
     inputs.mkdir()
     (inputs / "empty.mp4").write_bytes(b"")
     (inputs / "truncated.mp4").write_bytes(harbour.read_bytes()[:2000])
+    (inputs / "mine.mp4").write_bytes(harbour.read_bytes())
     torch.save({"weight": Evil()}, inputs / "evil.pth")
     names = {
         "COPPER": copper, "HARBOUR": harbour, "MISSING": inputs / "missing.mp4", "EMPTY": inputs / "empty.mp4",
+        "MINE": inputs / "mine.mp4", "NOWHERE_PNG": tmp_path / "nowhere" / "a.png",
         "TRUNCATED": inputs / "truncated.mp4", "NOWHERE": tmp_path / "nowhere" / "a.mp4", "ODD": tmp_path / "a.odd",
         "CODEC": BUILT_IN / "codec.safetensors", "MLLM": BUILT_IN / "mllm", "DIT": small_dit,
         "PICKLE": inputs / "evil.pth",
@@ -119,6 +127,7 @@ def test_bad_input_is_one_line_a_code_and_no_file(
     assert error.startswith("error: found ")
     assert words in error
     assert {file.name for file in tmp_path.iterdir()} == {"inputs"}
+    assert (inputs / "mine.mp4").read_bytes() == harbour.read_bytes()
     if expected_code in (2, 4):
         assert elapsed < 1
 
@@ -171,7 +180,16 @@ def test_help_names_every_task(capsys):
         assert task in printed
 
 
-def test_a_wrong_request_is_refused_before_torch_is_imported(tmp_path, harbour):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--frames", "98"], "use 97 or 101"),
+        (["--dtype", "int3"], "int3"),
+        (["--device", "quantum"], "quantum"),
+        (["--vae-tile", "100"], "tiles of 100"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_torch_is_imported(wrong, words, tmp_path, harbour):
     script = (
         "import sys\n"
         "from loom_core.cli.exits import run\n"
@@ -180,8 +198,8 @@ def test_a_wrong_request_is_refused_before_torch_is_imported(tmp_path, harbour):
         "print(sorted({'torch', 'transformers', 'diffusers'} & set(sys.modules)))\n"
         "sys.exit(code)\n"
     )
-    arguments = ["--prompt", "x", "--source", str(harbour), "--frames", "98", "--output", str(tmp_path / "a.mp4")]
+    arguments = ["--prompt", "x", "--source", str(harbour), "--output", str(tmp_path / "a.mp4"), *wrong]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "use 97 or 101" in done.stderr
+    assert words in done.stderr
     assert done.stdout.strip() == "[]"

@@ -41,3 +41,14 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 def test_comparison_lies_beside_the_result():
     assert compare_path(Path("out/a.mp4")) == Path("out/a_compare.mp4")
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"mine")
+    (tmp_path / "link.mp4").symlink_to(source)
+    for target in (source, tmp_path / "." / "a.mp4", tmp_path / "link.mp4"):
+        with pytest.raises(LoomError, match="also an input"):
+            check_output(target, is_image=False, inputs=[source])
+    check_output(tmp_path / "b.mp4", is_image=False, inputs=[source])
+    assert source.read_bytes() == b"mine"

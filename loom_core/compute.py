@@ -1,0 +1,29 @@
+"""Where and in which precision a run computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from .config.model import RopePrecision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Device and precisions of a run.
+
+    Args:
+        device: Of all parts, each while it works.
+        dtype: Of the DiT and the MLLM.
+        codec_dtype: Of the codec.
+        rope_precision: Of the rotary tables of DiT and MLLM; None takes what the weights were trained with.
+        tile_latents: Side of the tiles in which the VAE works, in latents of 16 pixels; None works on whole frames,
+            or on a GPU on tiles as large as its free memory allows.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    codec_dtype: torch.dtype = torch.float32
+    rope_precision: RopePrecision | None = None
+    tile_latents: int | None = None
