@@ -1,11 +1,13 @@
-"""Where the DiT's weights lie in a folder, as data."""
+"""Where the DiT's weights lie in a folder: names that say so, as data, else what the files there are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import WeightsError
-from .safetensors_files import INDEX_SUFFIX
+from .identify import ModelKind
+from .safetensors_files import INDEX_SUFFIX, open_safetensors, open_sharded, read_index
 
 EMA_FILE = "ema/ema.pth"
 
@@ -17,22 +19,33 @@ CANDIDATES = (
     ("dit.safetensors", "LoomVideo bundle"),
     ("dit", "LoomVideo bundle"),
     ("transformer", "diffusers pipeline"),
+)
+"""(path inside the folder, whose layout it is) of names that only a DiT has, the first that exists wins.
+
+Source of the first three and their order: the official loader (golden `weights/layout.json`).
+"""
+
+USUAL_NAMES = (
     ("diffusion_pytorch_model" + INDEX_SUFFIX, "diffusers component in shards"),
     ("diffusion_pytorch_model.safetensors", "diffusers component"),
     ("model" + INDEX_SUFFIX, "Hugging Face folder in shards"),
     ("model.safetensors", "Hugging Face folder"),
 )
-"""(path inside the folder, whose layout it is), the first that exists wins.
+"""The same of names that any model may have: they settle which of several files is meant, unless another is the DiT."""
 
-Source of the first three and their order: the official loader (golden `weights/layout.json`).
-"""
+_DIT_KINDS = (
+    frozenset({ModelKind.LOOMVIDEO, ModelKind.LOOMVIDEO_STAGE_1}),
+    frozenset({ModelKind.WAN_22_5B}),
+)
+"""What is looked for among several files, the best first."""
 
 
 def find_weights(folder: Path, *, ema: bool = True) -> Path:
-    """The file or index in a folder that holds the DiT.
+    """The file or index in a folder that holds the DiT, or the only model there.
 
     Args:
-        folder: A checkpoint folder of any layout in `CANDIDATES`, or one with a single safetensors file.
+        folder: A checkpoint folder of any layout in `CANDIDATES`, or one with safetensors files, of which, if they are
+            several, one is a DiT or has one of the `USUAL_NAMES`. Of those only headers are read.
         ema: False passes averaged weights over and takes the live ones.
 
     Raises:
@@ -46,12 +59,57 @@ def find_weights(folder: Path, *, ema: bool = True) -> Path:
             return candidate
         if candidate.is_dir():
             return find_weights(candidate, ema=ema)
-    single = sorted(folder.glob("*" + INDEX_SUFFIX)) or sorted(folder.glob("*.safetensors"))
-    if len(single) == 1:
-        return single[0]
-    what = f"{len(single)} safetensors files in {folder}" if single else f"no weights in the folder {folder}"
+    models = _models_in(folder)
+    if len(models) == 1:
+        return models[0]
+    kinds = {path: _kind_of(path) for path in models}
+    chosen = _only_dit(kinds) or _usual(kinds)
+    if chosen is not None:
+        return chosen
+    seen = ", ".join(f"{path.name}: {kind.value if kind else 'damaged'}" for path, kind in kinds.items())
+    known = ", ".join(relative for relative, _ in (*CANDIDATES, *USUAL_NAMES))
     raise WeightsError(
-        what,
-        expected=f"one of {', '.join(relative for relative, _ in CANDIDATES)}",
+        f"{len(models)} safetensors files in {folder} ({seen})" if models else f"no weights in the folder {folder}",
+        expected=f"one DiT and no second, or one of {known}",
         fix="give the path of the file itself",
     )
+
+
+def _models_in(folder: Path) -> list[Path]:
+    """Indices, and safetensors files that are no shard of one, in order."""
+    indices = sorted(folder.glob("*" + INDEX_SUFFIX))
+    shards = {shard for index in indices for shard in _shards_of(index)}
+    return indices + [path for path in sorted(folder.glob("*.safetensors")) if path.name not in shards]
+
+
+def _shards_of(index: Path) -> set[str]:
+    try:
+        return set(read_index(index).values())
+    except WeightsError:  # whoever opens it is told
+        return set()
+
+
+def _kind_of(path: Path) -> ModelKind | None:
+    """What a file or index seems to be, from headers alone; None if it is damaged."""
+    try:
+        return (open_sharded(path) if path.name.endswith(INDEX_SUFFIX) else open_safetensors(path)).kind
+    except WeightsError:
+        return None
+
+
+def _only_dit(kinds: Mapping[Path, ModelKind | None]) -> Path | None:
+    """The one DiT of the best kind that is there; None if there is none, or another beside it."""
+    for wanted in _DIT_KINDS:
+        found = [path for path, kind in kinds.items() if kind in wanted]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _usual(kinds: Mapping[Path, ModelKind | None]) -> Path | None:
+    """The file that has a usual name, unless it is another model than the DiTs beside it."""
+    path_of = {path.name: path for path in kinds}
+    usual = next((path_of[name] for name, _ in USUAL_NAMES if name in path_of), None)
+    dits = frozenset().union(*_DIT_KINDS)
+    is_beside_dits = not dits.isdisjoint(kinds.values())
+    return None if usual is not None and is_beside_dits and kinds[usual] not in dits else usual

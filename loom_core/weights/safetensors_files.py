@@ -58,7 +58,7 @@ def open_sharded(index_path: Path) -> Checkpoint:
     Raises:
         WeightsError: The index is damaged, or a shard or a tensor that it names is missing.
     """
-    shard_of_name = _read_index(index_path)
+    shard_of_name = read_index(index_path)
     shard_names = sorted(set(shard_of_name.values()))
     missing = [shard for shard in shard_names if not (index_path.parent / shard).is_file()]
     if missing:
@@ -96,7 +96,12 @@ def _loader(handle: Any) -> Callable[[str], Tensor]:
     return load
 
 
-def _read_index(index_path: Path) -> dict[str, str]:
+def read_index(index_path: Path) -> dict[str, str]:
+    """Name of each tensor -> name of the shard beside the index that holds it.
+
+    Raises:
+        WeightsError: It is damaged, or names files in other folders.
+    """
     try:
         shard_of_name = json.loads(index_path.read_text(encoding="utf-8"))["weight_map"]
         shards = set(shard_of_name.values())

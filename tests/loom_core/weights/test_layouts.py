@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from loom_core.errors import WeightsError
 from loom_core.weights.layouts import find_weights
@@ -35,7 +39,6 @@ def touch(folder, names):
             "diffusion_pytorch_model.safetensors.index.json",
         ),
         (("my_model.safetensors", "README.md"), True, "my_model.safetensors"),
-        (("x.safetensors.index.json", "x-1.safetensors", "x-2.safetensors"), True, "x.safetensors.index.json"),
     ],
 )
 def test_priority(tmp_path, present, ema, taken):
@@ -50,4 +53,74 @@ def test_priority(tmp_path, present, ema, taken):
 def test_no_choice_is_refused(tmp_path, present, found):
     touch(tmp_path, present)
     with pytest.raises(WeightsError, match=found):
+        find_weights(tmp_path)
+
+
+WAN = {"blocks.0.self_attn.q.weight": (2, 2), "patch_embedding.weight": (2, 48, 1, 2, 2)}
+LOOMVIDEO = WAN | {"mllm_embedder.norm.weight": (4,), "source_patch_embedding.bias": (2,)}
+VAE = {"decoder.conv1.weight": (2, 48), "conv2.weight": (48, 48, 1, 1, 1)}
+QWEN = {"model.visual.deepstack_merger_list.0.norm.weight": (2,)}
+
+
+@pytest.fixture
+def fill(tmp_path):
+    """Write small files of the named models; an index is one with two shards."""
+
+    def tensors(shapes):
+        return {name: torch.zeros(shape) for name, shape in shapes.items()}
+
+    def write(models):
+        for name, shapes in models.items():
+            if not name.endswith(".index.json"):
+                save_file(tensors(shapes), tmp_path / name)
+                continue
+            stem = name.partition(".")[0]
+            shard_of = {key: f"{stem}-{number % 2}.safetensors" for number, key in enumerate(shapes)}
+            for shard in set(shard_of.values()):
+                part = {key: shape for key, shape in shapes.items() if shard_of[key] == shard}
+                save_file(tensors(part), tmp_path / shard)
+            (tmp_path / name).write_text(json.dumps({"weight_map": shard_of}))
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("models", "taken"),
+    [
+        ({"loomvideo.safetensors": LOOMVIDEO, "wan2.2_vae.safetensors": VAE, "qwen.safetensors": QWEN}, "loomvideo"),
+        ({"a.safetensors": VAE, "model.safetensors": QWEN, "z.safetensors": LOOMVIDEO}, "z"),
+        ({"a.safetensors": WAN, "z.safetensors": LOOMVIDEO}, "z"),
+        ({"a.safetensors": QWEN, "z.safetensors": WAN}, "z"),
+        ({"x.safetensors.index.json": QWEN | VAE}, "x.safetensors.index.json"),
+        ({"model.safetensors.index.json": QWEN, "x.safetensors.index.json": LOOMVIDEO}, "x.safetensors.index.json"),
+        ({"model.safetensors.index.json": QWEN, "other.safetensors": VAE}, "model.safetensors.index.json"),
+        ({"diffusion_pytorch_model.safetensors": WAN, "z.safetensors": WAN}, "diffusion_pytorch_model"),
+    ],
+)
+def test_of_several_files_the_dit_is_taken(fill, models, taken):
+    folder = fill(models)
+    (folder / "broken.safetensors").write_bytes(b"")
+    (folder / "README.md").touch()
+    if len(models) == 1:
+        (folder / "broken.safetensors").unlink()
+    assert find_weights(folder).name in (taken, f"{taken}.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("models", "found"),
+    [
+        ({"a.safetensors": LOOMVIDEO, "b.safetensors": LOOMVIDEO, "c.safetensors": WAN}, "a.safetensors: a LoomVideo"),
+        ({"a.safetensors": WAN, "b.safetensors": WAN, "model.safetensors": QWEN}, "b.safetensors: a plain Wan"),
+        ({"a.safetensors": VAE, "b.safetensors": QWEN}, "a.safetensors: a Wan 2.2 VAE.*b.safetensors: a Qwen3-VL"),
+    ],
+)
+def test_two_dits_or_none_are_refused_and_every_file_named(fill, models, found):
+    with pytest.raises(WeightsError, match=rf"{len(models)} safetensors files.*{found}.*the file itself"):
+        find_weights(fill(models))
+
+
+def test_files_that_cannot_be_read_are_called_damaged(tmp_path):
+    touch(tmp_path, ("a.safetensors", "b.safetensors.index.json"))
+    with pytest.raises(WeightsError, match=r"2 safet.*index\.json: damaged, a\.safetensors: damaged"):
         find_weights(tmp_path)
