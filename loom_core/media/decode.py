@@ -101,8 +101,8 @@ def read_clip(
     """Read a video, an animated image or a still image.
 
     Frames are decoded one after another and only those needed are kept; reading stops after the last of them. They
-    are turned upright, and transparency is laid over white. A file that is cut off gives what can be read of it, with
-    a warning in the log.
+    are turned upright, and transparency is laid over white. A file that is cut off gives what can be read of it (cut
+    to 4k + 1), with how many frames were found and expected as a warning in the log: compare `num_frames`.
 
     Args:
         path: The file; its content decides what it is.
@@ -248,7 +248,7 @@ def _collect(
     if frames is None:
         raise no_frames(request.path)
     if num_taken < len(wanted):
-        warn_cut_off(request.path, f"{num_taken} of {len(wanted)} frames could be read")
+        warn_cut_off(request.path, f"{num_taken} of the {len(wanted)} frames needed could be read")
     return frames[: snap_frames(num_taken)]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..geometry import NATIVE_FPS
 from .source import (
     container_zero,
+    load_av,
     no_frames,
     open_container,
     readable_packets,
@@ -23,6 +24,9 @@ from .timeline import Timeline, build_timeline
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+
+_LEAST_MISSING = 2  # frames; times and lengths are rounded, so one may be missing only on paper
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,14 @@ def _scan_from(path: Path, start_seconds: float, end_seconds: float, *, seeks: b
         average = float(stream.average_rate or 0) or None
         stamps = _read_stamps(container, stream, end_seconds)
         start = start_seconds + container_zero(container)
-        promised = stream.frames
+        promised_frames, promised_end = stream.frames, _promised_end(container, stream)
     if not stamps.num_packets:
         if seeks:
             return None
         raise no_frames(path)
-    if not seeks and stamps.is_whole and promised > stamps.num_packets:
-        warn_cut_off(path, f"{stamps.num_packets} of {promised} frames are there")
+    counts = promised_frames > 0 and not seeks
+    if counts and stamps.is_whole and promised_frames > stamps.num_packets:
+        warn_cut_off(path, f"{stamps.num_packets} of {promised_frames} frames are there")
     if not stamps.is_timed:
         return None if seeks else _untimed(stamps, average or NATIVE_FPS, start_seconds)
 
@@ -92,8 +97,22 @@ def _scan_from(path: Path, start_seconds: float, end_seconds: float, *, seeks: b
         return None
     if not wanted or (start_seconds > 0 and wanted[0] > start + half and stamps.times[0] < start):
         wanted = [start, *wanted]  # an earlier frame is still on the screen then
+    if not counts and stamps.is_whole and promised_end is not None:
+        found_end = stamps.times[-1] + max(stamps.last_duration, 2 * half)
+        num_missing = round((promised_end - found_end) / (2 * half))
+        if num_missing >= _LEAST_MISSING:
+            warn_cut_off(path, f"{len(wanted)} of about {len(wanted) + num_missing} frames are there")
     timeline = build_timeline(wanted, average_fps=average, last_duration=stamps.last_duration, is_whole=stamps.is_whole)
     return Scan(timeline, None, seeks)
+
+
+def _promised_end(container: InputContainer, stream: VideoStream) -> float | None:
+    """Presentation time, in seconds, at which the picture should end by what the file says; None if it does not say."""
+    if stream.duration is not None:
+        return seconds((stream.start_time or 0) + stream.duration, stream)
+    if container.duration is not None and len(container.streams) == 1:  # else the sound may be what lasts so long
+        return container_zero(container) + container.duration / load_av().time_base
+    return None
 
 
 def _read_stamps(container: InputContainer, stream: VideoStream, end_seconds: float) -> _Stamps:
@@ -103,7 +122,7 @@ def _read_stamps(container: InputContainer, stream: VideoStream, end_seconds: fl
     last_time, last_duration = float("-inf"), 0.0
     num_packets, begins_at_key, is_timed, is_whole = 0, False, True, True
     for packet in readable_packets(container, stream):
-        if not packet.size:
+        if not packet.size or packet.is_corrupt:  # the latter is left out when decoding too
             continue
         num_packets += 1
         begins_at_key = begins_at_key or (num_packets == 1 and packet.is_keyframe)

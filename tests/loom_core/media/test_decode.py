@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 
 import numpy as np
 import pytest
@@ -97,6 +98,58 @@ def test_truncated_video_gives_what_is_there_and_warns(clips, number_of, caplog)
     shown = [number_of(frame) for frame in clip.frames]
     assert shown == resample_indices(30.0, 60)[: len(shown)]
     assert (len(shown) - 1) % 4 == 0
+
+
+@pytest.fixture(scope="module", params=["mp4", "mkv"])
+def cut_files(request, tmp_path_factory, make_clip, number_of):
+    """60 frames at 24 a second, cut at several places: (path, numbers of the frames that FFmpeg itself decodes)."""
+    av = pytest.importorskip("av", reason="PyAV reads and writes the clips of these tests")
+    folder, generator = tmp_path_factory.mktemp("cut"), np.random.default_rng(0)
+    frames = []
+    for number in range(60):
+        bits = [255 * (number >> bit & 1) for bit in range(8)]
+        top = np.repeat(np.repeat(np.uint8(bits)[None], 48, axis=0), 16, axis=1)  # as `frame_number` reads
+        noise = generator.integers(0, 255, (48, 128), dtype=np.uint8)  # so that every frame has its weight in bytes
+        frames.append(np.repeat(np.concatenate([top, noise])[..., None], 3, axis=2))
+    whole = make_clip(
+        folder / f"whole.{request.param}",
+        frames,
+        rate=24,
+        container_options={"movflags": "faststart"} if request.param == "mp4" else None,
+    )
+    content, files = whole.read_bytes(), []
+    for percent in (55, 66, 75, 90, 97):
+        path = folder / f"cut{percent}.{request.param}"
+        path.write_bytes(content[: len(content) * percent // 100])
+        decoded = []
+        with av.open(str(path)) as container:
+            for packet in container.demux(video=0):
+                try:
+                    decoded += [number_of(frame.to_ndarray(format="rgb24")) for frame in packet.decode()]
+                except av.error.FFmpegError:
+                    assert packet.is_corrupt
+        files.append((path, decoded))
+    return files
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_a_cut_off_file_gives_all_that_decodes_and_the_warning_counts_right(cut_files, start, number_of, caplog):
+    for path, decoded in cut_files:
+        first = round(start * 24)
+        caplog.clear()
+        clip = read_clip(path, start_seconds=start)
+        available = decoded[first:]
+        assert [number_of(frame) for frame in clip.frames] == available[: (len(available) - 1) // 4 * 4 + 1]
+        (record,) = (record for record in caplog.records if record.name.startswith("loom_core"))
+        found, expected = (int(number) for number in re.findall(r"(\d+) of (?:about )?(\d+) frames", record.message)[0])
+        assert (found, expected) == (len(available), 60 - first)
+
+
+def test_a_whole_file_is_not_called_cut_off(clips, caplog):
+    for name in ("constant", "variable", "ten_bit", "full_chroma", "odd", "avi", "transport", "single", "sound"):
+        for start in (0.0, 0.1):
+            read_clip(getattr(clips, name), start_seconds=start if name != "single" else 0.0)
+    assert "cut off" not in caplog.text
 
 
 def test_frames_are_resized_while_they_are_decoded(clips):
