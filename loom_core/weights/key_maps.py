@@ -133,28 +133,42 @@ def native_names(keys: Iterable[str]) -> NativeNames:
     """
     keys = tuple(keys)
     own, foreign = _split_components(keys)
+    name_of = {key: to_native(key) for key in own}
+    sources = unique_sources(name_of)
+    prefixes = [strip_prefix(key)[0] for key in own]
+    return NativeNames(
+        sources=sources,
+        dropped=tuple(key for key, name in name_of.items() if name is None),
+        foreign=foreign,
+        prefix=max(set(prefixes), key=prefixes.count, default=""),
+        style="diffusers" if any(strip_prefix(key)[1] != name for name, key in sources.items()) else "native",
+    )
+
+
+def unique_sources(name_of: Mapping[str, str | None]) -> dict[str, str]:
+    """Turn a renaming around.
+
+    Args:
+        name_of: Name in the file -> name in the model, None for what the model does not take.
+
+    Returns:
+        Name in the model -> name in the file.
+
+    Raises:
+        WeightsError: Two names in the file stand for the same weight.
+    """
     sources: dict[str, str] = {}
-    dropped = []
-    for key in own:
-        name = to_native(key)
+    for key, name in name_of.items():
         if name is None:
-            dropped.append(key)
-        elif name in sources:
+            continue
+        if name in sources:
             raise WeightsError(
                 f"{sources[name]!r} and {key!r}, two names of the same weight {name!r}",
                 expected="every weight once",
                 fix="save the checkpoint again with one naming",
             )
-        else:
-            sources[name] = key
-    prefixes = [strip_prefix(key)[0] for key in own]
-    return NativeNames(
-        sources=sources,
-        dropped=tuple(dropped),
-        foreign=foreign,
-        prefix=max(set(prefixes), key=prefixes.count, default=""),
-        style="diffusers" if any(strip_prefix(key)[1] != name for name, key in sources.items()) else "native",
-    )
+        sources[name] = key
+    return sources
 
 
 def _split_components(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,7 +7,15 @@ import json
 import pytest
 
 from loom_core.errors import WeightsError
-from loom_core.weights.key_maps import DEAD_MODULES, PREFIXES, native_names, strip_prefix, to_diffusers, to_native
+from loom_core.weights.key_maps import (
+    DEAD_MODULES,
+    PREFIXES,
+    native_names,
+    strip_prefix,
+    to_diffusers,
+    to_native,
+    unique_sources,
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +94,9 @@ def test_a_native_file_reports_native_names():
 def test_one_weight_under_two_names_is_refused():
     with pytest.raises(WeightsError, match=r"proj_out\.bias.*head\.head\.bias"):
         native_names(["proj_out.bias", "head.head.bias"])
+
+
+def test_a_renaming_is_turned_around_unless_two_names_meet():
+    assert unique_sources({"a.x": "x", "head": None, "tail": None, "b.y": "y"}) == {"x": "a.x", "y": "b.y"}
+    with pytest.raises(WeightsError, match=r"'a\.x' and 'b\.x', two names of the same weight 'x'"):
+        unique_sources({"a.x": "x", "b.x": "x"})
