@@ -48,7 +48,7 @@ def file_sha256(path: Path) -> str:
 def tensor_bytes(tensor: Tensor) -> Iterator[memoryview]:
     """The data of a tensor in C order and little-endian, in pieces that are views where possible."""
     for piece in _as_bytes(tensor).split(CHUNK_BYTES):
-        yield memoryview(piece.numpy())
+        yield piece.numpy().data
 
 
 def sample_bytes(tensor: Tensor) -> Iterator[memoryview]:
@@ -56,7 +56,7 @@ def sample_bytes(tensor: Tensor) -> Iterator[memoryview]:
     data = _as_bytes(tensor)
     last = max(0, len(data) - SAMPLE_BYTES)
     for start in (0, last // 2, last):
-        yield memoryview(data[start : start + SAMPLE_BYTES].numpy())
+        yield data[start : start + SAMPLE_BYTES].numpy().data
 
 
 def sha256_of(pieces: Iterable[memoryview]) -> str:

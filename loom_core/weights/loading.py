@@ -69,7 +69,7 @@ def load_dit(
         operations=operations,
         device="meta",
     )
-    main_dtype = checkpoint.native().main_dtype if dtype in (None, "keep") else dtype
+    main_dtype = dtype if isinstance(dtype, torch.dtype) else checkpoint.native().main_dtype
     placed_as = None if dtype == "keep" else main_dtype
     additions = _starting_additions(model, checkpoint, dtype=main_dtype) if is_plain_wan else {}
     require_keys(key_report(checkpoint, model, ignore=additions), checkpoint.path)
