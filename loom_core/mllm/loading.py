@@ -21,6 +21,7 @@ from ..weights.checks import shortened, wrong_model
 from ..weights.detect import read_config_file
 from ..weights.filling import fill_model
 from ..weights.identify import ModelKind
+from ..weights.key_maps import unique_sources
 from ..weights.reading import open_checkpoint
 
 if TYPE_CHECKING:
@@ -105,16 +106,40 @@ def load_qwen(
         MissingExtraError: transformers is not installed, or too old for Qwen3-VL.
     """
     rope_precision = parse_rope_precision(rope_precision)
-    folder = path if path.is_dir() else path.parent
-    values = read_config(config or folder / "config.json", needed=config is not None or path.is_dir())
-    checkpoint = open_checkpoint(path)
-    if checkpoint.kind is not ModelKind.QWEN3_VL:
-        raise wrong_model(checkpoint, expected="Qwen3-VL with its vision tower", fix="give Qwen3-VL-8B-Instruct")
+    checkpoint, values = open_qwen(path, config=config)
     model = build_empty(values)
     fill(model, checkpoint, dtype=dtype, device=device)
     if rope_precision == "bf16":
         round_rope(model)
     return model.eval()
+
+
+def open_qwen(path: Path, *, config: Path | None = None) -> tuple[Checkpoint, Mapping[str, Any]]:
+    """Open weights and configuration without reading tensors, and refuse any other model by what it seems to be.
+
+    Args:
+        path: See `load_qwen`.
+        config: See `load_qwen`.
+
+    Returns:
+        The weights, and the values of the `config.json`.
+
+    Raises:
+        WeightsError: The files are missing, damaged or of another model.
+    """
+    checkpoint = open_checkpoint(path)
+    # What the weights are says more than what a config.json lacks; where they say nothing, it is asked first.
+    if checkpoint.kind not in {ModelKind.QWEN3_VL, ModelKind.UNKNOWN}:
+        raise _wrong_mllm(checkpoint)
+    folder = path if path.is_dir() else path.parent
+    values = read_config(config or folder / "config.json", needed=config is not None or path.is_dir())
+    if checkpoint.kind is ModelKind.UNKNOWN:
+        raise _wrong_mllm(checkpoint)
+    return checkpoint, values
+
+
+def _wrong_mllm(checkpoint: Checkpoint) -> WeightsError:
+    return wrong_model(checkpoint, expected="Qwen3-VL with its vision tower", fix="give Qwen3-VL-8B-Instruct")
 
 
 def read_config(path: Path, *, needed: bool) -> Mapping[str, Any]:
@@ -194,7 +219,8 @@ def fill(model: nn.Module, checkpoint: Checkpoint, *, dtype: torch.dtype, device
         device: Of weights and tables.
 
     Raises:
-        WeightsError: The model is quantised, or a weight is missing, unexpected, mis-shaped or not finite.
+        WeightsError: The model is quantised, or a weight is missing, unexpected, mis-shaped, not finite or there
+            under two names.
     """
     marks = [name for name in checkpoint if name.endswith(_QUANTISATION_MARKS)]
     if marks:
@@ -203,8 +229,7 @@ def fill(model: nn.Module, checkpoint: Checkpoint, *, dtype: torch.dtype, device
             expected="Qwen3-VL in bf16, fp16 or fp32",
             fix="use the unquantised file, or ComfyUI's own encoder, which reads this one",
         )
-    names = {in_file: model_key(in_file) for in_file in checkpoint}
-    sources = {name: in_file for in_file, name in names.items() if name is not None}
+    sources = unique_sources({in_file: model_key(in_file) for in_file in checkpoint})
     fill_model(
         model,
         checkpoint,

@@ -23,6 +23,7 @@ class ModelKind(Enum):
     OTHER_VAE = "a VAE of another kind"
     LINEAR_CODEC = "a linear codec of LoomVideo (the built-in model's)"
     QWEN3_VL = "a Qwen3-VL language model"
+    QWEN2_VL = "a Qwen2.5-VL or Qwen2-VL language model"
     UMT5 = "a UMT5 text encoder"
     LORA = "a LoRA (changes to a model, not a model)"
     EMPTY = "a file without tensors"
@@ -43,6 +44,7 @@ _LATENT_CONVOLUTIONS = ("post_quant_conv.weight", "conv2.weight")
 """Last layer before the VAE's decoder, [C, C, 1, 1, 1], in diffusers and in Wan naming."""
 _LINEAR_CODEC_MARKS = ("image.synthesis", "clip.synthesis")
 _QWEN3_VL_MARKS = ("deepstack_merger_list.", "language_model.layers.0.self_attn.q_norm")
+_QWEN2_VL_MARK = "visual.merger.ln_q."
 _UMT5_MARKS = ("encoder.block.0.layer.0.SelfAttention.q.weight", "blocks.0.pos_embedding.embedding.weight")
 """The second is the naming of Wan's own file: UMT5, unlike T5, has a position table in every block."""
 
@@ -91,6 +93,8 @@ def _identify_vae(shapes: Shapes) -> ModelKind | None:
 def _identify_text_model(shapes: Shapes) -> ModelKind | None:
     if any(mark in name for name in shapes for mark in _QWEN3_VL_MARKS):
         return ModelKind.QWEN3_VL
+    if any(_QWEN2_VL_MARK in name for name in shapes):
+        return ModelKind.QWEN2_VL
     if any(name.endswith(mark) for name in shapes for mark in _UMT5_MARKS):
         return ModelKind.UMT5
     return None

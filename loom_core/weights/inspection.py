@@ -29,6 +29,7 @@ GOOD_FOR = MappingProxyType(
         ModelKind.OTHER_VAE: "nothing here: LoomVideo needs the Wan 2.2 VAE with 48 latent channels",
         ModelKind.LINEAR_CODEC: "encoding and decoding pixels at the built-in model's quality: give it as the VAE",
         ModelKind.QWEN3_VL: "reading prompts and pictures: give it as the MLLM",
+        ModelKind.QWEN2_VL: "nothing here: LoomVideo reads prompts with Qwen3-VL",
         ModelKind.UMT5: "nothing here: LoomVideo reads prompts with Qwen3-VL and never needs UMT5",
         ModelKind.LORA: "being added to a DiT; it cannot be the model",
         ModelKind.EMPTY: "nothing",

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from loom_core.errors import ConfigError, MissingExtraError, WeightsError
 from loom_core.mllm import loading
-from loom_core.mllm.loading import QWEN3_VL_8B, build_empty, load_qwen, model_key
+from loom_core.mllm.loading import QWEN3_VL_8B, build_empty, load_qwen, model_key, open_qwen
 
 pytest.importorskip("transformers", reason="Qwen3-VL comes from transformers")
 
@@ -140,7 +140,7 @@ def test_a_file_of_another_size_without_config(qwen_dir, tmp_path):
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3", "umt5", None])
 def test_folder_of_another_model(folder, kind):
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
-    (folder / "model.safetensors").touch()
+    save_file({"x": torch.zeros(1)}, folder / "model.safetensors")
     with pytest.raises(WeightsError, match=f"type {kind!r}"):
         load(folder)
 
@@ -160,6 +160,32 @@ def test_quantised_file(folder, weights):
 def test_another_model_is_told_what_it_is(folder, golden_dir):
     with pytest.raises(WeightsError, match=r"a LoomVideo DiT.*expected Qwen3-VL.*give Qwen3-VL-8B-Instruct"):
         load(golden_dir / "models" / "tiny" / "gen_model.safetensors", config=folder / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("visual.merger.ln_q.weight", r"a Qwen2\.5-VL or Qwen2-VL"),
+        ("encoder.block.0.layer.0.SelfAttention.q.weight", "a UMT5 text encoder"),
+        ("image.synthesis", "a linear codec"),
+        ("thing", "no model known here.*thing"),
+    ],
+)
+def test_any_other_file_is_told_what_it_is(folder, name, found):
+    """Whatever lies beside it."""
+    path = folder / "qwen.safetensors"
+    save_file({name: torch.zeros(2, 2)}, path)
+    for beside in ("{}", json.dumps(QWEN3_VL_8B)) if name != "thing" else (json.dumps(QWEN3_VL_8B),):
+        (folder / "config.json").write_text(beside)
+        with pytest.raises(WeightsError, match=f"which is {found}.*expected Qwen3-VL"):
+            open_qwen(path)
+
+
+def test_one_weight_under_two_names(folder, weights):
+    twice = {**weights, "visual.pos_embed.weight": weights["model.visual.pos_embed.weight"].clone()}
+    save_file(twice, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"'visual\.pos_embed\.weight', two names of the same weight"):
+        load(folder)
 
 
 def test_nan_is_refused(folder, weights):

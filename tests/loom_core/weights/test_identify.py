@@ -40,6 +40,8 @@ def prefixed(prefix, shapes):
         ({"image.synthesis": (768, 48, 3, 3), "clip.synthesis": (3072, 48, 3, 3)}, ModelKind.LINEAR_CODEC),
         ({"model.language_model.layers.0.self_attn.q_norm.weight": (8,)}, ModelKind.QWEN3_VL),
         ({"visual.deepstack_merger_list.0.norm.weight": (8,)}, ModelKind.QWEN3_VL),
+        ({"visual.merger.ln_q.weight": (8,), "model.layers.0.self_attn.q_proj.bias": (8,)}, ModelKind.QWEN2_VL),
+        ({"model.visual.merger.ln_q.weight": (8,)}, ModelKind.QWEN2_VL),
         ({"encoder.block.0.layer.0.SelfAttention.q.weight": (8, 8), "decoder.block.0": (1,)}, ModelKind.UMT5),
         ({"blocks.0.pos_embedding.embedding.weight": (32, 8)}, ModelKind.UMT5),
         ({"conv1.weight": (64, 3, 7, 7)}, ModelKind.UNKNOWN),
