@@ -5,14 +5,14 @@ A solver's stands beside the solvers, with the history that it hands on (`sampli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .types import Clip, Task
+from .types import Branch, Clip, Task
 
 
 class VideoCodec(Protocol):
@@ -65,14 +65,23 @@ class VideoCodec(Protocol):
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """MLLM states of the three branches; each holds one [S, W] a DiT block, in block order.
+    """MLLM states of the branches that were asked for; each holds one [S, W] a DiT block, in block order.
 
-    `visual` is None when the request has neither source nor references.
+    Args:
+        full: Of the whole prompt; None if not asked for.
+        negative: Of the negative prompt; None if not asked for.
+        visual: Of the vision spans alone; None if not asked for, or if the request has neither source nor references.
     """
 
-    full: tuple[Tensor, ...]
-    negative: tuple[Tensor, ...]
+    full: tuple[Tensor, ...] | None = None
+    negative: tuple[Tensor, ...] | None = None
     visual: tuple[Tensor, ...] | None = None
+
+    @property
+    def by_branch(self) -> dict[Branch, tuple[Tensor, ...]]:
+        """The states that are there."""
+        states = {Branch.UNCONDITIONAL: self.negative, Branch.VISUAL: self.visual, Branch.FULL: self.full}
+        return {branch: layers for branch, layers in states.items() if layers is not None}
 
 
 class MLLMEncoder(Protocol):
@@ -87,8 +96,9 @@ class MLLMEncoder(Protocol):
         references: Sequence[Clip] = (),
         source: Clip | None = None,
         layout: str = "official",
+        branches: Collection[Branch] = tuple(Branch),
     ) -> EncodedPrompt:
-        """States of the last `num_blocks` decoder layers for the full, visual-only and negative prompt."""
+        """States of the last `num_blocks` decoder layers, on the CPU, for the prompts of `branches`."""
         ...
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, WeightsError
 from ..protocols import EncodedPrompt
-from ..types import Clip, Task
+from ..types import Branch, Clip, Task
 from .frames import TRAINED_MAX_FRAMES, downsample_indices, processor_indices, timestamps
-from .loading import load_qwen
+from .loading import load_qwen, open_qwen
 from .prompts import ReferenceSegment, Segment, SourceSegment, TextSegment, build_segments, negative_segments
 from .tokens import PromptTokenizer, TokenizedPrompt, VisionItem, load_tokenizer
 from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionPatches, VisionSettings, load_vision_settings, vision_patches
@@ -108,6 +108,7 @@ class QwenEncoder:
             ConfigError: A setting makes no sense.
             MissingExtraError: transformers is not installed, or too old.
         """
+        open_qwen(path, config=config)  # another model is named as what it is, not as one without a tokenizer
         folder = path if path.is_dir() else path.parent
         image_settings, video_settings = load_vision_settings(folder)
         words = load_tokenizer(tokenizer or folder)  # before the weights: it is cheap and often what is missing
@@ -141,8 +142,12 @@ class QwenEncoder:
         references: Sequence[Clip] = (),
         source: Clip | None = None,
         layout: str = "official",
+        branches: Collection[Branch] = tuple(Branch),
     ) -> EncodedPrompt:
         """States of the last `num_blocks` decoder layers for the full, visual-only and negative prompt.
+
+        The states are on the CPU: those of one prompt move there before the next is read, so that a GPU never holds
+        more than one prompt's.
 
         Args:
             task: Gives the prefix and the order of the parts.
@@ -151,19 +156,27 @@ class QwenEncoder:
             references: In the order of `@Image 1`, `@Image 2` ..., at the size that the DiT gets them.
             source: What is edited, at the size that the DiT gets it, all frames.
             layout: "official" or "inline".
+            branches: Whose states are wanted; the others are not computed. There is no visual branch without source
+                and references, asked for or not.
 
         Raises:
             ConfigError: The layout is unknown, a picture is too narrow, or the encoder was released.
             WeightsError: The states are not finite.
         """
         full = self.prompt(task, prompt, references=references, source=source, layout=layout)
-        negative = self.read(_content(negative_segments(negative_prompt)))
+        states: dict[Branch, tuple[Tensor, ...]] = {}
         with _shared_vision_features(self.model):
-            return EncodedPrompt(
-                full=self.hidden_states(full),
-                visual=self.hidden_states(self.tokenizer.visual_only(full)) if full.is_visual else None,
-                negative=self.hidden_states(negative),
-            )
+            if Branch.FULL in branches:
+                states[Branch.FULL] = self._states_on_cpu(full)
+            if Branch.VISUAL in branches and full.is_visual:
+                states[Branch.VISUAL] = self._states_on_cpu(self.tokenizer.visual_only(full))
+        if Branch.UNCONDITIONAL in branches:
+            states[Branch.UNCONDITIONAL] = self._states_on_cpu(self.read(_content(negative_segments(negative_prompt))))
+        return EncodedPrompt(
+            full=states.get(Branch.FULL),
+            negative=states.get(Branch.UNCONDITIONAL),
+            visual=states.get(Branch.VISUAL),
+        )
 
     def prompt(
         self,
@@ -222,6 +235,9 @@ class QwenEncoder:
                 fix="use bf16 or fp32 instead of fp16; if that does not help, download the weights again",
             )
         return tuple(state[0] for state in states)  # [S, W]
+
+    def _states_on_cpu(self, prompt: TokenizedPrompt) -> tuple[Tensor, ...]:
+        return tuple(state.cpu() for state in self.hidden_states(prompt))
 
     def release(self) -> None:
         """Give the weights' memory back; the encoder cannot read any more."""

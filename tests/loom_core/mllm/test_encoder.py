@@ -1,4 +1,5 @@
 import gc
+import shutil
 import weakref
 
 import pytest
@@ -8,7 +9,7 @@ from loom_core.errors import ConfigError, WeightsError
 from loom_core.mllm.encoder import QwenEncoder
 from loom_core.mllm.frames import source_frame_indices
 from loom_core.mllm.loading import load_qwen
-from loom_core.types import Clip, Task
+from loom_core.types import Branch, Clip, Task
 
 pytest.importorskip("transformers", reason="Qwen3-VL comes from transformers")
 
@@ -226,3 +227,89 @@ def test_tokenizer_of_another_model(qwen_dir, encoder):
     model.config.image_token_id = 12
     with pytest.raises(WeightsError, match=r"<\|image_pad\|> is 335; expected 12"):
         QwenEncoder(model, encoder.tokenizer, num_blocks=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("gen_model.safetensors", "a LoomVideo DiT"), ("vae/diffusion_pytorch_model.safetensors", "a Wan 2.2 VAE")],
+)
+def test_a_swapped_file_is_named_before_a_tokenizer_is_missed(golden_dir, tmp_path, name, found):
+    path = tmp_path / "mllm.safetensors"
+    shutil.copy(golden_dir / "models" / "tiny" / name, path)
+    with pytest.raises(WeightsError, match=f"which is {found}.*expected Qwen3-VL"):
+        load(path)
+
+
+def test_a_folder_of_another_part_is_named(golden_dir):
+    with pytest.raises(WeightsError, match=r"which is a Wan 2\.2 VAE"):
+        load(golden_dir / "models" / "tiny" / "vae")
+
+
+def test_a_missing_tokenizer_is_named(qwen_dir, tmp_path):
+    for name in ("model.safetensors", "config.json"):
+        shutil.copy(qwen_dir / name, tmp_path / name)
+    with pytest.raises(WeightsError, match="no tokenizer in"):
+        load(tmp_path)
+
+
+def forwards(encoder, prompts):
+    """Lengths of the prompts that go through the language model while `prompts` runs, and what it returns."""
+    lengths = []
+    norm = encoder.model.language_model.norm
+    handle = norm.register_forward_hook(lambda _module, args, _output: lengths.append(args[0].shape[1]))
+    try:
+        return lengths, prompts()
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        (),
+        (Branch.FULL,),
+        {Branch.VISUAL},
+        {Branch.FULL: 2.0, Branch.UNCONDITIONAL: -1.0},
+        [Branch.VISUAL, Branch.UNCONDITIONAL],
+        frozenset(Branch),
+    ],
+)
+def test_only_the_branches_asked_for_are_computed(encoder, pictures, branches):
+    given = {"negative_prompt": NEGATIVE, "source": Clip(pictures(1, 32, 64), 0.0, is_image=True)}
+    every = encoder.encode(Task.EDIT_IMAGE, "blue", **given).by_branch
+    lengths, some = forwards(encoder, lambda: encoder.encode(Task.EDIT_IMAGE, "blue", branches=branches, **given))
+    assert set(every) == set(Branch)
+    assert set(some.by_branch) == set(branches)
+    assert len(lengths) == len(branches)
+    for branch, states in some.by_branch.items():
+        assert all(torch.equal(one, other) for one, other in zip(states, every[branch], strict=True))
+    assert (some.full is None, some.visual is None, some.negative is None) == tuple(
+        branch not in branches for branch in (Branch.FULL, Branch.VISUAL, Branch.UNCONDITIONAL)
+    )
+
+
+def test_there_is_no_visual_branch_without_pictures(encoder):
+    encoded = encoder.encode(Task.TEXT_TO_IMAGE, "x", negative_prompt="", branches=(Branch.VISUAL, Branch.FULL))
+    assert set(encoded.by_branch) == {Branch.FULL}
+
+
+def test_states_leave_the_device_prompt_by_prompt(encoder, pictures, monkeypatch):
+    """Stands in for a GPU: what each forward returned is gone before the next begins, and only copies are given out."""
+    on_device = []
+    compute = encoder.hidden_states
+
+    class OnDevice(torch.Tensor):
+        def cpu(self):
+            return self.as_subclass(torch.Tensor).clone()
+
+    def hidden_states(prompt):
+        assert all(state() is None for state in on_device)
+        states = tuple(state.as_subclass(OnDevice) for state in compute(prompt))
+        on_device.extend(map(weakref.ref, states))
+        return states
+
+    monkeypatch.setattr(encoder, "hidden_states", hidden_states)
+    source = Clip(pictures(1, 32, 64), 0.0, is_image=True)
+    encoded = encoder.encode(Task.EDIT_IMAGE, "blue", negative_prompt="", source=source)
+    assert len(on_device) == 3 * encoder.num_blocks
+    assert all(type(state) is torch.Tensor for states in encoded.by_branch.values() for state in states)
