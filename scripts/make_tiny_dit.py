@@ -208,7 +208,7 @@ def main() -> None:
     """Make the weights and write them in bfloat16."""
     parser = argparse.ArgumentParser(description="Make loom-tiny's DiT.")
     parser.add_argument("--output", type=Path, default=BUILT_IN / "dit.safetensors")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--state", type=Path, help="file from which an interrupted run goes on")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
