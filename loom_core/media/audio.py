@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -223,7 +223,9 @@ def _blocks(
             moment = frame_seconds(frame)
             if moment is None:
                 continue
-            samples = [part.to_ndarray() for part in resampler.resample(frame)]
+            with _refusals("sound whose format changes on the way"):
+                parts = resampler.resample(frame)
+            samples = [part.to_ndarray() for part in parts]
             if samples and moment - start + frame.samples / frame.sample_rate > 0:
                 yield moment - start, np.concatenate(samples, axis=1)
 
@@ -235,11 +237,23 @@ def _peeked(items: Iterator[T]) -> Iterator[T] | None:
 
 
 def _copied_stream(output: OutputContainer, stream: AudioStream) -> AudioStream:
-    if hasattr(output, "add_stream_from_template"):
-        return output.add_stream_from_template(stream)
-    return output.add_stream(template=stream)  # type: ignore[call-overload, no-any-return]  # PyAV below 14
+    with _refusals(f"{stream.codec_context.name} sound, which {output.format.name} does not take"):
+        if hasattr(output, "add_stream_from_template"):
+            return output.add_stream_from_template(stream)
+        return output.add_stream(template=stream)  # type: ignore[call-overload, no-any-return]  # PyAV below 14
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """Turn what PyAV raises of itself into a `MediaError`; for single calls, lest our faults pass for that."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise MediaError(f"{what} ({error})", expected="sound that PyAV can copy or encode") from error
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a damaged or unusual sound track raises on the way."""
-    return (MediaError, load_av().error.FFmpegError, ValueError, RuntimeError)
+    """What a damaged or unusual sound track raises on the way, or an FFmpeg without the encoder needed."""
+    from av.codec.codec import UnknownCodecError
+
+    return (MediaError, load_av().error.FFmpegError, UnknownCodecError)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from loom_core.media.audio import _COPIED, _ENCODERS
 from loom_core.media.decode import read_clip
 from loom_core.media.encode import write_video
 
@@ -107,3 +108,44 @@ def test_a_gif_has_no_sound(clips, tmp_path):
     clip = read_clip(clips.sound, max_frames=5)
     write_video(tmp_path / "out.gif", [clip.frames], fps=clip.fps, size=clip.size, audio_from=clip)
     assert read_clip(tmp_path / "out.gif").num_frames == 5
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])
+def test_a_fault_of_ours_is_no_broken_sound(clips, tmp_path, monkeypatch, error):
+    def fail(*_args):
+        raise error("a bug")
+
+    monkeypatch.setattr("loom_core.media.audio._EncodedTrack._take", fail)
+    frames = torch.zeros(5, 32, 32, 3, dtype=torch.uint8)
+    with pytest.raises(error, match="a bug"):
+        write_video(tmp_path / "out.webm", [frames], fps=24, size=(32, 32), audio_from=clips.sound)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ffmpeg_without_the_encoder_leaves_the_video_silent(clips, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(_ENCODERS, ".webm", "no_such_encoder")
+    frames = torch.zeros(5, 32, 32, 3, dtype=torch.uint8)
+    write_video(tmp_path / "out.webm", [frames], fps=24, size=(32, 32), audio_from=clips.sound)
+    assert "goes on without it" in caplog.text
+    assert read_clip(tmp_path / "out.webm").num_frames == 5
+
+
+@pytest.mark.parametrize("refusal", ["resample", "copy"])
+def test_what_pyav_itself_refuses_leaves_the_video_silent(clips, tmp_path, monkeypatch, caplog, refusal):
+    """PyAV does so with a plain ValueError, not with one of FFmpeg's errors."""
+
+    class Refusing:
+        def __init__(self, **_options):
+            pass
+
+        def resample(self, _frame):
+            raise ValueError("Frame does not match AudioResampler setup.")
+
+    if refusal == "resample":
+        monkeypatch.setattr(av, "AudioResampler", Refusing)
+    else:  # a webm file takes no mp3
+        monkeypatch.setitem(_COPIED, ".webm", frozenset({"mp3", "mp3float"}))
+    frames = torch.zeros(5, 32, 32, 3, dtype=torch.uint8)
+    write_video(tmp_path / "out.webm", [frames], fps=24, size=(32, 32), audio_from=clips.music)
+    assert "goes on without it" in caplog.text
+    assert read_clip(tmp_path / "out.webm").num_frames == 5
