@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import ConfigError, MediaError
-from ..geometry import cover_crop
+from ..geometry import TEMPORAL_STRIDE, cover_crop
 
 Fit = Literal["cover", "contain", "stretch"]
 _CHANNELS = 3
@@ -68,8 +68,9 @@ def to_pixels(frames: Tensor) -> Tensor:
     Source: torchvision's ToTensor, then Normalize(0.5, 0.5), with their order of operations.
     """
     check_frames_tensor(frames)
-    pixels = frames.to(torch.float32).div_(255.0).sub_(0.5).div_(0.5)
-    return rearrange(pixels, "f h w c -> c f h w").contiguous()
+    levels = rearrange(frames, "f h w c -> c f h w")  # a view: one float copy of the clip, in its final order
+    pixels = levels.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    return pixels.div_(255.0).sub_(0.5).div_(0.5)
 
 
 def to_frames(pixels: Tensor) -> Tensor:
@@ -78,19 +79,34 @@ def to_frames(pixels: Tensor) -> Tensor:
     The official code cuts off the decimals, which darkens every picture by half a level and loses a whole level where
     the codec returns 127.9999. Rounding does neither, and `to_frames(to_pixels(frames))` gives `frames` back.
 
+    Args:
+        pixels: Of any length: what is needed besides the result is no more than a few frames.
+
+    Returns:
+        The frames, on the device of `pixels`.
+
     Raises:
         MediaError: `pixels` are of another shape or hold values that are not numbers.
     """
     if pixels.ndim != 4 or pixels.shape[0] != _CHANNELS:  # noqa: PLR2004 - [C, F, H, W]
         raise MediaError(f"pixels of shape {list(pixels.shape)}", expected="[3, frames, height, width]")
+    num_frames, height, width = pixels.shape[1:]
+    frames = torch.empty(num_frames, height, width, _CHANNELS, dtype=torch.uint8, device=pixels.device)
+    for target, part in zip(frames.split(TEMPORAL_STRIDE), pixels.detach().split(TEMPORAL_STRIDE, dim=1), strict=True):
+        target.copy_(_levels(part))
+    return frames
+
+
+def _levels(pixels: Tensor) -> Tensor:
+    """`to_frames` of a few frames."""
     if not bool(torch.isfinite(pixels).all()):
         raise MediaError(
             "pixels that are not numbers (NaN or infinite)",
             expected="values in [-1, 1]",
             fix="check the weights with cli.inspect, and use a precision with more range (bf16 or fp32, not fp16)",
         )
-    levels = pixels.detach().to(torch.float32).add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return rearrange(levels, "c f h w -> f h w c").contiguous()
+    levels = pixels.to(torch.float32).add(1.0).mul_(127.5).round_().clamp_(0, 255)
+    return rearrange(levels, "c f h w -> f h w c")
 
 
 def check_frames_tensor(frames: Tensor) -> None:

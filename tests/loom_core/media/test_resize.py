@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from benchmarks.live_memory import peak_live_bytes
 from loom_core.errors import ConfigError, MediaError
 from loom_core.media.resize import resize_and_crop, to_frames, to_pixels
 
@@ -67,6 +68,28 @@ def test_pixels_and_frames_round_trip():
     assert pixels.min() == -1
     assert pixels.max() == 1
     assert torch.equal(to_frames(pixels), levels)
+
+
+def test_one_float_copy_of_a_clip():
+    frames = torch.zeros(121, 48, 64, 3, dtype=torch.uint8)
+    size = 121 * 48 * 64 * 3 * 4
+    assert size <= peak_live_bytes(lambda: to_pixels(frames)) < 1.1 * size
+    assert to_pixels(frames).is_contiguous()
+
+
+def test_frames_of_a_long_clip_need_only_themselves():
+    pixels = torch.zeros(3, 121, 48, 64)
+    size = 121 * 48 * 64 * 3  # a byte each, while the pixels take four
+    assert size <= peak_live_bytes(lambda: to_frames(pixels)) < 1.5 * size
+    assert to_frames(pixels).is_contiguous()
+
+
+def test_no_frames_no_problem_and_any_frame_is_checked():
+    assert to_frames(torch.zeros(3, 0, 4, 4)).shape == (0, 4, 4, 3)
+    pixels = torch.zeros(3, 9, 4, 4)
+    pixels[1, 8, 2, 2] = float("nan")
+    with pytest.raises(MediaError, match="not numbers"):
+        to_frames(pixels)
 
 
 def test_to_frames_rounds_and_clips():
