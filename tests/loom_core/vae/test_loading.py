@@ -47,6 +47,21 @@ def test_every_codec_can_be_moved_and_takes_tensors_of_any_device(wan_folder, li
             assert torch.equal(codec.preview(latents[0]), preview)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_results_are_there_and_previews_on_the_cpu(wan_folder, linear_path):
+    for path in (wan_folder, linear_path):
+        codec = load_codec(path)
+        pixels, latents = torch.zeros(1, 3, 5, 32, 48), torch.zeros(1, 48, 2, 2, 3)
+        expected = codec.preview(latents[0]), codec.decode(latents)
+        codec.to("cuda")
+        assert codec.encode(pixels).device.type == "cuda"
+        torch.testing.assert_close(codec.decode(latents).cpu(), expected[1], atol=1e-2, rtol=0)
+        assert torch.equal(codec.preview(latents[0].cuda()), expected[0])  # compares devices too
+        codec.to("cpu")
+        torch.testing.assert_close(codec.decode(latents.cuda()), expected[1], atol=1e-5, rtol=0)
+        assert torch.equal(codec.preview(latents[0].cuda()), expected[0])
+
+
 def test_every_codec_takes_new_tiles(wan_folder, linear_path):
     pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
     for path in (wan_folder, linear_path):
