@@ -12,6 +12,7 @@ from ..weights.convert import ConversionReport, convert_checkpoint
 from ..weights.detect import read_config_file
 from ..weights.dtypes import CHOICES, dtype_from_choice
 from ..weights.inspection import format_bytes
+from .arguments import Parser
 from .exits import run
 
 
@@ -61,7 +62,7 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loom_core.cli.convert", description=__doc__)
+    parser = Parser(prog="python -m loom_core.cli.convert", description=__doc__)
     parser.add_argument("source", type=Path, metavar="IN", help="checkpoint file or folder, pickled or safetensors")
     parser.add_argument("target", type=Path, metavar="OUT", help="safetensors file to write")
     parser.add_argument("--dtype", choices=tuple(CHOICES), default="keep", help="number format (default: keep)")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
-from ..errors import ConfigError
+from ..errors import ConfigError, WeightsError
 from ..media.targets import check_output, compare_path, output_path
 from ..mllm.prompts import LAYOUTS
 from ..request import Plan, Request, plan_request
 from ..sampling.solvers import SOLVERS
 from ..types import Task
+from .arguments import Parser
 from .compute import ComputeWords, choose_compute
 from .display import Display
 from .exits import run
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loom_core.cli.generate",
         description="Generate or edit a clip or an image. What is done follows from what is given: a prompt alone "
         "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2 .",
@@ -81,9 +82,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--vae", type=Path, metavar="PATH", help="VAE file or folder (default: beside the model)")
     model.add_argument("--no-ema", action="store_true", help="take live weights where a folder has averaged ones too")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the fastest present)")
-    model.add_argument(
-        "--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: bf16; fp32 for a small model on a CPU)"
-    )
+    model.add_argument("--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: bf16; small models on a CPU fp32)")
     model.add_argument("--vae-dtype", metavar="NAME", help="of the VAE (default: bf16 on a GPU, fp32 on a CPU)")
     model.add_argument(
         "--vae-tile", type=int, metavar="PX", help="work on tiles of this side, to save memory (256, 512)"
@@ -98,8 +97,12 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
     sampling.add_argument("--preset", metavar="NAME", help=presets)
     sampling.add_argument("--steps", type=int, metavar="N", help="denoising steps")
-    sampling.add_argument("--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5)")
-    sampling.add_argument("--visual-guidance-scale", type=float, metavar="Y", help="visual guidance (default: 1.5)")
+    sampling.add_argument(
+        "--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5, tiny 1.3)"
+    )
+    sampling.add_argument(
+        "--visual-guidance-scale", type=float, metavar="Y", help="visual guidance (default: 1.5, tiny 1)"
+    )
     sampling.add_argument(
         "--shift", type=float, metavar="S", help="of the schedule; 0 takes it from the size (default: 5)"
     )
@@ -171,6 +174,13 @@ def _check_places(plan: Plan, arguments: argparse.Namespace) -> Path:
     return path
 
 
+def _check_parts(arguments: argparse.Namespace) -> None:
+    """Refuse parts of a model that do not exist; what they are is looked at later, with torch."""
+    for path in (arguments.model, arguments.mllm, arguments.mllm_tokenizer, arguments.mllm_config, arguments.vae):
+        if path is not None and not path.exists():
+            raise WeightsError(f"no file or folder {path}", expected="weights", fix="check the path")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
@@ -182,6 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))
     _check_places(plan, arguments)
+    _check_parts(arguments)
 
     from ..bundle import default_preset_name, find_model
 
@@ -213,11 +224,13 @@ def _run(
 ) -> None:
     """Generate, and write what was asked for."""
     from ..media.encode import write_image
+    from ..media.resize import resize_and_crop
     from ..output import write_compare, write_output
     from ..pipeline import generate
 
     def preview(picture: Tensor) -> None:
-        write_image(arguments.preview, picture)
+        enlarged = resize_and_crop(picture[None], width=plan.width, height=plan.height, fit="stretch")
+        write_image(arguments.preview, enlarged[0])
 
     try:
         result = generate(

@@ -17,6 +17,7 @@ from ..weights.checks import shortened
 from ..weights.detect import read_config_file
 from ..weights.inspection import GOOD_FOR, Inspection, format_bytes, inspect_checkpoint
 from ..weights.reading import open_checkpoint
+from .arguments import Parser
 from .exits import DONE, run
 
 
@@ -82,7 +83,7 @@ def describe(inspection: Inspection) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loom_core.cli.inspect", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m loom_core.cli.inspect", description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, metavar="FILE", help="weights file or folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--no-ema", dest="ema", action="store_false", help="of a folder, look at the live weights")

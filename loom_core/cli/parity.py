@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..parity.run import run_folder
+from .arguments import Parser
 from .exits import run
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loom_core.cli.parity",
         description="Recompute recorded reference cases through the public code, and print a line a case. "
         "Ends with 1 when one fails.",

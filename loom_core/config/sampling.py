@@ -56,7 +56,9 @@ class SamplingConfig:
                 )
         if self.shift is not None and not (math.isfinite(self.shift) and self.shift > 0):
             raise ConfigError(
-                f"shift {self.shift}", expected="a number above 0", fix="leave it out for the default, 5.0"
+                f"shift {self.shift}",
+                expected="a number above 0 (--shift 0 takes it from the size)",
+                fix="leave it out for the default, 5.0",
             )
 
 

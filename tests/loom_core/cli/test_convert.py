@@ -72,4 +72,4 @@ def test_as_a_module(golden_dir, target, repo_root):
     assert (done.returncode, done.stderr) == (0, "")
     wrong = subprocess.run([*command, source], cwd=repo_root, capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert "usage" in wrong.stderr
+    assert "OUT" in wrong.stderr
