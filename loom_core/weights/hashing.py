@@ -32,7 +32,7 @@ SAMPLES_KEY = "samples_sha256"
 
 CHUNK_BYTES = 16 << 20
 SAMPLE_BYTES = 16 << 10
-"""Of each of the three samples of a tensor: 40 MB in all of the released model, a tenth of a second."""
+"""Of each of the three samples of a tensor: 40 MB in all of the released model, 0.04 s once the file is cached."""
 HEX_LENGTH = 64
 
 
