@@ -7,9 +7,12 @@ from pathlib import Path
 
 from .config.model import LOOMVIDEO_5B, DiTConfig
 from .errors import ConfigError, WeightsError
-from .weights.checks import require_dit
+from .models.dit import LoomDiT
+from .vae.loading import check_codec
+from .weights.checks import require_dit, require_keys
 from .weights.detect import detect_config
 from .weights.layouts import find_weights
+from .weights.loading import key_report
 from .weights.reading import open_checkpoint
 
 BUILT_IN = Path(__file__).parent / "assets" / "loom_tiny"
@@ -53,6 +56,22 @@ class ModelFiles:
         checkpoint = open_checkpoint(self.dit, ema=self.ema)
         require_dit(checkpoint, allow_plain_wan=False)
         return detect_config(checkpoint)
+
+    def check(self) -> DiTConfig:
+        """Look at the headers of DiT and codec, so that a wrong file is told before anything large is loaded.
+
+        Returns:
+            Sizes of the DiT.
+
+        Raises:
+            WeightsError: A file is missing, damaged, another model, or lacks weights; each is named.
+            MissingExtraError: The codec needs a package that is not installed.
+        """
+        config = self.dit_config()
+        checkpoint = open_checkpoint(self.dit, ema=self.ema)
+        require_keys(key_report(checkpoint, LoomDiT(config, device="meta")), checkpoint.path)
+        check_codec(self.codec)
+        return config
 
 
 def _beside(folder: Path, names: tuple[str, ...], *, what: str, flag: str) -> Path:

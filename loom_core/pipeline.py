@@ -31,6 +31,7 @@ from .sampling.schedule import schedule_for
 from .sampling.solvers import get_solver
 from .types import Branch, Clip, Condition, Reference
 from .vae.loading import load_codec
+from .vae.memory import Direction, choose_tile
 from .weights.loading import load_dit
 
 Notify = Callable[[str], None]
@@ -62,8 +63,12 @@ class Generated:
     metadata: Mapping[str, str]
 
 
-def load_media(plan: Plan) -> tuple[Plan, Media]:
+def load_media(plan: Plan, notify: Notify) -> tuple[Plan, Media]:
     """Decode and size source and references.
+
+    Args:
+        plan: What they are for.
+        notify: Told when the source ends early.
 
     Returns:
         The plan with the number of frames that were really there, and the pictures.
@@ -79,8 +84,8 @@ def load_media(plan: Plan) -> tuple[Plan, Media]:
             short = f"{source.num_frames} of {plan.num_frames} frames that can be read in {request.source.name}"
             if request.num_frames is not None:
                 raise MediaError(short, expected="a whole file", fix="give a file that is not cut off, or fewer frames")
-            notice = f"only {short}; the file seems to be cut off"
-            plan = replace(plan, num_frames=source.num_frames, notices=(*plan.notices, notice))
+            notify(f"note: only {short}; the file seems to be cut off")
+            plan = replace(plan, num_frames=source.num_frames)
     references = tuple(read_image(path, size=size) for path in request.references)
     return plan, Media(source=source, references=references)
 
@@ -111,6 +116,7 @@ def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTCon
             references=media.references,
             source=media.source,
             layout=plan.request.layout,
+            branches=weights_of(plan),
         )
     finally:
         encoder.release()
@@ -121,26 +127,35 @@ def posterior_seed(seed: int) -> int:
     return random.Random(f"posterior of {seed}").getrandbits(63)
 
 
-def encode_conditions(
-    plan: Plan, media: Media, prompt: EncodedPrompt, *, codec: VideoCodec, device: torch.device
-) -> dict[Branch, Condition]:
-    """The condition of each branch: MLLM states, and for all but the unconditional one source and references."""
+def encode_conditions(plan: Plan, media: Media, prompt: EncodedPrompt, *, codec: VideoCodec) -> dict[Branch, Condition]:
+    """The condition of each branch that was read: MLLM states, and for all but the unconditional one the pictures."""
     generator = None
     if plan.request.posterior == "sample":  # parity: as the official encode does
         generator = torch.Generator().manual_seed(posterior_seed(plan.request.seed))
 
     def latents_of(clip: Clip) -> Tensor:
-        pixels = to_pixels(clip.frames).to(device)
-        return codec.encode(pixels[None], generator=generator)[0]  # [C, F, H, W]
+        return codec.encode(to_pixels(clip.frames)[None], generator=generator)[0]  # [C, F, H, W]
 
     source = None if media.source is None else latents_of(media.source)
     references = tuple(Reference(latents_of(clip)) for clip in media.references)
-    conditions: dict[Branch, Condition] = {Branch.UNCONDITIONAL: Condition(prompt.negative)}
-    states = {Branch.FULL: prompt.full, Branch.VISUAL: prompt.visual}
-    for branch, layers in states.items():
-        if layers is not None:
-            conditions[branch] = Condition(layers, source, references, plan.request.source_strength)
-    return conditions
+
+    def condition(branch: Branch, states: tuple[Tensor, ...]) -> Condition:
+        if branch is Branch.UNCONDITIONAL:
+            return Condition(states)
+        return Condition(states, source, references, plan.request.source_strength)
+
+    return {branch: condition(branch, states) for branch, states in prompt.by_branch.items()}
+
+
+def fit_tiles(codec: VideoCodec, plan: Plan, *, compute: Compute, direction: Direction) -> None:
+    """Have a codec on a GPU work on tiles as large as the free memory allows, unless the user chose them."""
+    if compute.device.type != "cuda" or compute.tile_latents is not None:
+        return
+    torch.cuda.empty_cache()
+    free_bytes, _ = torch.cuda.mem_get_info(compute.device)
+    codec.tile_latents = choose_tile(
+        plan.height, plan.width, dtype=compute.codec_dtype, free_bytes=free_bytes, direction=direction
+    )
 
 
 def weights_of(plan: Plan) -> dict[Branch, float]:
@@ -189,12 +204,9 @@ def decode_frames(latents: Tensor, codec: VideoCodec) -> Iterator[Tensor]:
         yield to_frames(chunk[0]).cpu()
 
 
-def _with_preview(
-    progress: Progress | None, preview: Callable[[Tensor], None] | None, codec: VideoCodec
-) -> Progress | None:
+def _with_preview(progress: Progress | None, preview: Callable[[Tensor], None], codec: VideoCodec) -> Progress:
     """A progress that also hands out previews."""
-    if preview is None:
-        return progress
+    codec.preview(torch.zeros(codec.latent_channels, 1, 1, 1))  # learns its colours now, on the device it is on
 
     def both(report: StepReport) -> bool | None:
         preview(codec.preview(report.clean_latents[0]))
@@ -234,15 +246,12 @@ def generate(
     """
     compute = compute or Compute()
     tell = notify or _silently
-    config = files.dit_config()
+    config = files.check()
     if compute.rope_precision is not None:
         config = replace(config, rope_precision=compute.rope_precision)
 
     tell("reading the source and references")
-    before = plan.notices
-    plan, media = load_media(plan)
-    for notice in plan.notices[len(before) :]:
-        tell(f"note: {notice}")
+    plan, media = load_media(plan, tell)
 
     tell("hashing the weights")  # now: after minutes of work the files might be gone
     record = describe(plan, files, config=config, compute=compute)
@@ -252,7 +261,10 @@ def generate(
 
     tell("encoding to latents")
     codec = load_codec(files.codec, dtype=compute.codec_dtype, device=compute.device, tile_latents=compute.tile_latents)
-    conditions = encode_conditions(plan, media, prompt, codec=codec, device=compute.device)
+    fit_tiles(codec, plan, compute=compute, direction="encode")
+    conditions = encode_conditions(plan, media, prompt, codec=codec)
+    watched = progress if preview is None else _with_preview(progress, preview, codec)
+    codec.to("cpu")  # while the DiT works
 
     tell("loading the DiT")
     model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
@@ -260,8 +272,9 @@ def generate(
     del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
     tell("denoising")
-    watched = _with_preview(progress, preview, codec)
     latents = sample(plan, prepared, model=model, compute=compute, progress=watched)
     del model, prepared
 
+    codec.to(compute.device)
+    fit_tiles(codec, plan, compute=compute, direction="decode")
     return Generated(plan=plan, frames=decode_frames(latents, codec), source=media.source, metadata=record)

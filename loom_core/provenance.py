@@ -13,7 +13,7 @@ from .bundle import ModelFiles
 from .compute import Compute
 from .config.model import DiTConfig
 from .request import Plan
-from .weights.hashing import weights_sha256
+from .weights.hashing import weights_hash
 
 PACKAGES = ("torch", "transformers", "diffusers", "numpy", "pillow", "av")
 
@@ -43,6 +43,7 @@ def describe(plan: Plan, files: ModelFiles, *, config: DiTConfig, compute: Compu
         compute: Where and in which precision.
     """
     request, sampling = plan.request, plan.sampling
+    weights = weights_hash(files.dit, ema=files.ema)
     return {
         "software": f"LoomVideo {__version__}",
         "task": plan.task.value,
@@ -65,7 +66,8 @@ def describe(plan: Plan, files: ModelFiles, *, config: DiTConfig, compute: Compu
         "mllm_frames": str(request.mllm_frames),
         "posterior": request.posterior,
         "weights": files.dit.name,
-        "weights_sha256": weights_sha256(files.dit, ema=files.ema),
+        "weights_sha256": weights.value,
+        "weights_sha256_origin": weights.origin,
         "ema": str(files.ema),
         "mllm": files.mllm.name,
         "codec": files.codec.name,

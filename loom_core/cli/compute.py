@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..compute import Compute
 
 DTYPES = ("bf16", "fp16", "fp32")
-SMALLEST_TILE = 64  # pixels; below it a tile is mostly overlap
+SMALLEST_TILE = 64  # pixels; the same as `vae.tiling.SMALLEST_TILE`, which is in latents and needs torch
 _DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)")
 
 

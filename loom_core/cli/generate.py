@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mllm_config=arguments.mllm_config,
         ema=not arguments.no_ema,
     )
-    config = files.dit_config()
+    config = files.check()
     if arguments.preset is None:
         plan = plan_request(request, get_preset(default_preset_name(config)))
     path = _check_places(plan, arguments)

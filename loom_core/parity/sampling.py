@@ -59,12 +59,13 @@ def check_run(case: Case, report: CaseReport) -> None:
     )
     recorded: dict[str, list[Tensor]] = defaultdict(list)
 
-    def recording(latents: Tensor, timestep: Tensor, branch: Branch) -> Tensor:
-        prediction = model(latents, timestep, prepared[branch])
-        recorded[f"pred_{_BRANCH_NAMES[branch]}"].append(prediction)
+    def recording(latents: Tensor, timestep: Tensor, conditions: Branch) -> Tensor:
+        prediction = model(latents, timestep, prepared[conditions])
+        recorded[f"pred_{_BRANCH_NAMES[conditions]}"].append(prediction)
         return prediction
 
-    guided = guided_velocity(recording, {branch: branch for branch in prepared}, weights, dtype=torch.float32)
+    names = {branch: branch for branch in prepared}  # what `recording` is given as the conditions
+    guided = guided_velocity(recording, names, weights, dtype=torch.float32)
 
     def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
         if recorded["pred_guided"]:

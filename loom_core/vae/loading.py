@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from ..errors import MissingExtraError
 from ..protocols import VideoCodec
 from ..weights.identify import ModelKind
 from ..weights.reading import open_checkpoint
 from .linear import LinearCodec
 from .wan import WanCodec
+from .wan_loading import open_wan_vae
+
+
+def check_codec(path: Path) -> None:
+    """Look at a codec's header, so that a wrong file is told before anything large is loaded.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds no codec for 48 latent channels.
+        MissingExtraError: It is the Wan 2.2 VAE, and diffusers is not installed.
+    """
+    if path.is_dir() or open_checkpoint(path).kind is not ModelKind.LINEAR_CODEC:
+        open_wan_vae(path)
+        if find_spec("diffusers") is None:
+            raise MissingExtraError("diffusers", "the Wan 2.2 VAE")
 
 
 def load_codec(

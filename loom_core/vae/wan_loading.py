@@ -14,11 +14,12 @@ from torch import nn
 
 from ..errors import MissingExtraError, WeightsError
 from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from ..weights.checkpoint import Checkpoint
 from ..weights.checks import wrong_model
 from ..weights.detect import read_config_file
 from ..weights.filling import fill_model
 from ..weights.identify import ModelKind
-from ..weights.key_maps import strip_vae_prefix
+from ..weights.key_maps import strip_vae_prefix, unique_sources
 from ..weights.reading import open_checkpoint
 from .latents import LATENT_CHANNELS, WAN22_STATISTICS, LatentStatistics
 from .wan_keys import ORIGINAL_TO_DIFFUSERS, rename
@@ -45,24 +46,35 @@ def load_wan_vae(path: Path, *, dtype: torch.dtype, device: torch.device | str) 
         WeightsError: The file is missing, damaged, or of another model, or has wrong or non-finite tensors.
         MissingExtraError: diffusers is not installed.
     """
-    config = None
-    if path.is_dir():
-        path, config = _folder_of_vae(path)
-    checkpoint = open_checkpoint(path)
-    if checkpoint.kind is not ModelKind.WAN_22_VAE:
-        raise wrong_model(checkpoint, expected=_EXPECTED, fix=_FIX)
-    names = {strip_vae_prefix(name): name for name in checkpoint}
+    checkpoint, config = open_wan_vae(path)
+    path = checkpoint.files[0].parent if path.is_dir() else path
+    names = unique_sources({name: strip_vae_prefix(name) for name in checkpoint})
     is_original = _ORIGINAL_MARK in names
     if config is None and not is_original:
         config = _read_config(checkpoint.files[0].with_name("config.json"))
     table = ORIGINAL_TO_DIFFUSERS if is_original else {}
-    sources = {rename(name, table): in_file for name, in_file in names.items()}
+    sources = unique_sources({in_file: rename(name, table) for name, in_file in names.items()})
     if config is None:
         config = _infer_config({name: checkpoint.shapes[in_file] for name, in_file in sources.items()}, path=path)
     statistics = _statistics(config, path=path)
     model = _build_on_meta(config, path=path)
     fill_model(model, checkpoint, sources, dtype=dtype, device=device, fix=_FIX)
     return model, statistics
+
+
+def open_wan_vae(path: Path) -> tuple[Checkpoint, dict[str, Any] | None]:
+    """The weights of a Wan 2.2 VAE, unread, and the config.json of its folder; None for a file.
+
+    Raises:
+        WeightsError: It is missing, damaged or another model.
+    """
+    config = None
+    if path.is_dir():
+        path, config = _folder_of_vae(path)
+    checkpoint = open_checkpoint(path)
+    if checkpoint.kind is not ModelKind.WAN_22_VAE:
+        raise wrong_model(checkpoint, expected=_EXPECTED, fix=_FIX)
+    return checkpoint, config
 
 
 def _folder_of_vae(path: Path) -> tuple[Path, dict[str, Any]]:

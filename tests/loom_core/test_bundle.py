@@ -53,3 +53,19 @@ def test_swapped_files_are_named(tmp_path):
         find_model(vae, **parts).dit_config()
     with pytest.raises(WeightsError):
         find_model(parts["codec"], **parts).dit_config()
+
+
+def test_missing_weights_and_wrong_codecs_are_told_from_headers(small_dit, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    parts = {"mllm": BUILT_IN / "mllm", "codec": BUILT_IN / "codec.safetensors"}
+    weights = load_file(small_dit)
+    del weights["blocks.1.ffn.0.bias"]
+    with safe_open(small_dit, "pt") as file:
+        save_file(weights, tmp_path / "lacking.safetensors", metadata=file.metadata())
+    with pytest.raises(WeightsError, match=r"blocks\.1\.ffn\.0\.bias"):
+        find_model(tmp_path / "lacking.safetensors", **parts).check()
+    assert find_model(small_dit, **parts).check().num_layers == 2
+    with pytest.raises(WeightsError, match="a LoomVideo DiT"):
+        find_model(small_dit, **{**parts, "codec": small_dit}).check()

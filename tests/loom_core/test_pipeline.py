@@ -204,7 +204,6 @@ def test_the_posterior_is_drawn_from_other_noise_than_the_run(small_files, harbo
             Media(source=read_clip(harbour, max_frames=5, size=(64, 32)), references=()),
             EncodedPrompt(full=(), negative=()),
             codec=load_codec(files.codec),
-            device=torch.device("cpu"),
         )
         return conditions[Branch.FULL].source_latents
 
@@ -225,3 +224,34 @@ def test_low_precision_stays_close(small_files, harbour, dtype):
     low = frames_of(generate(chosen, small_files, compute=Compute(dtype=dtype))).float()
     assert (exact - low).abs().mean() < 4
     assert not torch.equal(exact, low)
+
+
+def test_branches_of_no_weight_are_not_read(small_files, harbour, monkeypatch):
+    asked = []
+    encode = pipeline.QwenEncoder.encode
+
+    def watching(self, *args, branches, **kwargs):
+        asked.append(set(branches))
+        return encode(self, *args, branches=branches, **kwargs)
+
+    monkeypatch.setattr(pipeline.QwenEncoder, "encode", watching)
+    for scales in ((2.5, 1.5), (2.5, 1.0), (1.0, 1.0)):
+        chosen = plan(source=harbour, num_frames=5, guidance_scale=scales[0], visual_guidance_scale=scales[1])
+        generate(chosen, small_files)
+    assert asked == [set(Branch), {Branch.VISUAL, Branch.FULL}, {Branch.FULL}]
+
+
+def test_tiles_follow_free_memory_on_a_gpu_alone(small_files, monkeypatch):
+    """The GPU is played by a function that says how much is free."""
+    codec = load_codec(small_files.codec)
+    chosen = plan(width=1280, height=704, num_frames=5)
+    gpu = Compute(device=torch.device("cuda"), codec_dtype=torch.bfloat16)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    for free, expects_tiles in ((80e9, False), (8e9, True)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (int(free), int(80e9)))
+        pipeline.fit_tiles(codec, chosen, compute=gpu, direction="decode")
+        assert (codec.tile_latents is not None) == expects_tiles
+    codec.tile_latents = 12
+    pipeline.fit_tiles(codec, chosen, compute=replace(gpu, tile_latents=12), direction="decode")
+    pipeline.fit_tiles(codec, chosen, compute=Compute(), direction="decode")
+    assert codec.tile_latents == 12

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from loom_core.cli.compute import ComputeWords, choose_compute
+from loom_core.cli.compute import SMALLEST_TILE, ComputeWords, choose_compute
 from loom_core.config.model import LOOMVIDEO_5B, QUARTER_TWIN
 from loom_core.errors import ConfigError
+from loom_core.geometry import SPATIAL_STRIDE
+from loom_core.vae import tiling
 
 
 def test_a_cpu_computes_small_models_in_float32_and_large_ones_in_bfloat16():
@@ -46,3 +48,7 @@ def test_unknown_words_are_refused(wrong, message):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="device 'cuda'"):
         choose_compute(ComputeWords(device="cuda"), QUARTER_TWIN)
+
+
+def test_the_smallest_tile_is_the_codecs():
+    assert SMALLEST_TILE == tiling.SMALLEST_TILE * SPATIAL_STRIDE
