@@ -17,7 +17,7 @@ from .bundle import ModelFiles
 from .compute import Compute
 from .config.model import DiTConfig
 from .errors import ConfigError, MediaError
-from .geometry import latent_shape
+from .geometry import MAX_FRAMES, TEMPORAL_STRIDE, latent_shape
 from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
@@ -79,13 +79,16 @@ def load_media(plan: Plan, notify: Notify) -> tuple[Plan, Media]:
     request, size = plan.request, (plan.width, plan.height)
     source = None
     if request.source is not None:
-        source = read_clip(request.source, target_fps=plan.fps, max_frames=plan.num_frames, size=size)
-        if source.num_frames < plan.num_frames:
-            short = f"{source.num_frames} of {plan.num_frames} frames that can be read in {request.source.name}"
-            if request.num_frames is not None:
-                raise MediaError(short, expected="a whole file", fix="give a file that is not cut off, or fewer frames")
+        # The plan counts by the average rate; only the frames' own times tell the exact number.
+        is_fixed = plan.is_image or request.num_frames is not None
+        most = plan.num_frames if is_fixed else MAX_FRAMES
+        source = read_clip(request.source, target_fps=plan.fps, max_frames=most, size=size)
+        short = f"{source.num_frames} of {plan.num_frames} frames that can be read in {request.source.name}"
+        if is_fixed and source.num_frames < plan.num_frames:
+            raise MediaError(short, expected="a whole file", fix="give a file that is not cut off, or fewer frames")
+        if source.num_frames < plan.num_frames - TEMPORAL_STRIDE:
             notify(f"note: only {short}; the file seems to be cut off")
-            plan = replace(plan, num_frames=source.num_frames)
+        plan = replace(plan, num_frames=source.num_frames)
     references = tuple(read_image(path, size=size) for path in request.references)
     return plan, Media(source=source, references=references)
 

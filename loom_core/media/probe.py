@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from PIL.Image import Image
 
+RATE_TOLERANCE = 0.05  # by how much frames / rate may differ from the length before the rate is not believed
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TRANSPOSED = frozenset({5, 6, 7, 8})
 
@@ -78,11 +79,16 @@ def _probe_image(image: Image) -> MediaInfo:
 
 def _probe_video(container: InputContainer, path: Path) -> MediaInfo:
     stream = video_stream(container, path)
-    num_frames = stream.frames or _count_frames(container, stream)
     frame = _first_frame(container, stream, path)
+    container.seek(0)
     width, height = orientation_of_frame(frame).upright_size(frame.width, frame.height)
-    duration = _duration(container, stream)
-    fps = float(stream.average_rate or stream.guessed_rate or 0) or (num_frames / duration if duration else NATIVE_FPS)
+    num_frames, duration = stream.frames, _duration(container, stream)
+    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    if not num_frames:  # mkv and webm count nothing, and their stated rate holds for constant rates alone
+        num_frames, duration = _measure(container, stream, otherwise=duration)
+        if fps and duration and abs(num_frames / fps - duration) > RATE_TOLERANCE * duration:
+            fps = 0.0
+    fps = fps or (num_frames / duration if duration else NATIVE_FPS)
     return MediaInfo(
         is_image=False,
         width=width,
@@ -107,10 +113,22 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise no_frames(path)
 
 
-def _count_frames(container: InputContainer, stream: VideoStream) -> int:
-    count = sum(1 for packet in readable_packets(container, stream) if packet.size and not packet.is_discard)
+def _measure(container: InputContainer, stream: VideoStream, *, otherwise: float) -> tuple[int, float]:
+    """Number of frames and length in seconds of the pictures alone, by their packets; `otherwise` without times."""
+    count, first, last, shown = 0, None, None, 0.0
+    for packet in readable_packets(container, stream):
+        if not packet.size or packet.is_discard:
+            continue
+        count += 1
+        if packet.pts is not None:
+            moment = seconds(packet.pts, stream)
+            first = moment if first is None else min(first, moment)
+            if last is None or moment > last:
+                last, shown = moment, seconds(packet.duration or 0, stream)
     container.seek(0)
-    return count
+    if first is None or last is None or count < 2:  # noqa: PLR2004 - one frame has no rate
+        return count, otherwise
+    return count, last - first + (shown or (last - first) / (count - 1))
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float:

@@ -140,11 +140,13 @@ def require_finite(tensor: Tensor, name: str, path: Path, *, cast_from: torch.dt
     if is_finite(tensor):
         return
     amount = int((~torch.isfinite(tensor.float())).sum())
-    cast = f" after conversion from {cast_from} to {tensor.dtype}" if cast_from not in (None, tensor.dtype) else ""
+    # a NaN is never made by a conversion, infinity is: a number too large for the narrower dtype
+    overflowed = cast_from not in (None, tensor.dtype) and not bool(torch.isnan(tensor.float()).any())
+    cast = f" after conversion from {cast_from} to {tensor.dtype}" if overflowed else ""
     raise WeightsError(
         f"{path}, whose weight {name!r} has {amount} NaN or infinite values of {tensor.numel()}{cast}",
         expected="finite numbers",
-        fix="convert to bf16 or fp32" if cast else "get the file again; training may have diverged",
+        fix="use bf16 or fp32" if overflowed else "get the file again; it is damaged, or training diverged",
     )
 
 

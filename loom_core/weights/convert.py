@@ -113,7 +113,7 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
             f"the folder {target}", expected="the name of a new file", fix=f"{target / 'dit.safetensors'}"
         )
     if target.exists() and not overwrite:
-        raise ConfigError(f"the file {target}", expected="a new name", fix="choose another, or allow overwriting")
+        raise ConfigError(f"the file {target}", expected="a new name", fix="choose another, or use --overwrite")
     if not target.parent.is_dir():
         raise ConfigError(f"no folder {target.parent}", expected="an existing folder", fix="make it first")
 

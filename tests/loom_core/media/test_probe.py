@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loom_core.config.presets import PRESETS
 from loom_core.errors import MediaError
+from loom_core.media.decode import read_clip
 from loom_core.media.probe import MediaInfo, probe
+from loom_core.request import Request, plan_request
 
 
 def test_constant_clip(clips):
@@ -110,3 +113,21 @@ def test_a_cut_off_image_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(MediaError, match=r"half\.png, which cannot be read"):
         probe(path)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".webm"])
+def test_a_rate_that_varies_is_told_by_length_not_by_the_header(tmp_path, suffix, make_clip):
+    """49 frames over 3.2 seconds, in a file whose header claims 24 a second; the sound is longer still."""
+    chance = np.random.default_rng(0)
+    times = np.cumsum(chance.uniform(0.02, 0.11, 49))
+    times = (times - times[0]) * 3.15 / (times[-1] - times[0])
+    frames = [np.full((32, 64, 3), 5 * number, np.uint8) for number in range(49)]
+    codec = {"codec": "libvpx", "audio_codec": "libopus"} if suffix == ".webm" else {}
+    sound = np.zeros(48000 * 5, np.float32)
+    clip = make_clip(tmp_path / f"a{suffix}", frames, times=list(times), rate=24, audio=sound, **codec)
+    info = probe(clip)
+    assert info.num_frames == 49
+    assert info.num_frames / info.fps == pytest.approx(3.2, abs=0.12)
+    plan = plan_request(Request(prompt="x", source=clip), PRESETS["tiny"])
+    assert abs(plan.num_frames - read_clip(clip).num_frames) <= 4  # exact times are read with the frames
+    assert plan.num_frames / plan.fps == pytest.approx(3.2, abs=0.2)

@@ -99,7 +99,7 @@ def test_progress_ends_at_the_whole(golden_dir, target):
 
 def test_nothing_is_overwritten_unasked(golden_dir, target):
     target.write_text("precious")
-    with pytest.raises(ConfigError, match="allow overwriting"):
+    with pytest.raises(ConfigError, match="use --overwrite"):
         convert_checkpoint(golden_dir / "models/tiny", target)
     assert target.read_text() == "precious"
 
