@@ -62,7 +62,7 @@ def test_an_existing_file_is_kept(golden_dir, target, capsys):
     target.write_text("precious")
     assert run(main, [str(golden_dir / "models/tiny"), str(target)]) == 2
     assert target.read_text() == "precious"
-    assert "overwriting" in capsys.readouterr().err
+    assert "--overwrite" in capsys.readouterr().err
 
 
 def test_as_a_module(golden_dir, target, repo_root):
