@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config.model import LOOMVIDEO_5B, DiTConfig
-from .errors import ConfigError, WeightsError
+from .errors import ConfigError
 from .models.dit import LoomDiT
 from .vae.loading import check_codec
+from .weights.checkpoint import Checkpoint
 from .weights.checks import require_dit, require_keys
 from .weights.detect import detect_config
 from .weights.layouts import find_weights
 from .weights.loading import key_report
+from .weights.presence import require_present
 from .weights.reading import open_checkpoint
 
 BUILT_IN = Path(__file__).parent / "assets" / "loom_tiny"
@@ -53,9 +55,12 @@ class ModelFiles:
         Raises:
             WeightsError: It is missing, damaged or another model.
         """
+        return detect_config(self._open_dit())
+
+    def _open_dit(self) -> Checkpoint:
         checkpoint = open_checkpoint(self.dit, ema=self.ema)
         require_dit(checkpoint, allow_plain_wan=False)
-        return detect_config(checkpoint)
+        return checkpoint
 
     def check(self) -> DiTConfig:
         """Look at the headers of DiT and codec, so that a wrong file is told before anything large is loaded.
@@ -67,8 +72,8 @@ class ModelFiles:
             WeightsError: A file is missing, damaged, another model, or lacks weights; each is named.
             MissingExtraError: The codec needs a package that is not installed.
         """
-        config = self.dit_config()
-        checkpoint = open_checkpoint(self.dit, ema=self.ema)
+        checkpoint = self._open_dit()
+        config = detect_config(checkpoint)
         require_keys(key_report(checkpoint, LoomDiT(config, device="meta")), checkpoint.path)
         check_codec(self.codec)
         return config
@@ -110,13 +115,13 @@ def find_model(
         ConfigError: A part was not named and does not lie beside the model.
     """
     model = BUILT_IN if model is None else model
-    for path in (model, mllm, codec, mllm_tokenizer, mllm_config):
-        if path is not None and not path.exists():
-            raise WeightsError(f"no file or folder {path}", expected="weights", fix="check the path")
-    dit = find_weights(model, ema=ema) if model.is_dir() else model
-    folder = model if model.is_dir() else model.parent
+    require_present(model, mllm, codec, mllm_tokenizer, mllm_config)
+    folder = model.parent
+    if model.is_dir():
+        folder = model
+        find_weights(model, ema=ema)  # refuses a folder without a DiT before another part is missed
     return ModelFiles(
-        dit=model if model.is_dir() else dit,
+        dit=model,
         mllm=mllm or _beside(folder, MLLM_NAMES, what="Qwen3-VL", flag="--mllm"),
         codec=codec or _beside(folder, CODEC_NAMES, what="VAE", flag="--vae"),
         mllm_tokenizer=mllm_tokenizer,

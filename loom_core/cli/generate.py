@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
-from ..errors import ConfigError, WeightsError
+from ..errors import ConfigError
 from ..media.targets import check_output, compare_path, output_path
 from ..mllm.prompts import LAYOUTS
 from ..request import Plan, Request, plan_request
 from ..sampling.solvers import SOLVERS
 from ..types import Task
+from ..weights.presence import require_present
 from .arguments import Parser
 from .compute import ComputeWords, choose_compute
 from .display import Display
@@ -174,13 +175,6 @@ def _check_places(plan: Plan, arguments: argparse.Namespace) -> Path:
     return path
 
 
-def _check_parts(arguments: argparse.Namespace) -> None:
-    """Refuse parts of a model that do not exist; what they are is looked at later, with torch."""
-    for path in (arguments.model, arguments.mllm, arguments.mllm_tokenizer, arguments.mllm_config, arguments.vae):
-        if path is not None and not path.exists():
-            raise WeightsError(f"no file or folder {path}", expected="weights", fix="check the path")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
@@ -192,7 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))
     _check_places(plan, arguments)
-    _check_parts(arguments)
+    require_present(
+        arguments.model, arguments.mllm, arguments.mllm_tokenizer, arguments.mllm_config, arguments.vae
+    )  # what they are is looked at later, with torch
 
     from ..bundle import default_preset_name, find_model
 
@@ -204,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mllm_config=arguments.mllm_config,
         ema=not arguments.no_ema,
     )
-    config = files.check()
+    config = files.dit_config()
     if arguments.preset is None:
         plan = plan_request(request, get_preset(default_preset_name(config)))
     path = _check_places(plan, arguments)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..config.sampling import SamplingConfig
 from ..errors import ConfigError
+from ..models.source import NUM_TRAIN_TIMESTEPS
 
-NUM_TRAIN_TIMESTEPS = 1000
 BASE_TOKENS = 64
 MAX_SHIFT = 8.0
 INFERENCE_SHIFT_SCALE = 0.5
