@@ -1,0 +1,1 @@
+"""Where `loom_core` meets ComfyUI: the only folder that imports the host's modules."""
