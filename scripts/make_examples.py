@@ -1,15 +1,16 @@
-"""Draw the clip and the reference that `make demo` edits: examples/harbour.mp4 and examples/copper.png.
+"""Draw the pictures that the demo and the bundled workflows use: examples/harbour.mp4, copper.png and lighthouse.png.
 
     python scripts/make_examples.py [--folder DIR]
 
-A boat crosses a harbour at sunset, two seconds with the sound of waves and a bell; and a plate of brushed copper. All
-of it is drawn here, so that the repository holds nobody else's pictures.
+A boat crosses a harbour at sunset, two seconds with the sound of waves and a bell; a plate of brushed copper; and a
+lighthouse. All of it is drawn here, so that the repository holds nobody else's pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import math
 import wave
 from pathlib import Path
@@ -118,9 +119,33 @@ def make_copper() -> npt.NDArray[np.uint8]:
     return np.clip(plate, 0, 255).astype(np.uint8)
 
 
+def make_lighthouse() -> npt.NDArray[np.uint8]:
+    """A lighthouse with red bands on a rock, 192 x 192."""
+    scale, side = OVERSAMPLING, 192
+    picture = _vertical_gradient(
+        [(0, (120, 176, 222)), (0.7, (214, 232, 240)), (1, (214, 232, 240))], *2 * (side * scale,)
+    )
+    draw = ImageDraw.Draw(picture)
+
+    def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
+        return [(x * scale, y * scale) for x, y in points]
+
+    draw.rectangle(at((0, 150), (192, 192)), (52, 108, 140))
+    draw.polygon(at((34, 192), (58, 150), (92, 138), (134, 148), (168, 192)), (104, 92, 84))
+    edges = [(80 + 10 * (1 - y / 100), 112 - 10 * (1 - y / 100)) for y in range(0, 101, 20)]
+    for band, ((left, right), (next_left, next_right)) in enumerate(itertools.pairwise(edges)):
+        top, colour = 44 + 20 * band, (202, 48, 44) if band % 2 else (246, 244, 238)
+        draw.polygon(at((left, top), (right, top), (next_right, top + 20), (next_left, top + 20)), colour)
+    draw.rectangle(at((84, 30), (108, 44)), (255, 232, 150), (60, 60, 70), 2 * scale)
+    draw.polygon(at((82, 30), (96, 16), (110, 30)), (70, 74, 86))
+    for x, y, width in ((24, 40, 34), (130, 62, 40), (150, 28, 26)):
+        draw.ellipse(at((x, y), (x + width, y + 10)), (246, 250, 252))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BOX))
+
+
 def main() -> None:
-    """Write both files."""
-    parser = argparse.ArgumentParser(description="Draw the demo's clip and reference.")
+    """Write all of them."""
+    parser = argparse.ArgumentParser(description="Draw the bundled clip and pictures.")
     parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent.parent / "examples")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +155,7 @@ def main() -> None:
         sound.write_bytes(make_sound())
         write_video(folder / "harbour.mp4", [frames], fps=FPS, size=(WIDTH, HEIGHT), audio_from=sound)
     write_image(folder / "copper.png", torch.from_numpy(make_copper()))
+    write_image(folder / "lighthouse.png", torch.from_numpy(make_lighthouse()))
 
 
 if __name__ == "__main__":
