@@ -58,7 +58,8 @@ its pictures are blurred and it knows a few phrases only.
 ({_HUB}/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files/vae/wan2.2_vae.safetensors) |
 
 Size, length, steps and guidance follow the model by themselves where they are 0 or auto. The `.pth` is converted once,
-to a safetensors file beside it. The official repository names no licence for its weights: check before you share results.
+to a safetensors file beside it. The official repository names no licence for its weights: check before you share
+results.
 """
 
 
