@@ -102,5 +102,7 @@ def _try(attempt: Callable[[], Result], what: str) -> tuple[Any, bool]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        logging.warning("LoomVideo: out of memory while %s (%s)", what, error)
+        logging.warning(
+            "LoomVideo: out of memory while %s (%s)", what, str(error)
+        )  # the text: a log may keep the object
         return None, False
