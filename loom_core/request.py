@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config.presets import Preset
-from .config.sampling import DEFAULT_NEGATIVE_PROMPT, IMAGE_TASKS, SamplingConfig, default_guidance_scale
+from .config.presets import Preset, sampling_config
+from .config.sampling import DEFAULT_NEGATIVE_PROMPT, IMAGE_TASKS, SamplingConfig
 from .errors import ConfigError, MediaError
 from .geometry import MAX_FRAMES, NATIVE_FPS, check_frames, check_size, resample_indices, snap_size
 from .media.probe import MediaInfo, probe
@@ -249,21 +249,15 @@ def _probe_still(path: Path) -> MediaInfo:
 
 def _sampling(request: Request, preset: Preset, *, task: Task) -> SamplingConfig:
     """Sampling settings: as asked, else the preset's, else the task's."""
-    defaults = SamplingConfig()
-    solver = request.solver or preset.solver
-    get_solver(solver)
-
-    def first(*values: float | None) -> float:
-        return next(value for value in values if value is not None)
-
-    return SamplingConfig(
-        num_inference_steps=int(first(request.num_inference_steps, preset.num_inference_steps)),
-        shift=defaults.shift if request.shift is None else (request.shift or None),
-        guidance_scale=first(request.guidance_scale, preset.guidance_scale, default_guidance_scale(task)),
-        visual_guidance_scale=first(
-            request.visual_guidance_scale, preset.visual_guidance_scale, defaults.visual_guidance_scale
-        ),
-        solver=solver,
+    get_solver(request.solver or preset.solver)
+    return sampling_config(
+        preset,
+        task,
+        num_inference_steps=request.num_inference_steps,
+        shift=request.shift,
+        guidance_scale=request.guidance_scale,
+        visual_guidance_scale=request.visual_guidance_scale,
+        solver=request.solver,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, closest_bucket, snap_size
+from ..types import Task
+from .sampling import SamplingConfig, default_guidance_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +77,43 @@ def get_preset(name: str) -> Preset:
             f"preset {name!r}", expected=f"one of {', '.join(PRESETS)}", fix="leave it out for the default"
         )
     return PRESETS[name]
+
+
+def sampling_config(
+    preset: Preset,
+    task: Task,
+    *,
+    num_inference_steps: int | None = None,
+    shift: float | None = None,
+    guidance_scale: float | None = None,
+    visual_guidance_scale: float | None = None,
+    solver: str | None = None,
+) -> SamplingConfig:
+    """Sampling settings: as asked, else the preset's, else the task's.
+
+    Args:
+        preset: Where the gaps are filled from.
+        task: Has its own text guidance.
+        num_inference_steps: Denoising steps; None for the preset's.
+        shift: Of the schedule; None for the usual one, 0 to take it from the token count.
+        guidance_scale: Text guidance; None for the preset's or the task's.
+        visual_guidance_scale: Visual guidance; None for the preset's or the usual one.
+        solver: Name of a solver; None for the preset's.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+    defaults = SamplingConfig()
+
+    def first(*values: float | None) -> float:
+        return next(value for value in values if value is not None)
+
+    return SamplingConfig(
+        num_inference_steps=int(first(num_inference_steps, preset.num_inference_steps)),
+        shift=defaults.shift if shift is None else (shift or None),
+        guidance_scale=first(guidance_scale, preset.guidance_scale, default_guidance_scale(task)),
+        visual_guidance_scale=first(
+            visual_guidance_scale, preset.visual_guidance_scale, defaults.visual_guidance_scale
+        ),
+        solver=solver or preset.solver,
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.sampling import SamplingConfig
+from ..config.sampling import MAX_STEPS, SamplingConfig
 from ..errors import ConfigError
 from ..models.source import NUM_TRAIN_TIMESTEPS
 
@@ -85,6 +85,50 @@ def flow_schedule(num_steps: int, *, shift: float) -> Schedule:
     sigmas[0] -= FIRST_SIGMA_GAP
     timesteps = (sigmas * NUM_TRAIN_TIMESTEPS).to(torch.int64)
     return Schedule(torch.cat((sigmas, sigmas.new_zeros(1))).float(), timesteps)
+
+
+def partial_schedule(num_steps: int, *, shift: float, denoise: float) -> Schedule:
+    """The tail of the official discretisation, to change a clean latent instead of starting from noise.
+
+    Args:
+        num_steps: N, the steps that are really taken.
+        shift: Above 0.
+        denoise: Share of a whole run of N / denoise steps that is taken, above 0, at most 1.
+
+    Raises:
+        ConfigError: A number is out of range, or the whole run would have more than 1000 steps.
+    """
+    if not 0 < denoise <= 1:
+        raise ConfigError(f"denoise {denoise:g}", expected="a share above 0, at most 1", fix="1 starts from pure noise")
+    total = int(num_steps / denoise)
+    if total > MAX_STEPS:
+        raise ConfigError(
+            f"{num_steps} steps at denoise {denoise:g}, the tail of {total}",
+            expected=f"a run of at most {MAX_STEPS} steps in all",
+            fix="take fewer steps or a larger denoise",
+        )
+    whole = flow_schedule(total, shift=shift)
+    first = whole.num_steps - num_steps
+    return Schedule(whole.sigmas[first:], whole.timesteps[first:])
+
+
+def floor_safe_sigmas(schedule: Schedule) -> Tensor:
+    """Sigmas from which a host that hands no timesteps on finds the same ones again, as floor(1000 sigma) in float32.
+
+    Rounded to float32, a sigma beside a multiple of 1/1000 can come to lie on its other side; such a one is moved by
+    the least step that float32 has, until it is right.
+
+    Args:
+        schedule: From `flow_schedule` or `partial_schedule`.
+
+    Returns:
+        float32 [N + 1], at most 1e-6 from the schedule's own.
+    """
+    sigmas = schedule.sigmas.clone()
+    steps = sigmas[:-1]
+    while bool((off := schedule.timesteps - (steps * NUM_TRAIN_TIMESTEPS).to(torch.int64)).any()):
+        steps.copy_(torch.where(off == 0, steps, torch.nextafter(steps, steps + off)))
+    return sigmas
 
 
 def schedule_for(config: SamplingConfig, *, num_tokens: int) -> Schedule:

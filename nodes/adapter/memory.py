@@ -65,7 +65,7 @@ def free_and_retry(
     then: Callable[[], Result] | None = None,
     what: str,
     free: Callable[[], None] = free_everything,
-    expected: str = "",
+    expected: str | Callable[[], str] = "",
     fix: str = "",
 ) -> Result:
     """Run something; if memory runs out, free what can be freed and run it once more.
@@ -75,7 +75,7 @@ def free_and_retry(
         then: How to do it with less memory (in tiles, one after another); None does the same again.
         what: What is being done, for the message ("decoding 121 frames").
         free: Frees memory between the two.
-        expected: What would fit, where that is known.
+        expected: What would fit, where that is known; a function is asked once everything is freed.
         fix: What to do about it; the usual advice if empty.
 
     Returns:
@@ -91,7 +91,7 @@ def free_and_retry(
         result, done = _try(then or attempt, what)
     if not done:
         free_everything()
-        raise out_of_memory(what, expected=expected, fix=fix)
+        raise out_of_memory(what, expected=expected() if callable(expected) else expected, fix=fix)
     return result
 
 
@@ -102,7 +102,6 @@ def _try(attempt: Callable[[], Result], what: str) -> tuple[Any, bool]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        logging.warning(
-            "LoomVideo: out of memory while %s (%s)", what, str(error)
-        )  # the text: a log may keep the object
+        # the text, not the exception: a log that keeps the record would keep its traceback, and so the tensors
+        logging.warning("LoomVideo: out of memory while %s (%s)", what, str(error))
         return None, False

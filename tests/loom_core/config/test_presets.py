@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from loom_core.config.presets import PRESETS, get_preset
+from loom_core.config.presets import PRESETS, get_preset, sampling_config
 from loom_core.config.sampling import SamplingConfig
 from loom_core.errors import ConfigError
 from loom_core.geometry import check_frames, check_size
 from loom_core.sampling.solvers import get_solver
+from loom_core.types import Task
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -40,3 +41,30 @@ def test_the_official_preset_takes_the_trained_sizes():
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ConfigError, match=f"preset 'dream'.*{', '.join(PRESETS)}"):
         get_preset("dream")
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "expected"),
+    [
+        ("official", Task.TEXT_TO_VIDEO, SamplingConfig()),
+        ("official", Task.EDIT_VIDEO, SamplingConfig(guidance_scale=2.5)),
+        (
+            "tiny",
+            Task.EDIT_VIDEO,
+            SamplingConfig(num_inference_steps=12, guidance_scale=1.3, visual_guidance_scale=1.0),
+        ),
+    ],
+)
+def test_gaps_are_filled_from_preset_and_task(name, task, expected):
+    assert sampling_config(get_preset(name), task) == expected
+
+
+def test_what_is_asked_for_wins():
+    asked = {
+        "num_inference_steps": 7, "shift": 3.0, "guidance_scale": 0.0, "visual_guidance_scale": 2.0, "solver": "euler"
+    }  # fmt: skip
+    assert sampling_config(get_preset("tiny"), Task.EDIT_VIDEO, **asked) == SamplingConfig(**asked)
+
+
+def test_shift_0_is_taken_from_the_token_count():
+    assert sampling_config(get_preset("official"), Task.TEXT_TO_VIDEO, shift=0).shift is None

@@ -7,7 +7,13 @@ import torch
 
 from loom_core.config.sampling import SamplingConfig
 from loom_core.errors import ConfigError
-from loom_core.sampling.schedule import flow_schedule, schedule_for, token_shift
+from loom_core.sampling.schedule import (
+    floor_safe_sigmas,
+    flow_schedule,
+    partial_schedule,
+    schedule_for,
+    token_shift,
+)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 5.0, 8.0])
@@ -63,3 +69,33 @@ def test_settings_out_of_range_are_refused(settings, words):
 def test_no_steps_are_refused():
     with pytest.raises(ConfigError, match="0 steps"):
         flow_schedule(0, shift=5.0)
+
+
+def test_a_part_is_the_tail_of_a_longer_run():
+    part, whole = partial_schedule(10, shift=5.0, denoise=0.4), flow_schedule(25, shift=5.0)
+    assert torch.equal(part.sigmas, whole.sigmas[-11:])
+    assert torch.equal(part.timesteps, whole.timesteps[-10:])
+    everything = partial_schedule(10, shift=5.0, denoise=1.0)
+    assert torch.equal(everything.sigmas, flow_schedule(10, shift=5.0).sigmas)
+
+
+@pytest.mark.parametrize(("denoise", "words"), [(0.0, "denoise 0;"), (1.5, "denoise 1.5"), (0.01, "the tail of 5000")])
+def test_parts_that_make_no_sense_are_refused(denoise, words):
+    with pytest.raises(ConfigError, match=words):
+        partial_schedule(50, shift=5.0, denoise=denoise)
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 2.0, 3.0, 5.0, 8.0])
+def test_timesteps_come_back_from_sigmas_by_floor(shift):
+    for steps in [*range(1, 101), 250, 999, 1000]:
+        schedule = flow_schedule(steps, shift=shift)
+        sigmas = floor_safe_sigmas(schedule)
+        assert torch.equal((sigmas[:-1] * 1000).floor().long(), schedule.timesteps), steps
+        torch.testing.assert_close(sigmas, schedule.sigmas, atol=1e-6, rtol=0)
+        assert (sigmas.diff() < 0).all()
+
+
+def test_some_timesteps_do_not_come_back_from_plain_sigmas():
+    """Or the one before would be needless."""
+    schedule = flow_schedule(9, shift=1.0)
+    assert not torch.equal((schedule.sigmas[:-1] * 1000).floor().long(), schedule.timesteps)
