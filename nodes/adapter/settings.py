@@ -1,0 +1,51 @@
+"""What the numbers on our sampling nodes stand for: 0 is the model's or the task's own default."""
+
+from __future__ import annotations
+
+from ...loom_core.bundle import default_preset_name
+from ...loom_core.config.model import DiTConfig
+from ...loom_core.config.presets import get_preset, sampling_config
+from ...loom_core.config.sampling import SamplingConfig
+from ...loom_core.types import Task
+from .conditioning import SOURCE_LATENT, Conditioning, task_of
+
+
+def run_settings(
+    config: DiTConfig,
+    positive: Conditioning,
+    *,
+    steps: int = 0,
+    guidance_scale: float = 0.0,
+    visual_guidance_scale: float = 0.0,
+    solver: str | None = None,
+    shift: float | None = None,
+) -> SamplingConfig:
+    """Settings of a run.
+
+    Args:
+        config: Sizes of the model; one that is smaller than the released one has defaults of its own.
+        positive: Conditioning of the full prompt; it names the task.
+        steps: Denoising steps, 1 to 1000; 0 for the model's default.
+        guidance_scale: Text guidance, up to 30; 0 for the default of model and task.
+        visual_guidance_scale: Visual guidance, up to 30; 0 for the model's default.
+        solver: Name of a solver; None for the model's default.
+        shift: Of the schedule, 0 to take it from the token count; None for the usual one.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+    return sampling_config(
+        get_preset(default_preset_name(config)),
+        _task_or_guess(positive),
+        num_inference_steps=steps or None,
+        guidance_scale=guidance_scale or None,
+        visual_guidance_scale=visual_guidance_scale or None,
+        solver=solver,
+        shift=shift,
+    )
+
+
+def _task_or_guess(positive: Conditioning) -> Task:
+    """The task that a conditioning names; where another node made it, an edit if there is a source."""
+    is_edit = any(values.get(SOURCE_LATENT) is not None for _, values in positive)
+    return task_of(positive) or (Task.EDIT_VIDEO if is_edit else Task.TEXT_TO_VIDEO)
