@@ -11,6 +11,7 @@ from comfy import model_management
 from comfy.samplers import CFGGuider, calc_cond_batch
 from torch import Tensor
 
+from ...loom_core.config.sampling import SamplingConfig
 from ...loom_core.errors import LoomError
 from ...loom_core.geometry import TEMPORAL_STRIDE
 from ...loom_core.sampling.guidance import branch_weights, combine
@@ -18,7 +19,6 @@ from ...loom_core.types import Branch
 from .checks import check_conditioning, check_latents, config_of, describe_size
 from .conditioning import Conditioning, has_visual
 from .memory import free_and_retry, free_others
-from .settings import run_settings
 
 NAMES: dict[Branch, str] = {Branch.FULL: "positive", Branch.UNCONDITIONAL: "negative", Branch.VISUAL: "visual"}
 """Name of each branch's conditioning. Order matters: the host and its extensions take the first for the positive and
@@ -36,12 +36,11 @@ class CascadedGuider(CFGGuider):
         positive: Of the full prompt.
         negative: Of the negative prompt, without source and references.
         visual: Of the vision spans alone; None guides by the text alone.
-        guidance_scale: s_t, up to 30; 0 for the default of model and task.
-        visual_guidance_scale: s_v, up to 30; 0 for the model's default.
+        settings: Its guidance_scale is s_t, its visual_guidance_scale s_v.
 
     Raises:
         WeightsError: The model is of another kind.
-        ConfigError: A conditioning was made for another model, or a scale is out of range.
+        ConfigError: A conditioning was made for another model.
     """
 
     def __init__(
@@ -51,8 +50,7 @@ class CascadedGuider(CFGGuider):
         positive: Conditioning,
         negative: Conditioning,
         visual: Conditioning | None = None,
-        guidance_scale: float = 0.0,
-        visual_guidance_scale: float = 0.0,
+        settings: SamplingConfig,
     ) -> None:
         config = config_of(model)
         given = {"positive": positive, "negative": negative}
@@ -60,9 +58,6 @@ class CascadedGuider(CFGGuider):
             given["visual"] = visual
         for name, conditioning in given.items():
             check_conditioning(conditioning, config=config, name=name)
-        settings = run_settings(
-            config, positive, guidance_scale=guidance_scale, visual_guidance_scale=visual_guidance_scale
-        )
         super().__init__(model)
         self.notice = _notice(positive, visual)
         """What the user should know about the branches; empty if all is as usual."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from ...loom_core.bundle import default_preset_name
 from ...loom_core.config.model import DiTConfig
 from ...loom_core.config.presets import get_preset, sampling_config
 from ...loom_core.config.sampling import SamplingConfig
+from ...loom_core.geometry import SPATIAL_STRIDE, LatentShape
 from ...loom_core.types import Task
-from .conditioning import SOURCE_LATENT, Conditioning, task_of
+from .checks import VIDEO_DIMENSIONS
+from .conditioning import REFERENCE_LATENTS, SOURCE_LATENT, Conditioning, task_of
 
 
 def run_settings(
@@ -49,3 +54,21 @@ def _task_or_guess(positive: Conditioning) -> Task:
     """The task that a conditioning names; where another node made it, an edit if there is a source."""
     is_edit = any(values.get(SOURCE_LATENT) is not None for _, values in positive)
     return task_of(positive) or (Task.EDIT_VIDEO if is_edit else Task.TEXT_TO_VIDEO)
+
+
+def token_count(latent: Mapping[str, Any], positive: Conditioning = ()) -> int:
+    """Tokens that a run works on, by which its schedule can be shifted: the target's and the references'.
+
+    Args:
+        latent: The host's LATENT; one that is empty may have been made for another VAE's scale.
+        positive: Conditioning of the full prompt.
+    """
+    scale = latent.get("downscale_ratio_spacial", SPATIAL_STRIDE) / SPATIAL_STRIDE
+    references = (positive[0][1].get(REFERENCE_LATENTS) or ()) if positive else ()
+    return _tokens(latent["samples"].shape, scale=scale) + sum(_tokens(one.shape) for one in references)
+
+
+def _tokens(shape: Sequence[int], *, scale: float = 1.0) -> int:
+    """Tokens of latents [B, C, H, W] or [B, C, F, H, W]."""
+    frames = shape[2] if len(shape) == VIDEO_DIMENSIONS else 1
+    return LatentShape(frames, round(shape[-2] * scale), round(shape[-1] * scale)).tokens
