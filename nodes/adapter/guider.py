@@ -217,10 +217,12 @@ def what_fits(model: Any, latents: Tensor) -> str:
     """
     free = model_management.get_free_memory(model.load_device)
     batch, channels, frames, height, width = latents.shape
-    for fewer in range(frames - 1, 0, -1):
-        if model.model.memory_required([batch, channels, fewer, height, width]) <= free:
-            return f"at most about {(fewer - 1) * TEMPORAL_STRIDE + 1} frames at this size"
-    return ""
+
+    def fits(count: int) -> bool:
+        return model.model.memory_required([batch, channels, count, height, width]) <= free
+
+    most = next((count for count in range(frames, 0, -1) if fits(count)), 0)
+    return f"at most about {(most - 1) * TEMPORAL_STRIDE + 1} frames at this size" if 0 < most < frames else ""
 
 
 def check_finite(latents: Tensor) -> None:

@@ -1,15 +1,17 @@
-"""Guider and sampler in the host's own loop, on a small model whose velocity is known."""
+"""A small model whose velocity is known, as the host's MODEL, and conditioning for it."""
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
+from typing import ClassVar
 
 import pytest
 import torch
 
 LAYERS, WIDTH, CHANNELS = 2, 8, 48
 SHAPE = (1, CHANNELS, 2, 4, 4)
+PUSH = {"unconditional": 0.2, "visual": 0.5, "full": 0.8}
+"""Mean of each branch's conditioning, on which the velocity depends."""
 
 
 @pytest.fixture
@@ -47,21 +49,27 @@ class Flow(torch.nn.Module):
 @pytest.fixture
 def make_model(part):
     """Makes a MODEL of the host around `Flow`."""
-    from comfy import latent_formats, model_base, model_management, model_patcher, supported_models_base
+    from comfy import latent_formats, model_base, model_management, model_patcher, model_sampling, supported_models_base
 
     class Format(latent_formats.LatentFormat):
         latent_channels, latent_dimensions = CHANNELS, 3
         latent_rgb_factors = [[0.01, 0.0, 0.0]] * CHANNELS
 
     class Config(supported_models_base.BASE):
-        unet_config = {}
-        sampling_settings = {"shift": 5.0}
+        unet_config: ClassVar = {}
+        sampling_settings: ClassVar = {"shift": 5.0}
         latent_format = Format
         memory_usage_factor = 1e-6
 
-    def make(fails=()):
+    class IntegerTimesteps(model_sampling.ModelSamplingDiscreteFlow, model_sampling.CONST):
+        def timestep(self, sigma):
+            return (sigma * self.multiplier).floor()
+
+    def make(fails=(), *, integer_timesteps=False):
         config = Config({"disable_unet_model_creation": True})
         model = model_base.BaseModel(config, model_type=model_base.ModelType.FLOW)
+        if integer_timesteps:
+            model.model_sampling = IntegerTimesteps(config)
         model.diffusion_model = Flow(fails=fails)
         model.loom_config = part("loom_core.config.model").DiTConfig(
             hidden_size=12, num_heads=1, head_dim=12, num_layers=LAYERS, ffn_dim=4, mllm_dim=WIDTH
@@ -84,66 +92,78 @@ def conditionings(part):
 
     def make(task="edit-video", source_shape=SHAPE):
         made = {}
-        for number, branch in enumerate(types.Branch):
+        for branch in types.Branch:
             values = {keys.TASK: task, keys.BRANCH: branch.value, keys.NUM_LAYERS: LAYERS}
             if task.startswith("edit") and branch is not types.Branch.UNCONDITIONAL:
                 values[keys.SOURCE_LATENT] = torch.ones(source_shape)
-            made[branch.value] = [[torch.full((1, 3, LAYERS * WIDTH), 0.2 + 0.3 * number), values]]
+            made[branch.value] = [[torch.full((1, 3, LAYERS * WIDTH), PUSH[branch.value]), values]]
         return made["full"], made["unconditional"], made["visual"]
 
     return make
 
 
-def run(guider, sampler, sigmas, *, latent=None, noise=None, mask=None, callback=None):
-    latent = torch.zeros(SHAPE) if latent is None else latent
-    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(3)) if noise is None else noise
-    return guider.sample(
-        noise, latent, sampler, sigmas, denoise_mask=mask, callback=callback, disable_pbar=True, seed=3
-    )
+@pytest.fixture
+def noise():
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
 
 
-def branches_of(model):
+@pytest.fixture
+def run(noise):
+    """Samples with a guider, from `noise`."""
+
+    def sample(guider, sampler, sigmas, *, latent=None, mask=None, callback=None):
+        latent = torch.zeros(SHAPE) if latent is None else latent
+        return guider.sample(noise, latent, sampler, sigmas, mask, callback, disable_pbar=True, seed=3)
+
+    return sample
+
+
+@pytest.fixture
+def branches_of():
     """Which conditionings every step ran, by the host's numbers: 0 positive, 1 negative, 2 visual."""
-    steps: dict[float, set[int]] = {}
-    for indices, timesteps, _ in model.model.diffusion_model.calls:
-        steps.setdefault(timesteps[0], set()).update(indices)
-    return list(steps.values())
 
+    def read(model):
+        """Which conditionings every step ran, by the host's numbers: 0 positive, 1 negative, 2 visual."""
+        steps: dict[float, set[int]] = {}
+        for indices, timesteps, _ in model.model.diffusion_model.calls:
+            steps.setdefault(timesteps[0], set()).update(indices)
+        return list(steps.values())
 
-# --- guider ---------------------------------------------------------------------------------------------------------
+    return read
 
 
 @pytest.fixture
 def guide(part, model, conditionings):
-    """Makes a guider with visual conditioning, on the model unless told otherwise."""
+    """Makes a guider, with visual conditioning and on `model` unless told otherwise."""
 
-    def make(guidance_scale=0.0, visual_guidance_scale=0.0, *, task="edit-video", on=None, visual=True):
-        positive, negative, look = conditionings(task)
+    def make(text, look, *, task="edit-video", on=None, visual=True):
+        positive, negative, only_pictures = conditionings(task)
         return part("nodes.adapter.guider").CascadedGuider(
             on or model,
             positive=positive,
             negative=negative,
-            visual=look if visual else None,
-            guidance_scale=guidance_scale,
-            visual_guidance_scale=visual_guidance_scale,
+            visual=only_pictures if visual else None,
+            settings=part("loom_core.config.sampling").SamplingConfig(guidance_scale=text, visual_guidance_scale=look),
         )
 
     return make
 
 
-@pytest.mark.parametrize(
-    ("scales", "visual", "expected"),
-    [
-        ((2.5, 1.5), True, {0, 1, 2}),
-        ((2.5, 1.0), True, {0, 2}),
-        ((2.0, 2.0), True, {0, 1}),
-        ((1.0, 1.5), True, {0, 1, 2}),
-        ((1.0, 1.0), True, {0}),
-        ((2.5, 1.5), False, {0, 1}),
-        ((1.0, 3.0), False, {0}),
-    ],
-)
-def test_only_branches_that_count_are_run(part, guide, model, scales, visual, expected):
-    sampler = part("nodes.adapter.sampler")
-    run(guide(*scales, visual=visual), sampler.flow_sampler("euler"), sampler.flow_sigmas(3, shift=5.0))
-    assert branches_of(model) == [expected] * 3
+@pytest.fixture
+def sampler(part):
+    return part("nodes.adapter.sampler")
+
+
+@pytest.fixture
+def velocity(part):
+    """Makes the guided velocity of given weights, as `loom_core` would compute it."""
+
+    def make(weights):
+        def guided(latents, timestep):
+            states = {branch: torch.full((1, 3, LAYERS * WIDTH), PUSH[branch.value]) for branch in weights}
+            predictions = {branch: Flow.velocity(latents, timestep, states[branch]) for branch in weights}
+            return part("loom_core.sampling.guidance").combine(predictions, weights)
+
+        return guided
+
+    return make
