@@ -52,7 +52,7 @@ def make_model(part):
     from comfy import latent_formats, model_base, model_management, model_patcher, model_sampling, supported_models_base
 
     class Format(latent_formats.LatentFormat):
-        latent_channels, latent_dimensions = CHANNELS, 3
+        latent_channels, latent_dimensions, spacial_downscale_ratio = CHANNELS, 3, 16
         latent_rgb_factors = [[0.01, 0.0, 0.0]] * CHANNELS
 
     class Config(supported_models_base.BASE):
