@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from ...loom_core.errors import ResourceError
 
 Result = TypeVar("Result")
 
+_PLAIN = re.compile(r"DefaultCPUAllocator|MPS backend out of memory")
 USUAL_FIX = "use fewer frames or a smaller size, or start ComfyUI with --lowvram"
 
 
@@ -24,8 +26,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if not isinstance(error, Exception) or isinstance(error, model_management.InterruptProcessingException):
         return False
-    # torch reports a failed allocation on the CPU as a plain RuntimeError, which the host does not know
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)):
+    # torch reports a failed allocation on a CPU or a Mac as a plain RuntimeError, which the host does not know
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _PLAIN.search(str(error))):
         return True
     return bool(model_management.is_oom(error))
 

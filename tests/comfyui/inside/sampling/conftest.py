@@ -33,7 +33,14 @@ class Flow(torch.nn.Module):
         self.calls: list[tuple[list[int], list[float], int]] = []
 
     def forward(self, x, timestep, context=None, control=None, transformer_options=None, **_):
+        from comfy import patcher_extension
+
         options = transformer_options or {}
+        wrappers = patcher_extension.get_all_wrappers(patcher_extension.WrappersMP.DIFFUSION_MODEL, options)
+        executor = patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
+        return executor.execute(x, timestep, context, options)
+
+    def _forward(self, x, timestep, context, options):
         self.calls.append((list(options.get("cond_or_uncond", [])), timestep.tolist(), len(x)))
         if self.fails:
             raise self.fails.pop(0)
