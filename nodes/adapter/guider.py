@@ -166,21 +166,23 @@ class CascadedGuider(CFGGuider):
             only = [cond if place == index else None for place, cond in enumerate(conds)]
             return calc_cond_batch(self.inner_model, only, x, timestep, options)[index]
 
-        def together() -> list[Tensor]:
-            function = options.get("sampler_calc_cond_batch_function")
-            if function is None:
-                return calc_cond_batch(self.inner_model, conds, x, timestep, options)
+        def by_extension() -> list[Tensor]:
             # an extension's function takes a pair; it knows nothing of a third branch
-            asked = {"conds": conds[:2], "input": x, "sigma": timestep, "model": self.inner_model}
-            return [*function({**asked, "model_options": options}), *(alone(index) for index in range(2, len(conds)))]
+            args = {"conds": conds[:2], "input": x, "sigma": timestep, "model": self.inner_model}
+            return [*function({**args, "model_options": options}), *(alone(index) for index in range(2, len(conds)))]
+
+        def together() -> list[Tensor]:
+            return calc_cond_batch(self.inner_model, conds, x, timestep, options)
 
         def one_by_one() -> list[Tensor]:
             self._one_by_one = True  # for the rest of the run, or every step would run out of memory first
             return [torch.zeros_like(x) if cond is None else alone(index) for index, cond in enumerate(conds)]
 
+        function = options.get("sampler_calc_cond_batch_function")
+        first, second = (together, one_by_one) if function is None else (by_extension, by_extension)
         return free_and_retry(
-            one_by_one if self._one_by_one else together,
-            then=one_by_one,
+            second if self._one_by_one else first,
+            then=second,
             what=f"denoising {describe_size(x)}, the branches one after another",
             free=lambda: free_others([self.model_patcher, *self.loaded_models]),
             expected=lambda: what_fits(self.model_patcher, x),

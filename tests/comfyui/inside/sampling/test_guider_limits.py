@@ -30,6 +30,25 @@ def test_out_of_memory_runs_the_branches_one_by_one(guide, make_model, sampler, 
     ]
 
 
+def test_out_of_memory_does_not_lose_an_extension(guide, make_model, sampler, run):
+    """One that runs the pair of branches itself runs it again, after freeing."""
+    from comfy.samplers import calc_cond_batch
+
+    model, runs = make_model(fails=[out()]), []
+    model.set_model_sampler_calc_cond_batch_function(
+        lambda args: (
+            runs.append(len(args["conds"]))
+            or calc_cond_batch(args["model"], args["conds"], args["input"], args["sigma"], args["model_options"])
+        )
+    )
+    assert (
+        run(guide(2.5, 1.5, on=model), sampler.flow_sampler("euler"), sampler.flow_sigmas(2, shift=5.0))
+        .isfinite()
+        .all()
+    )
+    assert runs == [2, 2, 2]
+
+
 def test_the_model_at_work_is_not_unloaded_between(guide, make_model, sampler, run, monkeypatch):
     from comfy import model_management
 
