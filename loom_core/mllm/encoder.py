@@ -16,7 +16,6 @@ import gc
 import inspect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError, WeightsError
 from ..protocols import EncodedPrompt
 from ..types import Branch, Clip, Task
-from .frames import TRAINED_MAX_FRAMES, downsample_indices, processor_indices, timestamps
+from .frames import TRAINED_MAX_FRAMES
 from .loading import load_qwen, open_qwen
-from .prompts import ReferenceSegment, Segment, SourceSegment, TextSegment, build_segments, negative_segments
-from .tokens import PromptTokenizer, TokenizedPrompt, VisionItem, load_tokenizer
-from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionPatches, VisionSettings, load_vision_settings, vision_patches
+from .reader import PromptReader
+from .tokens import PromptTokenizer, TokenizedPrompt, load_tokenizer
+from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionPatches, VisionSettings, load_vision_settings
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLModel
@@ -71,12 +70,15 @@ class QwenEncoder:
             )
         _check_token_ids(model, tokenizer)
         self._model: Qwen3VLModel | None = model
-        self.tokenizer = tokenizer
+        self.reader = PromptReader(tokenizer, image_settings, video_settings, max_frames)
         self.num_blocks = num_blocks
         self.num_layers = num_layers
         self.hidden_size: int = model.language_model.embed_tokens.weight.shape[1]
-        self.max_frames = max_frames
-        self._image_settings, self._video_settings = image_settings, video_settings
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        """What writes the prompts as token ids."""
+        return self.reader.tokenizer
 
     @classmethod
     def load(
@@ -163,7 +165,7 @@ class QwenEncoder:
             ConfigError: The layout is unknown, a picture is too narrow, or the encoder was released.
             WeightsError: The states are not finite.
         """
-        full = self.prompt(task, prompt, references=references, source=source, layout=layout)
+        full = self.reader.full(task, prompt, references=references, source=source, layout=layout)
         states: dict[Branch, tuple[Tensor, ...]] = {}
         with _shared_vision_features(self.model):
             if Branch.FULL in branches:
@@ -171,43 +173,19 @@ class QwenEncoder:
             if Branch.VISUAL in branches and full.is_visual:
                 states[Branch.VISUAL] = self._states_on_cpu(self.tokenizer.visual_only(full))
         if Branch.UNCONDITIONAL in branches:
-            states[Branch.UNCONDITIONAL] = self._states_on_cpu(self.read(_content(negative_segments(negative_prompt))))
+            states[Branch.UNCONDITIONAL] = self._states_on_cpu(self.reader.negative(negative_prompt))
         return EncodedPrompt(
             full=states.get(Branch.FULL),
             negative=states.get(Branch.UNCONDITIONAL),
             visual=states.get(Branch.VISUAL),
         )
 
-    def prompt(
-        self,
-        task: Task,
-        prompt: str,
-        *,
-        references: Sequence[Clip] = (),
-        source: Clip | None = None,
-        layout: str = "official",
-    ) -> TokenizedPrompt:
-        """The full prompt of a request, tokenised; arguments as for `encode`."""
-        segments = build_segments(
-            task, prompt, num_references=len(references), has_source=source is not None, layout=layout
-        )
-        return self.read(_content(segments, references=references, source=source))
-
-    def read(self, content: Sequence[str | Clip]) -> TokenizedPrompt:
-        """Token ids and patches of any row of texts and pictures.
-
-        Args:
-            content: Texts, stills and clips in reading order. A clip of one frame is read as a still; of longer ones
-                the frames of `frames.processor_indices` are taken.
-        """
-        return self.tokenizer.encode([item if isinstance(item, str) else self._vision_item(item) for item in content])
-
     @torch.no_grad()
     def hidden_states(self, prompt: TokenizedPrompt) -> tuple[Tensor, ...]:
         """States of the last `num_blocks` decoder layers.
 
         Args:
-            prompt: What `read` or `tokenizer.visual_only` made.
+            prompt: What `reader` or `tokenizer.visual_only` made.
 
         Returns:
             One [S, W] a block, in block order, of the model's device and dtype.
@@ -247,15 +225,6 @@ class QwenEncoder:
         if on_gpu:
             torch.cuda.empty_cache()
 
-    def _vision_item(self, clip: Clip) -> VisionItem:
-        if clip.is_image or clip.num_frames == 1:
-            return VisionItem(vision_patches(clip.frames[:1], settings=self._image_settings))
-        picked = processor_indices(clip.num_frames, max_frames=self.max_frames)
-        return VisionItem(
-            vision_patches(clip.frames[picked], settings=self._video_settings),
-            times=tuple(timestamps(picked, temporal_patch=self._video_settings.temporal_patch_size)),
-        )
-
     def _positions(self, ids: Tensor, pictures: dict[str, Tensor]) -> Tensor:
         """M-RoPE positions (time, height, width): int64 [3, 1, S]."""
         model: Any = self.model  # the signature depends on the version
@@ -264,25 +233,6 @@ class QwenEncoder:
             grids["mm_token_type_ids"] = self.tokenizer.token_types(ids)
         positions, _ = model.get_rope_index(ids, attention_mask=torch.ones_like(ids), **grids)
         return positions
-
-
-def _content(
-    segments: Sequence[Segment], *, references: Sequence[Clip] = (), source: Clip | None = None
-) -> list[str | Clip]:
-    """Segments with their pictures put in, clips thinned as in training."""
-    content: list[str | Clip] = []
-    for segment in segments:
-        if isinstance(segment, TextSegment):
-            content.append(segment.text)
-        elif isinstance(segment, ReferenceSegment):
-            content.append(_thinned(references[segment.index]))
-        elif isinstance(segment, SourceSegment) and source is not None:
-            content.append(_thinned(source))
-    return content
-
-
-def _thinned(clip: Clip) -> Clip:
-    return replace(clip, frames=clip.frames[downsample_indices(clip.num_frames)])
 
 
 def _vision_inputs(prompt: TokenizedPrompt, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:

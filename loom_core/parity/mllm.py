@@ -129,7 +129,7 @@ def check_deepstack(case: Case, report: CaseReport) -> None:
     content = [item[1] if item[0] == "text" else _clip(tensors[next(media)]) for item in about["content"]]
     layers = about["num_mllm_layers"]
     encoder = load_encoder(case.root, about["model"], layers)
-    prompt = encoder.read(content)
+    prompt = encoder.reader.read(content)
     _check_prompt(prompt, tensors, report)
     with _taps(encoder) as seen:
         states = encoder.hidden_states(prompt)
@@ -214,7 +214,7 @@ def _check_task_prompt(case: Case, report: CaseReport) -> None:
     references, source = _media(case, entry)
     task = _TASKS[entry["function"]][entry["resolved"]["num_frames"] == 1]
     encoder = load_encoder(case.root, case.about["model"], 1)
-    prompt = encoder.prompt(task, entry["user_prompt"], references=references, source=source)
+    prompt = encoder.reader.full(task, entry["user_prompt"], references=references, source=source)
     _check_prompt(prompt, tensors, report)
     report.equal("has a visual branch", prompt.is_visual, entry["visual_only_string"] is not None)
     if prompt.is_visual:
@@ -248,7 +248,7 @@ def _check_strings(case: Case, report: CaseReport) -> None:
     for text, entry in about["negative_prompt"].items():
         segments = negative_segments("None" if text == "<None>" else text)
         words = [segment.text for segment in segments if isinstance(segment, TextSegment)]
-        report.equal(f"negative prompt {text!r}", encoder.read(words).input_ids.tolist(), entry["ids"])
+        report.equal(f"negative prompt {text!r}", encoder.reader.read(words).input_ids.tolist(), entry["ids"])
     for frames, entry in about["vlm_frame_selection"]["table"].items():
         if entry["ok"]:
             report.equal(f"thinned {frames}", downsample_indices(int(frames)), entry["downsample_indices"])

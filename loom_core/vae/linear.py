@@ -240,14 +240,30 @@ class LinearCodec(StreamingCodec):
             ConfigError: Pixels of a wrong shape.
         """
         del generator
+        return torch.cat(list(self.encode_chunks(pixels)), dim=2)
+
+    def encode_chunks(self, pixels: Tensor) -> Iterator[Tensor]:
+        """The same as `encode`, a latent frame at a time; nothing is computed before the first is asked for.
+
+        Args:
+            pixels: See `encode`.
+
+        Returns:
+            Latents [B, C, 1, H, W], in order, float32, on the codec's device.
+
+        Raises:
+            ConfigError: Pixels of a wrong shape (at the call, not at the first chunk).
+        """
         check_pixels(pixels)
-        first, *groups = (
-            pixels[:, :, max(0, 1 + TEMPORAL_STRIDE * (index - 1)) : 1 + TEMPORAL_STRIDE * index]
-            for index in range(latent_frames(pixels.shape[2]))
-        )
-        like = self._image.synthesis
-        latents = [self._image.analyse(first.to(like)), *(self._clip.analyse(group.to(like)) for group in groups)]
-        return torch.stack(latents, dim=2).float()  # [B, C, F, H, W]
+        return self._encode_groups(pixels)
+
+    @torch.no_grad()
+    def _encode_groups(self, pixels: Tensor) -> Iterator[Tensor]:
+        for index in range(latent_frames(pixels.shape[2])):
+            start = max(0, 1 + TEMPORAL_STRIDE * (index - 1))
+            transform = self._clip if index else self._image
+            group = pixels[:, :, start : 1 + TEMPORAL_STRIDE * index].to(transform.synthesis)
+            yield transform.analyse(group)[:, :, None].float()  # [B, C, 1, H, W]
 
     @torch.no_grad()
     def _decode_frames(self, latents: Tensor) -> Iterator[Tensor]:

@@ -78,7 +78,7 @@ def test_states_depend_on_words_references_and_source(encoder):
 
 
 def test_a_picture_of_128_pixels_is_16_tokens(encoder):
-    content = encoder.read([still((1, 2, 3))])
+    content = encoder.reader.read([still((1, 2, 3))])
     assert content.images[0].tokens_a_frame == 16
 
 

@@ -54,7 +54,7 @@ def unnormalised(pixels):
 def test_golden_states(golden_case, qwen_dir, name):
     sidecar, tensors = golden_case(f"deepstack/{name}")
     every_layer = load(qwen_dir, num_blocks=5)
-    prompt = every_layer.read(golden_content(sidecar, tensors))
+    prompt = every_layer.reader.read(golden_content(sidecar, tensors))
     assert torch.equal(prompt.input_ids, tensors["input_ids"][0])
     states = every_layer.hidden_states(prompt)
     assert len(states) == 5
@@ -67,7 +67,7 @@ def test_golden_states(golden_case, qwen_dir, name):
 def test_golden_states_with_bf16_frequencies(golden_case, qwen_dir):
     sidecar, tensors = golden_case("deepstack/interleaved")
     encoder = load(qwen_dir, rope_precision="bf16")
-    states = encoder.hidden_states(encoder.read(golden_content(sidecar, tensors)))
+    states = encoder.hidden_states(encoder.reader.read(golden_content(sidecar, tensors)))
     for layer, state in zip((2, 3, 4), states, strict=True):
         assert_close(state, tensors[f"hidden_states_bf16_invfreq.{layer}"][0])
 
@@ -76,7 +76,7 @@ def test_golden_positions(golden_case, encoder):
     from loom_core.mllm.encoder import _vision_inputs
 
     sidecar, tensors = golden_case("deepstack/image_text")
-    prompt = encoder.read(golden_content(sidecar, tensors))
+    prompt = encoder.reader.read(golden_content(sidecar, tensors))
     pictures = _vision_inputs(prompt, dtype=torch.float32, device=CPU)
     assert torch.equal(encoder._positions(prompt.input_ids[None], pictures), tensors["position_ids"])
 
@@ -134,7 +134,7 @@ def test_the_vision_tower_runs_once_for_full_and_visual(encoder, pictures):
     shared = encoder.encode(Task.EDIT_IMAGE, "blue", negative_prompt="", source=still)
     assert len(runs) == 1
     handle.remove()
-    prompt = encoder.read([still, "Edit this image: blue"])
+    prompt = encoder.reader.read([still, "Edit this image: blue"])
     alone = encoder.hidden_states(encoder.tokenizer.visual_only(prompt))
     assert all(torch.equal(one, other) for one, other in zip(shared.visual, alone, strict=True))
     assert "get_image_features" not in vars(encoder.model)
@@ -145,7 +145,7 @@ def test_clips_and_stills_of_one_prompt_are_told_apart(encoder, pictures):
     frame = pictures(1, 64, 64)
     clip, still = Clip(frame.repeat(2, 1, 1, 1), 24.0), Clip(frame, 0.0, is_image=True)
     encoded = encoder.encode(Task.REFERENCE_EDIT, "x", negative_prompt="", source=clip, references=[still])
-    separate = encoder.hidden_states(encoder.read([still, clip, "Edit this video with reference images: x"]))
+    separate = encoder.hidden_states(encoder.reader.read([still, clip, "Edit this video with reference images: x"]))
     assert all(torch.equal(one, other) for one, other in zip(encoded.full, separate, strict=True))
 
 
@@ -154,7 +154,7 @@ def test_any_number_of_source_frames(encoder, pictures, num_frames):
     clip = Clip(pictures(num_frames, 32, 32), 24.0)
     encoded = encoder.encode(Task.EDIT_VIDEO, "blue", negative_prompt="", source=clip)
     seen = Clip(clip.frames[source_frame_indices(num_frames)], 24.0, is_image=num_frames == 1)
-    spans = encoder.tokenizer.visual_only(encoder.read([seen])).input_ids
+    spans = encoder.tokenizer.visual_only(encoder.reader.read([seen])).input_ids
     assert encoded.visual[0].shape == (len(spans), 64)
 
 
@@ -185,7 +185,7 @@ def test_inline_layout_moves_the_reference(encoder, pictures):
 
 def test_states_are_detached_and_of_the_asked_dtype(qwen_dir):
     encoder = QwenEncoder.load(qwen_dir, num_blocks=2, dtype=torch.bfloat16, device=CPU)
-    states = encoder.hidden_states(encoder.read(["a cat"]))
+    states = encoder.hidden_states(encoder.reader.read(["a cat"]))
     assert all(state.dtype == torch.bfloat16 and not state.requires_grad for state in states)
     assert encoder.hidden_size == states[0].shape[1] == 64
 
@@ -218,7 +218,7 @@ def test_weights_that_are_not_numbers(qwen_dir, encoder):
     model.language_model.layers[4].mlp.down_proj.weight.fill_(torch.nan)
     broken = QwenEncoder(model, encoder.tokenizer, num_blocks=3)
     with pytest.raises(WeightsError, match="not finite"):
-        broken.hidden_states(broken.read(["x"]))
+        broken.hidden_states(broken.reader.read(["x"]))
     assert not model.language_model.norm._forward_pre_hooks  # hooks are gone after an error, too
 
 
