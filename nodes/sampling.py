@@ -164,5 +164,5 @@ class LoomVideoScheduler(io.ComfyNode):
             raise ConfigError(
                 "shift 0 without a latent", expected="a latent to take the size from", fix="connect one or set shift 5"
             )
-        shift = token_shift(token_count(latent)) if checked.shift is None else checked.shift
+        shift = checked.shift or token_shift(token_count(latent or {}))
         return io.NodeOutput(flow_sigmas(steps, shift=shift, denoise=denoise))

@@ -32,7 +32,7 @@ def denoise_latent(
     settings: SamplingConfig,
     seed: int,
     denoise: float = 1.0,
-    positive: Conditioning = (),
+    positive: Conditioning | None = None,
 ) -> dict[str, Any]:
     """Sample with our solvers and schedule, as the host's SamplerCustomAdvanced does with any.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -166,7 +166,10 @@ class CascadedGuider(CFGGuider):
             only = [cond if place == index else None for place, cond in enumerate(conds)]
             return calc_cond_batch(self.inner_model, only, x, timestep, options)[index]
 
+        function: Callable[[dict[str, Any]], list[Tensor]] | None = options.get("sampler_calc_cond_batch_function")
+
         def by_extension() -> list[Tensor]:
+            assert function is not None
             # an extension's function takes a pair; it knows nothing of a third branch
             args = {"conds": conds[:2], "input": x, "sigma": timestep, "model": self.inner_model}
             return [*function({**args, "model_options": options}), *(alone(index) for index in range(2, len(conds)))]
@@ -178,7 +181,6 @@ class CascadedGuider(CFGGuider):
             self._one_by_one = True  # for the rest of the run, or every step would run out of memory first
             return [torch.zeros_like(x) if cond is None else alone(index) for index, cond in enumerate(conds)]
 
-        function = options.get("sampler_calc_cond_batch_function")
         first, second = (together, one_by_one) if function is None else (by_extension, by_extension)
         return free_and_retry(
             second if self._one_by_one else first,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from comfy import model_management
 from comfy.utils import ProgressBar
@@ -68,7 +69,7 @@ class NodeProgress:
 def _send_text(text: str, node_id: str | None) -> None:
     """Send a line to the client that runs the prompt, if there is one and this host can."""
     # looked up, not imported: where no server runs, importing it would drag in the whole web server
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server: Any = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
     if node_id is None or not hasattr(server, "send_progress_text"):
         return
     server.send_progress_text(text, node_id, server.client_id)

@@ -56,7 +56,7 @@ def _task_or_guess(positive: Conditioning) -> Task:
     return task_of(positive) or (Task.EDIT_VIDEO if is_edit else Task.TEXT_TO_VIDEO)
 
 
-def token_count(latent: Mapping[str, Any], positive: Conditioning = ()) -> int:
+def token_count(latent: Mapping[str, Any], positive: Conditioning | None = None) -> int:
     """Tokens that a run works on, by which its schedule can be shifted: the target's and the references'.
 
     Args:

@@ -1,0 +1,45 @@
+"""The host's model folders: what a loader offers, and where a choice lies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import folder_paths
+
+from ...loom_core.errors import WeightsError
+
+BUILT_IN = "built-in: loom-tiny"
+"""What every loader offers first: its part of the small model that comes with the pack."""
+
+
+def offered(*folders: str, suffixes: Collection[str] = ()) -> list[str]:
+    """What a loader's list shows: the built-in part, then the files of the host's folders.
+
+    Args:
+        folders: The host's names of them ("diffusion_models").
+        suffixes: Endings to show (".safetensors"); all that the host lists if empty.
+    """
+    names = {name for folder in folders for name in folder_paths.get_filename_list(folder)}
+    return [BUILT_IN, *sorted(name for name in names if not suffixes or Path(name).suffix.lower() in suffixes)]
+
+
+def path_of(name: str, folders: Sequence[str]) -> Path:
+    """Where a choice of a loader lies.
+
+    Args:
+        name: As `offered` showed it.
+        folders: The host's names of the folders it may lie in, first match first.
+
+    Raises:
+        WeightsError: It is gone, or points outside these folders.
+    """
+    for folder in folders:
+        path = folder_paths.get_full_path(folder, name)
+        if path is not None:
+            return Path(path)
+    raise WeightsError(
+        f"no file {name!r} in models/{folders[0]}",
+        expected="a file that is there",
+        fix="press R in ComfyUI to read the folders again, then choose one",
+    )

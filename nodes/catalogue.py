@@ -1,0 +1,16 @@
+"""Every node of the pack."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .sampler import LoomVideoSampler
+from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
+
+NODES: tuple[type[io.ComfyNode], ...] = (
+    LoomVideoSampler,
+    LoomVideoGuider,
+    LoomVideoUniPCSampler,
+    LoomVideoScheduler,
+)
+"""In the order in which the host lists them."""
