@@ -21,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(VENV)/.ready
 	@mkdir -p out
 	@$(BIN)/python -m loom_core.cli.generate \
-	  --source examples/harbour.mp4 --reference examples/copper.png \
+	  --source demo/harbour.mp4 --reference demo/copper.png \
 	  --prompt "Paint everything in the colour of @Image 1." --compare --output out/demo.mp4
 	@echo "The edited clip is out/demo.mp4; out/demo_compare.mp4 shows it beside its source."
 

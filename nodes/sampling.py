@@ -15,7 +15,7 @@ from .adapter.checks import config_of
 from .adapter.guider import CascadedGuider
 from .adapter.progress import NodeProgress
 from .adapter.sampler import flow_sampler, flow_sigmas
-from .adapter.settings import run_settings, token_count
+from .adapter.settings import default_steps, run_settings, token_count
 
 CATEGORY = "LoomVideo/sampling"
 SHIFT_TOOLTIP = (
@@ -143,26 +143,32 @@ class LoomVideoScheduler(io.ComfyNode):
             search_aliases=["scheduler", "sigmas", "steps", "flow shift", "schedule"],
             inputs=[
                 io.Int.Input(
-                    "steps", default=50, min=1, max=MAX_STEPS, tooltip="Steps that are taken. 50 is the official count."
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=MAX_STEPS,
+                    tooltip="Steps that are taken. 0 is the default of the connected model; without one 50, "
+                    "the official count.",
                 ),
                 io.Float.Input("shift", default=5.0, min=0.0, max=100.0, step=0.1, tooltip=SHIFT_TOOLTIP),
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=DENOISE_TOOLTIP),
                 io.Latent.Input(
                     "latent", optional=True, tooltip="Only read at shift 0, for its size; it is not changed."
                 ),
+                io.Model.Input("model", optional=True, tooltip="Only read at 0 steps, for its default."),
             ],
             outputs=[io.Sigmas.Output("SIGMAS", tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
     def execute(
-        cls, steps: int, shift: float, *, denoise: float, latent: Mapping[str, Any] | None = None
+        cls, steps: int, shift: float, *, denoise: float, latent: Mapping[str, Any] | None = None, model: Any = None
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
-        checked = SamplingConfig(num_inference_steps=steps, shift=shift or None)
+        checked = SamplingConfig(num_inference_steps=steps or default_steps(model), shift=shift or None)
         if checked.shift is None and latent is None:
             raise ConfigError(
                 "shift 0 without a latent", expected="a latent to take the size from", fix="connect one or set shift 5"
             )
         shift = checked.shift or token_shift(token_count(latent or {}))
-        return io.NodeOutput(flow_sigmas(steps, shift=shift, denoise=denoise))
+        return io.NodeOutput(flow_sigmas(checked.num_inference_steps, shift=shift, denoise=denoise))

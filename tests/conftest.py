@@ -35,13 +35,13 @@ def reference_dit():
 @pytest.fixture(scope="session")
 def harbour() -> Path:
     """A clip with sound: 320 x 192, 49 frames at 24 a second."""
-    return ROOT / "examples" / "harbour.mp4"
+    return ROOT / "demo" / "harbour.mp4"
 
 
 @pytest.fixture(scope="session")
 def copper() -> Path:
     """A still image, 192 x 192."""
-    return ROOT / "examples" / "copper.png"
+    return ROOT / "demo" / "copper.png"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from ...loom_core.config.presets import get_preset, sampling_config
 from ...loom_core.config.sampling import SamplingConfig
 from ...loom_core.geometry import SPATIAL_STRIDE, LatentShape
 from ...loom_core.types import Task
-from .checks import VIDEO_DIMENSIONS
+from .checks import VIDEO_DIMENSIONS, config_of
 from .conditioning import REFERENCE_LATENTS, SOURCE_LATENT, Conditioning, task_of
 
 
@@ -48,6 +48,19 @@ def run_settings(
         solver=solver,
         shift=shift,
     )
+
+
+def default_steps(model: Any = None) -> int:
+    """Steps that a run takes unless told otherwise.
+
+    Args:
+        model: The host's model patcher; None for the official count.
+
+    Raises:
+        WeightsError: It is another kind of model.
+    """
+    name = "official" if model is None else default_preset_name(config_of(model))
+    return get_preset(name).num_inference_steps
 
 
 def _task_or_guess(positive: Conditioning) -> Task:

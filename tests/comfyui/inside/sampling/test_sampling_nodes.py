@@ -155,6 +155,12 @@ def test_shift_by_size(nodes, part):
         nodes.LoomVideoScheduler.execute(steps=8, shift=0.0, denoise=1.0)
 
 
+@pytest.mark.parametrize(("with_model", "steps"), [(True, 12), (False, 50)])
+def test_no_steps_are_the_models_own_number(nodes, model, with_model, steps):
+    given = {"model": model} if with_model else {}
+    assert len(nodes.LoomVideoScheduler.execute(steps=0, shift=5.0, denoise=1.0, **given).args[0]) == steps + 1
+
+
 def test_tokens_are_the_targets_and_the_references(part, conditionings):
     count = part("nodes.adapter.settings").token_count
     positive, *_ = conditionings()

@@ -1,6 +1,6 @@
-"""Draw the pictures that the demo and the bundled workflows use: examples/harbour.mp4, copper.png and lighthouse.png.
+"""Draw the pictures that the demo and the bundled workflows use: demo/harbour.mp4, copper.png and lighthouse.png.
 
-    python scripts/make_examples.py [--folder DIR]
+    python scripts/make_demo_media.py [--folder DIR]
 
 A boat crosses a harbour at sunset, two seconds with the sound of waves and a bell; a plate of brushed copper; and a
 lighthouse. All of it is drawn here, so that the repository holds nobody else's pictures.
@@ -146,7 +146,7 @@ def make_lighthouse() -> npt.NDArray[np.uint8]:
 def main() -> None:
     """Write all of them."""
     parser = argparse.ArgumentParser(description="Draw the bundled clip and pictures.")
-    parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent.parent / "examples")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent.parent / "demo")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     frames = torch.from_numpy(np.stack([draw_frame(index) for index in range(FRAMES)]))
