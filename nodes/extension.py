@@ -8,11 +8,17 @@ import traceback
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
+from .adapter.demo_media import provide_demo_media
 from .adapter.host import is_supported
 
 
 class LoomVideoExtension(ComfyExtension):
     """The nodes of this pack."""
+
+    @override
+    async def on_load(self) -> None:
+        """Put the bundled workflows' pictures where they look for them."""
+        provide_demo_media()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -1,0 +1,30 @@
+"""Puts the pictures that the bundled workflows use into the host's input folder, where its loaders look."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import folder_paths
+
+from ...loom_core.atomic import atomic_target
+from ...loom_core.errors import LoomError
+
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+PREFIX = "loomvideo_"
+"""In front of their names, so that they stand together and replace nobody else's file."""
+
+
+def provide_demo_media() -> None:
+    """Copy what is not there yet; a folder that cannot be written to is logged, no more."""
+    folder = Path(folder_paths.get_input_directory())
+    for file in sorted(DEMO.iterdir()):
+        target = folder / f"{PREFIX}{file.name}"
+        if target.exists():
+            continue
+        try:
+            with atomic_target(target) as part:
+                shutil.copyfile(file, part)
+        except LoomError as error:
+            logging.warning("LoomVideo: the bundled workflows lack a picture: %s", error)

@@ -1,0 +1,32 @@
+"""The pack in a running server: found whole, and quick to start."""
+
+from __future__ import annotations
+
+
+def test_the_pack_loads_without_a_word_of_trouble(server):
+    log = server.log.read_text(errors="replace")
+    lines = [line for line in log.splitlines() if "comfyui-loomvideo" in line or "LoomVideo" in line]
+    assert not [line for line in lines if "FAILED" in line or "Error" in line or "WARNING" in line], lines
+
+
+def test_every_node_is_listed(server):
+    listed = {name for name in server.get("/object_info") if name.startswith("LoomVideo")}
+    assert listed == set(ids())
+
+
+def ids():
+    """Ids of the catalogue, read off its stand-ins' source: they hold no import of ComfyUI's."""
+    import ast
+    from pathlib import Path
+
+    source = Path(__file__).resolve().parents[2] / "nodes" / "outdated.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    value = next(
+        node.value for node in tree.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "IDS"
+    )
+    return ast.literal_eval(value)
+
+
+def test_bundled_pictures_are_in_the_input_folder(server):
+    names = {path.name for path in (server.base / "input").iterdir()}
+    assert {"loomvideo_harbour.mp4", "loomvideo_copper.png", "loomvideo_lighthouse.png"} <= names
