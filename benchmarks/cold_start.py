@@ -67,13 +67,11 @@ def main() -> None:
             seconds, imported = _start(server, has_pack=has_pack)
             taken[has_pack].append(seconds)
             imports += [imported] if has_pack else []
-    alone, both = statistics.median(taken[False]), statistics.median(taken[True])
-    print(
-        f"without the pack {alone:.2f} s, with it {both:.2f} s, difference {both - alone:+.2f} s, ratio {both / alone:.3f}"
-    )
-    print(
-        f"spread without {min(taken[False]):.2f} to {max(taken[False]):.2f}, with {min(taken[True]):.2f} to {max(taken[True]):.2f}"
-    )
+    middle = {has_pack: statistics.median(seconds) for has_pack, seconds in taken.items()}
+    for has_pack, seconds in taken.items():
+        name = "with it" if has_pack else "without the pack"
+        print(f"{name}: median {middle[has_pack]:.2f} s, {min(seconds):.2f} to {max(seconds):.2f}")
+    print(f"difference {middle[True] - middle[False]:+.2f} s, ratio {middle[True] / middle[False]:.3f}")
     print(f"ComfyUI's own measure of the pack's import: median {statistics.median(imports):.1f} s")
 
 

@@ -109,7 +109,7 @@ class Server:
             try:
                 self.get("/system_stats")
             except OSError:
-                time.sleep(0.2)
+                time.sleep(0.02)
             else:
                 return self
         raise RuntimeError(f"ComfyUI did not answer within {START_SECONDS} s:\n{self.tail()}")
