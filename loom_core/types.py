@@ -86,9 +86,14 @@ class Condition:
         source_latents: [C, F, H, W] of the target's size, or None for no source.
         references: In the order of `@Image 1`, `@Image 2` ...
         source_strength: Multiplies the source term (1 as trained).
+        source_curve: Points (sigma, factor), falling in sigma, whose factor, with straight lines between them,
+            multiplies `source_strength` at each step; empty for 1 throughout.
+        source_mask: [F, H / 2, W / 2], a factor for each token of the source; None for 1 everywhere.
     """
 
     mllm_hidden_states: tuple[Tensor, ...]
     source_latents: Tensor | None = None
     references: tuple[Reference, ...] = ()
     source_strength: float = 1.0
+    source_curve: tuple[tuple[float, float], ...] = ()
+    source_mask: Tensor | None = None

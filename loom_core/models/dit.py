@@ -41,7 +41,7 @@ from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
 from .rope import RopeTable, rope_table
-from .source import add_source, patchify, source_tokens
+from .source import Curve, add_source, patchify, source_curves, source_tokens
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class PreparedConditions:
         contexts: Keys and values for each block, or its projected context [B, S, D].
         context_mask: bool [B, S], False on padding; None without padding.
         source: Unscaled source tokens [B, L, D]; None for a model without a source embedding.
+        source_curves: Each sample's strength over the noise level; empty where none has one.
         references: The references' tokens; None without references.
         rope: Table of target and reference tokens.
         token_mask: bool [B, L + R], False on padding; None without padding.
@@ -62,6 +63,7 @@ class PreparedConditions:
     contexts: tuple[Tensor | KeysValues, ...]
     context_mask: Tensor | None
     source: Tensor | None
+    source_curves: tuple[Curve, ...]
     references: ReferenceTokens | None
     rope: RopeTable
     token_mask: Tensor | None
@@ -187,7 +189,16 @@ class LoomDiT(nn.Module):
                 expected="weights of stage 2, stage 3 or RL",
                 fix="leave the source out, or load other weights",
             )
-        return PreparedConditions(shape, contexts, context_mask, source, references, rope, token_mask)
+        return PreparedConditions(
+            shape=shape,
+            contexts=contexts,
+            context_mask=context_mask,
+            source=source,
+            source_curves=source_curves(conditions),
+            references=references,
+            rope=rope,
+            token_mask=token_mask,
+        )
 
     def forward(
         self, latents: Tensor, timestep: Tensor, conditions: PreparedConditions | Sequence[Condition]
@@ -208,7 +219,7 @@ class LoomDiT(nn.Module):
         shape = conditions.shape
         tokens = patchify(self.patch_embedding, latents)  # [B, L, D]
         if conditions.source is not None:
-            tokens = add_source(tokens, conditions.source, timestep)
+            tokens = add_source(tokens, conditions.source, timestep, conditions.source_curves)
         if conditions.references is not None:
             tokens = torch.cat((tokens, conditions.references.tokens), dim=1)  # [B, L + R, D]
 

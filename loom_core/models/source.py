@@ -1,10 +1,12 @@
 """Scale-and-Add: the source video's tokens, scaled by the noise level, are added to the noised target's tokens.
 
-tokens = patch(z_t) + timestep / 1000 * strength * patch_source(z_source); no token is added to the sequence.
+tokens = patch(z_t) + timestep / 1000 * strength * patch_source(z_source); no token is added to the sequence. The strength
+is 1 as trained; it may be a number, follow a curve over the noise level, and differ from token to token.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,9 +14,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..geometry import PATCH
 from ..types import Condition
 
 NUM_TRAIN_TIMESTEPS = 1000
+
+Curve = Sequence[tuple[float, float]]
+"""Points (sigma, factor), falling in sigma."""
 
 
 def patchify(embedding: nn.Module, latents: Tensor) -> Tensor:
@@ -33,10 +39,10 @@ def source_tokens(embedding: nn.Module, conditions: Sequence[Condition], target:
         target: Latents [B, C, F, H, W] whose size, dtype and device the sources take.
 
     Returns:
-        [B, L, D], times each sample's source strength.
+        [B, L, D], times each sample's source strength and mask.
 
     Raises:
-        ConfigError: A source has another size than the target.
+        ConfigError: A source or its mask has another size than the target, or a curve is none.
     """
     samples = []
     for condition in conditions:
@@ -54,11 +60,79 @@ def source_tokens(embedding: nn.Module, conditions: Sequence[Condition], target:
             samples.append(source.to(target))
     tokens = patchify(embedding, torch.stack(samples))  # [B, L, D]
     strengths = [1.0 if condition.source_latents is None else condition.source_strength for condition in conditions]
-    return tokens * tokens.new_tensor(strengths)[:, None, None]
+    tokens = tokens * tokens.new_tensor(strengths)[:, None, None]
+    masks = [_flat_mask(condition, tokens, target) for condition in conditions]
+    if all(mask is None for mask in masks):
+        return tokens
+    ones = tokens.new_ones(tokens.shape[1])
+    return tokens * torch.stack([ones if mask is None else mask for mask in masks])[..., None]
 
 
-def add_source(tokens: Tensor, source: Tensor, timestep: Tensor) -> Tensor:
-    """Target tokens [B, L, D] plus source tokens [B, L, D] scaled by timestep [B] / 1000."""
-    scale = timestep.to(torch.float32)[:, None, None] / NUM_TRAIN_TIMESTEPS
+def source_curves(conditions: Sequence[Condition]) -> tuple[Curve, ...]:
+    """Each sample's curve, empty for a sample without a source; none at all if every curve is empty.
+
+    Raises:
+        ConfigError: A curve does not fall in sigma, leaves [0, 1], or has a factor that is no number.
+    """
+    curves = tuple(() if condition.source_latents is None else condition.source_curve for condition in conditions)
+    for curve in curves:
+        sigmas = [sigma for sigma, _ in curve]
+        falls = all(first > second for first, second in zip(sigmas, sigmas[1:], strict=False))
+        if not falls or not all(0 <= sigma <= 1 and math.isfinite(factor) for sigma, factor in curve):
+            raise ConfigError(
+                f"a strength curve {list(curve)}",
+                expected="points (sigma, factor), each sigma below the one before, within 1 and 0",
+                fix="sort the points by sigma, from 1 down to 0",
+            )
+    return curves if any(curves) else ()
+
+
+def curve_factor(curve: Curve, sigma: Tensor) -> Tensor:
+    """The factor of a curve at a noise level; beyond its ends that of the nearest point, 1 without points.
+
+    Args:
+        curve: Points with straight lines between them.
+        sigma: Noise levels in [0, 1], of any shape.
+
+    Returns:
+        float32, of sigma's shape.
+    """
+    sigma = sigma.to(torch.float32)
+    points = list(curve)[::-1] or [(0.0, 1.0)]  # rising in sigma
+    factor = torch.full_like(sigma, points[0][1])
+    for (low, start), (high, end) in zip(points, points[1:], strict=False):
+        factor = factor + (end - start) * ((sigma - low) / (high - low)).clamp(0, 1)
+    return factor
+
+
+def add_source(tokens: Tensor, source: Tensor, timestep: Tensor, curves: Sequence[Curve] = ()) -> Tensor:
+    """Target tokens plus source tokens scaled by the noise level.
+
+    Args:
+        tokens: [B, L, D].
+        source: [B, L, D].
+        timestep: [B], 0 to 1000.
+        curves: Each sample's, from `source_curves`.
+    """
+    sigma = timestep.to(torch.float32) / NUM_TRAIN_TIMESTEPS
+    scale = sigma
+    if curves:
+        scale = scale * torch.stack([curve_factor(curve, level) for curve, level in zip(curves, sigma, strict=True)])
     # the scale stays float32: in bfloat16 0.999 would be 1
-    return tokens + (source * scale).to(tokens.dtype)
+    return tokens + (source * scale[:, None, None]).to(tokens.dtype)
+
+
+def _flat_mask(condition: Condition, tokens: Tensor, target: Tensor) -> Tensor | None:
+    """A sample's mask as [L], in the dtype of tokens [B, L, D]."""
+    mask = condition.source_mask
+    if mask is None or condition.source_latents is None:
+        return None
+    frames, height, width = target.shape[2:]
+    expected = (frames, height // PATCH, width // PATCH)
+    if tuple(mask.shape) != expected:
+        raise ConfigError(
+            f"a source mask of size {tuple(mask.shape)}",
+            expected=f"one number a token, {expected}",
+            fix="make the mask for the latents of the source",
+        )
+    return mask.to(tokens).flatten()

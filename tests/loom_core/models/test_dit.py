@@ -249,3 +249,15 @@ def test_in_training_every_weight_is_used_inside_its_own_block(small_model):
             handle.remove()
     assert len(inside) == 6 * small_model.config.num_layers
     assert outside == []
+
+
+def test_a_curve_and_a_mask_scale_the_source_in_the_whole_model(small_model):
+    """A curve's factor at the step's sigma, and a mask of one number, do what a strength of that size does."""
+    latents = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(6))
+    plain = random_condition(small_model.config, length=3, source=(2, 4, 4))
+    expected = run(small_model, latents, [replace(plain, source_strength=0.25)], (500,))
+    curve = replace(plain, source_curve=((1.0, 1.0), (0.5, 0.5)), source_mask=torch.full((2, 2, 2), 0.5))
+    torch.testing.assert_close(run(small_model, latents, [curve], (500,)), expected)
+    assert not torch.allclose(run(small_model, latents, [curve], (1000,)), run(small_model, latents, [curve], (400,)))
+    neutral = replace(plain, source_curve=((1.0, 1.0),), source_mask=torch.ones(2, 2, 2))
+    assert torch.equal(run(small_model, latents, [neutral]), run(small_model, latents, [plain]))

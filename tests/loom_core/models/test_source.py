@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from loom_core.errors import ConfigError
-from loom_core.models.source import add_source, patchify, source_tokens
+from loom_core.models.source import add_source, curve_factor, patchify, source_curves, source_tokens
 from loom_core.types import Condition
 
 
@@ -58,3 +58,47 @@ def test_the_noise_level_scales_what_is_added():
     added = add_source(tokens, source, torch.tensor([1000, 250, 0]))
     assert added[:, 0, 0].tolist() == [9.0, 3.0, 1.0]
     assert added.shape == tokens.shape
+
+
+def test_a_curve_has_straight_lines_between_its_points_and_is_level_beyond_them():
+    curve = ((0.9, 2.0), (0.5, 1.0), (0.4, 0.0))
+    sigma = torch.tensor([1.0, 0.9, 0.7, 0.5, 0.45, 0.1])
+    torch.testing.assert_close(curve_factor(curve, sigma), torch.tensor([2.0, 2.0, 1.5, 1.0, 0.5, 0.0]))
+    assert torch.equal(curve_factor((), sigma), torch.ones(6))
+    assert torch.equal(curve_factor(((0.3, 0.7),), sigma), torch.full((6,), 0.7))
+
+
+def test_each_sample_follows_its_own_curve():
+    conditions = [Condition((), latents(1), source_curve=((1.0, 0.5), (0.0, 0.0))), Condition((), latents(1))]
+    added = add_source(torch.zeros(2, 3, 4), torch.ones(2, 3, 4), torch.tensor([500, 500]), source_curves(conditions))
+    assert added[:, 0, 0].tolist() == [0.5 * 0.25, 0.5]
+
+
+def test_a_curve_without_a_source_counts_for_nothing():
+    """The bias of the embedding is added as in training."""
+    assert source_curves([Condition((), None, source_curve=((1.0, 0.0),))]) == ()
+
+
+@pytest.mark.parametrize(
+    "curve", [((0.2, 1.0), (0.8, 0.5)), ((0.5, 1.0), (0.5, 0.0)), ((1.5, 1.0),), ((0.5, float("nan")),)]
+)
+def test_a_curve_that_is_none_is_refused(curve):
+    with pytest.raises(ConfigError, match="sort the points"):
+        source_curves([Condition((), latents(1), source_curve=curve)])
+
+
+def test_a_mask_scales_each_token_of_its_own_sample(embedding):
+    target, source = latents(2, 4, 2, 4, 6), latents(4, 2, 4, 6, seed=2)
+    mask = torch.rand(2, 2, 3, generator=torch.Generator().manual_seed(3))
+    masked, whole = source_tokens(
+        embedding, [Condition((), source, source_mask=mask), Condition((), source)], target
+    )  # each [12, 6]
+    torch.testing.assert_close(masked, whole * mask.flatten()[:, None])
+    without = source_tokens(embedding, [Condition((), None, source_mask=mask)], target[:1])
+    torch.testing.assert_close(without[0], embedding.bias.expand(12, 6))
+
+
+def test_a_mask_of_another_size_is_refused(embedding):
+    condition = Condition((), latents(4, 1, 4, 4), source_mask=torch.ones(1, 4, 4))
+    with pytest.raises(ConfigError, match=r"\(1, 4, 4\).*expected.*\(1, 2, 2\)"):
+        source_tokens(embedding, [condition], latents(1, 4, 1, 4, 4))
