@@ -75,3 +75,25 @@ def small_files(small_dit):
     from loom_core.bundle import BUILT_IN, find_model
 
     return find_model(small_dit, mllm=BUILT_IN / "mllm", codec=BUILT_IN / "codec.safetensors")
+
+
+@pytest.fixture(scope="module")
+def stand_in():
+    """Imports a module of the node pack by its name, without ComfyUI; see stand_ins.py."""
+    import importlib.util
+    import sys
+
+    spec = importlib.util.spec_from_file_location("loom_stand_ins", ROOT / "tests" / "stand_ins.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if module.loaded_hosts():
+        pytest.skip("ComfyUI itself is loaded in this process")
+    with module.stand_ins() as load:
+        yield load
+
+
+@pytest.fixture(scope="module")
+def schemas(stand_in):
+    """Schema of every node of the pack, by id."""
+    return {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in stand_in("nodes.catalogue").NODES}
