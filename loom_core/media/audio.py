@@ -55,7 +55,8 @@ _HIDES_PREROLL = frozenset({".mp4", ".mov"})  # by an edit list; other files wou
 _OPUS_RATE = 48000
 _RATES = (44100, 48000)
 _BIT_RATE = 192_000
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+"""Number of channels -> layout; anything else is mixed to stereo."""
 _MAX_DRIFT = 0.04  # seconds between time stamp and samples before silence is put in
 _PREROLL = 0.1  # seconds before the start from which reading begins, since codecs need to get going
 
@@ -79,7 +80,7 @@ class FollowingAudio:
         try:
             source = resources.enter_context(open_container(checked_path(path)))
             self._track = _open_track(source, start_seconds, output, suffix)
-        except _failures() as error:
+        except failures() as error:
             self._give_up(error)
 
     def packets_until(self, moment: float, *, is_last: bool = False) -> Iterator[Packet]:
@@ -93,7 +94,7 @@ class FollowingAudio:
             return
         try:
             yield from self._track.packets_until(moment, is_last=is_last)
-        except _failures() as error:
+        except failures() as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
@@ -186,10 +187,10 @@ def _open_track(
     if stream.codec_context.name in _COPIED[suffix]:
         packets = _peeked(_packets_from(source, stream, start - (_PREROLL if suffix in _HIDES_PREROLL else _ROUNDING)))
         return _CopiedTrack(packets, stream, start, _copied_stream(output, stream)) if packets else None
-    layout = _LAYOUTS.get(stream.codec_context.channels, "stereo")
+    layout = LAYOUTS.get(stream.codec_context.channels, "stereo")
     rate = stream.codec_context.sample_rate
     rate = rate if rate in _RATES and suffix != ".webm" else _OPUS_RATE
-    blocks = _peeked(_blocks(source, stream, start, layout, rate))
+    blocks = _peeked(decoded_blocks(source, stream, start=start, layout=layout, rate=rate))
     if blocks is None:
         return None
     target = cast("AudioStream", output.add_stream(_ENCODERS[suffix], rate=rate))
@@ -206,10 +207,24 @@ def _packets_from(container: InputContainer, stream: AudioStream, earliest: floa
             yield packet
 
 
-def _blocks(
-    container: InputContainer, stream: AudioStream, start: float, layout: str, rate: int
+def decoded_blocks(
+    container: InputContainer, stream: AudioStream, *, start: float, layout: str, rate: int
 ) -> Iterator[tuple[float, Samples]]:
-    """(seconds from the first video frame, samples [channels, n]) of what is heard from there on."""
+    """Decode what is heard from a moment on, a block at a time; damage is left out and logged.
+
+    Args:
+        container: Where the stream lies, at or before the moment.
+        stream: The sound.
+        start: The moment, as the container's time stamps count, in seconds.
+        layout: FFmpeg's name of the channels wanted.
+        rate: Samples a second wanted.
+
+    Yields:
+        (seconds from `start`, float32 samples [channels, n]); the first block may begin before it.
+
+    Raises:
+        MediaError: The sound changes its format on the way.
+    """
     from av import AudioResampler
 
     resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
@@ -252,7 +267,7 @@ def _refusals(what: str) -> Iterator[None]:
         raise MediaError(f"{what} ({error})", expected="sound that PyAV can copy or encode") from error
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What a damaged or unusual sound track raises on the way, or an FFmpeg without the encoder needed."""
     from av.codec.codec import UnknownCodecError
 

@@ -6,61 +6,31 @@ rate the official code drifts out of sync; here time stamps decide (see `timelin
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..errors import ConfigError, MediaError
 from ..geometry import MAX_FRAMES, NATIVE_FPS, resample_indices, snap_frames
 from ..types import Clip
-from .color import RGBConverter
-from .orientation import Orientation, orientation_of_frame
+from .pictures import Picture, PlacedPictures, open_pictures
 from .resize import Fit, resize_frame
-from .scan import scan_video
-from .source import (
-    checked_path,
-    container_zero,
-    frame_seconds,
-    load_av,
-    no_frames,
-    open_container,
-    readable_packets,
-    seek_seconds,
-    starts_too_late,
-    video_stream,
-    warn_cut_off,
-)
-from .stills import animation_frames, is_animation, open_image, to_rgb
-from .timeline import Timeline, build_timeline, choose
+from .source import checked_path, no_frames, warn_cut_off
+from .stills import is_animation, open_image, to_rgb
+from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
     from PIL.Image import Image
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Picture = npt.NDArray[np.uint8]  # [height, width, 3]
+FrameCallback = Callable[[int, int], Any]
+"""(frames read, frames wanted); may raise to stop."""
 
 _SCAN_MARGIN = 1.0  # seconds looked at beyond the last frame needed, to judge the rate
-_HDR_TRANSFERS = frozenset({16, 18})  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), ITU-T H.273 table 3
-
-
-@dataclass(frozen=True)
-class _Picked:
-    """Frames that were asked for, in order, and where the first lies in the file."""
-
-    frames: torch.Tensor  # [F, H, W, 3]
-    start_seconds: float
 
 
 @dataclass(frozen=True)
@@ -73,6 +43,7 @@ class _Request:
     start_seconds: float
     size: tuple[int, int] | None
     fit: Fit
+    on_frame: FrameCallback | None = None
 
     @property
     def end_seconds(self) -> float:
@@ -97,6 +68,7 @@ def read_clip(
     start_seconds: float = 0.0,
     size: tuple[int, int] | None = None,
     fit: Fit = "cover",
+    on_frame: FrameCallback | None = None,
 ) -> Clip:
     """Read a video, an animated image or a still image.
 
@@ -112,6 +84,7 @@ def read_clip(
         size: (width, height) in pixels to which every frame is brought as soon as it is decoded, so that a 4K clip
             never stands in memory whole; None keeps the size of the file.
         fit: How `size` is filled, see `resize.resize_and_crop`.
+        on_frame: Told after each frame of a clip.
 
     Returns:
         The clip. A still image has one frame and rate 0.
@@ -125,14 +98,13 @@ def read_clip(
     """
     _check_numbers(target_fps=target_fps, max_frames=max_frames, start_seconds=start_seconds)
     checked = checked_path(path)
-    request = _Request(checked, float(target_fps), max_frames, float(start_seconds), size, fit)
+    request = _Request(checked, float(target_fps), max_frames, float(start_seconds), size, fit, on_frame)
     with open_image(checked) as image:
         if image is not None and not is_animation(image):
             return _still_clip(image, request)
-        picked = _pick_from_animation(image, request) if image is not None else None
-    if picked is None:
-        picked = _pick_from_video(request)
-    return Clip(picked.frames, request.target_fps, source_path=checked, start_seconds=picked.start_seconds)
+    with open_pictures(checked, start_seconds=request.start_seconds, end_seconds=request.end_seconds) as pictures:
+        frames = _collect(pictures, request)
+        return Clip(frames, request.target_fps, source_path=checked, start_seconds=pictures.start_seconds)
 
 
 def read_image(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, fit: Fit = "cover") -> Clip:
@@ -171,106 +143,27 @@ def _still_clip(image: Image, request: _Request) -> Clip:
     return Clip(torch.from_numpy(picture)[None], 0.0, is_image=True, source_path=request.path)
 
 
-def _pick_from_animation(image: Image, request: _Request) -> _Picked:
-    times: list[float] = []
-    last_duration = 0.0
-    is_whole = True
-    for frame in animation_frames(image):
-        if frame.start_seconds > request.end_seconds:
-            is_whole = False
-            break
-        if frame.start_seconds + frame.duration_seconds > request.start_seconds:
-            times.append(max(frame.start_seconds, request.start_seconds))
-        last_duration = frame.duration_seconds
-    if not times:
-        raise starts_too_late(request.path, request.start_seconds)
-    timeline = build_timeline(times, average_fps=None, last_duration=last_duration, is_whole=is_whole)
-    placed = ((timeline.position(frame.start_seconds), frame.image.copy()) for frame in animation_frames(image))
-    return _Picked(_collect(placed, timeline, request, to_picture=to_rgb), times[0])
-
-
-def _pick_from_video(request: _Request) -> _Picked:
-    scan = scan_video(request.path, start_seconds=request.start_seconds, end_seconds=request.end_seconds)
-    with open_container(request.path) as container:
-        stream = video_stream(container, request.path)
-        zero = container_zero(container)
-        _warn_of_oddities(stream, request.path)
-        if scan.seeks:
-            seek_seconds(container, request.start_seconds)
-        placed = _placed_frames(_decoded_frames(container, stream), scan.timeline, first_frame=scan.first_frame)
-        frames = _collect(placed, scan.timeline, request, to_picture=_VideoPictures())
-    return _Picked(frames, max(0.0, scan.timeline.origin_seconds - zero))
-
-
-def _decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames in presentation order; what cannot be decoded is left out and logged."""
-    av = load_av()
-    for packet in readable_packets(container, stream):
-        if packet.is_corrupt:  # the last packet of a file that was cut off
-            continue
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError as error:
-            logger.warning("a damaged part of the video was left out (%s)", error)
-
-
-def _placed_frames(
-    frames: Iterator[VideoFrame], timeline: Timeline, *, first_frame: int | None
-) -> Iterator[tuple[int, VideoFrame]]:
-    """Each frame with its position on the grid; below 0 for those before the start."""
-    for number, frame in enumerate(frames):
-        moment = frame_seconds(frame)
-        if first_frame is not None or moment is None:
-            yield number - (first_frame or 0), frame
-        else:
-            yield timeline.position(moment), frame
-
-
-def _collect(
-    placed: Iterator[tuple[int, T]], timeline: Timeline, request: _Request, *, to_picture: Callable[[T], Picture]
-) -> torch.Tensor:
-    """Take the frames at the wanted grid positions; the one before stays on where a position has none of its own.
+def _collect(pictures: PlacedPictures, request: _Request) -> torch.Tensor:
+    """Take what is shown at the wanted grid positions.
 
     Returns:
         uint8 [F, H, W, 3], F of the form 4k + 1.
     """
-    wanted = request.indices(timeline)
+    wanted = request.indices(pictures.timeline)
     frames: torch.Tensor | None = None
     num_taken = 0
-    last: T | None = None
-    for num_taken, item in enumerate(choose(placed, wanted, timeline), start=1):
+    last: Any = None
+    for num_taken, item in enumerate(pictures.at(wanted), start=1):
         if item is not last:  # a frame may be wanted several times in a row
-            picture = torch.from_numpy(np.ascontiguousarray(request.fitted(to_picture(item))))
+            picture = torch.from_numpy(np.ascontiguousarray(request.fitted(pictures.to_picture(item))))
             last = item
         if frames is None:  # whole at once: joining single frames would need the memory twice
             frames = torch.empty((len(wanted), *picture.shape), dtype=torch.uint8)
         frames[num_taken - 1] = picture
+        if request.on_frame is not None:
+            request.on_frame(num_taken, len(wanted))
     if frames is None:
         raise no_frames(request.path)
     if num_taken < len(wanted):
         warn_cut_off(request.path, f"{num_taken} of the {len(wanted)} frames needed could be read")
     return frames[: snap_frames(num_taken)]
-
-
-class _VideoPictures:
-    """Turns the decoded frames of one stream into upright RGB."""
-
-    def __init__(self) -> None:
-        self._convert = RGBConverter()
-        self._orientation: Orientation | None = None
-
-    def __call__(self, frame: VideoFrame) -> Picture:
-        if (
-            self._orientation is None
-        ):  # once: looking at a frame's side data keeps its memory until a garbage collection
-            self._orientation = orientation_of_frame(frame)
-        return self._orientation.apply(self._convert(frame))
-
-
-def _warn_of_oddities(stream: VideoStream, path: Path) -> None:
-    context = stream.codec_context
-    if getattr(context, "color_trc", 0) in _HDR_TRANSFERS:
-        logger.warning("%s is HDR; it is read without tone mapping, so its colours come out pale", path.name)
-    ratio = context.sample_aspect_ratio
-    if ratio and ratio != 1:
-        logger.warning("%s has pixels that are not square (%s); they are read as if they were", path.name, ratio)

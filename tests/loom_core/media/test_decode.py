@@ -158,13 +158,27 @@ def test_frames_are_resized_while_they_are_decoded(clips):
 
 
 def test_reading_stops_after_the_last_frame_needed(clips, monkeypatch):
-    from loom_core.media import decode
+    from loom_core.media import pictures
 
     decoded = []
-    whole = decode._decoded_frames
-    monkeypatch.setattr(decode, "_decoded_frames", lambda *args: (decoded.append(0) or frame for frame in whole(*args)))
+    whole = pictures._decoded_frames
+    monkeypatch.setattr(
+        pictures, "_decoded_frames", lambda *args: (decoded.append(0) or frame for frame in whole(*args))
+    )
     read_clip(clips.constant, max_frames=5)
     assert len(decoded) == 6  # the fifth frame of the result is frame 5 of the source
+
+
+def test_each_frame_is_told_and_reading_can_be_stopped(clips):
+    told = []
+    read_clip(clips.constant, max_frames=5, on_frame=lambda *counts: told.append(counts))
+    assert told == [(number, 5) for number in range(1, 6)]
+
+    def stop(done, wanted):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_clip(clips.constant, on_frame=stop)
 
 
 @pytest.mark.parametrize(
