@@ -110,6 +110,23 @@ def test_chunks_are_the_whole_and_lazy(linear_codec):
     assert next(linear_codec.decode_chunks(unending)).shape == (1, 3, 1, 16, 16)
 
 
+@pytest.mark.parametrize("frames", [1, 13])
+def test_encoded_chunks_are_the_whole_in_order(linear_codec, frames):
+    pixels = torch.cat([panning_picture(32, 48, frames, seed=seed) for seed in (0, 1)])
+    chunks = list(linear_codec.encode_chunks(pixels))
+    assert [tuple(chunk.shape) for chunk in chunks] == [(2, 48, 1, 2, 3)] * ((frames - 1) // 4 + 1)
+    assert torch.equal(torch.cat(chunks, dim=2), linear_codec.encode(pixels))
+
+
+def test_encoding_in_chunks_is_lazy_and_refuses_at_once(linear_codec):
+    long = torch.zeros(1, 3, 1, 16, 16).expand(1, 3, 4 * 10**9 + 1, 16, 16)  # only what is asked for is computed
+    chunks = linear_codec.encode_chunks(long)
+    first, second = next(chunks), next(chunks)
+    assert torch.equal(torch.cat([first, second], dim=2), linear_codec.encode(torch.zeros(1, 3, 5, 16, 16)))
+    with pytest.raises(ConfigError, match="97 or 101"):
+        linear_codec.encode_chunks(torch.zeros(1, 3, 98, 16, 16))
+
+
 @pytest.mark.parametrize(("frames", "middle"), [(1, slice(0, 1)), (9, slice(1, 5))])
 def test_preview_is_the_exact_mean_colour_of_blocks(linear_codec, frames, middle):
     pixels = panning_picture(64, 48, frames)
