@@ -20,7 +20,7 @@ class FlashOperations(TorchOperations):
     def attention(
         queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int, mask: Tensor | None = None
     ) -> Tensor:
-        """See `Operations.attention`; without a mask only."""
+        """See `Attention`; without a mask only."""
         if mask is not None:
             raise ValueError("padding is not supported here")
         queries, keys, values = (rearrange(x, "b l (n d) -> b n l d", n=num_heads) for x in (queries, keys, values))

@@ -20,6 +20,7 @@ from loom_core.models.attention import KeysValues
 from loom_core.models.block import NUM_ROWS, LoomBlock
 from loom_core.models.dit import LoomDiT, PreparedConditions
 from loom_core.models.layers import TwoRows, gated_residual, norm_modulate, sinusoidal_embedding
+from loom_core.models.operations import Attention
 from loom_core.models.rope import RopeTable
 from loom_core.models.source import add_source, patchify
 
@@ -40,11 +41,13 @@ def _rows(block: LoomBlock, token_rows: Tensor) -> list[TwoRows]:
     return [TwoRows(row, None) for row in rows]
 
 
-def _attention(block: LoomBlock, tokens: Tensor, token_rows: Tensor, *, rope: RopeTable) -> Tensor:
+def _attention(
+    block: LoomBlock, tokens: Tensor, token_rows: Tensor, *, rope: RopeTable, attention: Attention
+) -> Tensor:
     count = tokens.shape[1]
     shift, scale, gate = _rows(block, token_rows)[:3]
     normed = norm_modulate(tokens, shift, scale, num_target=count, eps=block.eps)
-    return gated_residual(tokens, block.self_attn(normed, rope), gate, num_target=count)
+    return gated_residual(tokens, block.self_attn(normed, rope, attention), gate, num_target=count)
 
 
 def _feed_forward(block: LoomBlock, tokens: Tensor, token_rows: Tensor) -> Tensor:
@@ -54,11 +57,19 @@ def _feed_forward(block: LoomBlock, tokens: Tensor, token_rows: Tensor) -> Tenso
     return gated_residual(tokens, block.ffn(normed), gate, num_target=count)
 
 
-def run_block(block: LoomBlock, tokens: Tensor, token_rows: Tensor, *, rope: RopeTable, context: KeysValues) -> Tensor:
+def run_block(
+    block: LoomBlock,
+    tokens: Tensor,
+    token_rows: Tensor,
+    *,
+    rope: RopeTable,
+    context: KeysValues,
+    attention: Attention,
+) -> Tensor:
     """What `LoomBlock.forward` does, with `token_rows` [B, L + R, 6, D] in place of the timestep's row."""
     # The halves are functions of their own, as in the official code, so that the rows of one die before the other's.
-    tokens = _attention(block, tokens, token_rows, rope=rope)
-    tokens = tokens + block.cross_attn(block.norm3(tokens), context)
+    tokens = _attention(block, tokens, token_rows, rope=rope, attention=attention)
+    tokens = tokens + block.cross_attn(block.norm3(tokens), context, attention)
     return _feed_forward(block, tokens, token_rows)
 
 
@@ -91,7 +102,14 @@ def forward_row_per_token(model: LoomDiT, latents: Tensor, timestep: Tensor, con
         num_reference=tokens.shape[1] - shape.tokens,
     )
     for block, context in zip(model.blocks, conditions.contexts, strict=True):
-        tokens = run_block(cast("LoomBlock", block), tokens, token_rows, rope=conditions.rope, context=context)
+        tokens = run_block(
+            cast("LoomBlock", block),
+            tokens,
+            token_rows,
+            rope=conditions.rope,
+            context=context,
+            attention=model.attention,
+        )
 
     patches = model.head(tokens[:, : shape.tokens], time_embedding)
     sizes = {"f": shape.frames, "h": shape.height // PATCH, "w": shape.width // PATCH}

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from einops import rearrange
 from torch import Tensor, nn
 
 from .attention import CrossAttention, KeysValues, SelfAttention
 from .layers import Modulation, gated_residual, norm_modulate, split_rows
-from .operations import LayerFactory, cast_like
+from .operations import Attention, LayerFactory, cast_like
 from .rope import RopeTable
 
 NUM_ROWS = 6  # shift, scale and gate, for self-attention and for the feed-forward part
+
+
+@dataclass(frozen=True)
+class BlockInputs:
+    """What all blocks of a forward pass are given alike.
+
+    Args:
+        time_rows: float32 [B, 6 * D], the timestep's projection.
+        num_target: L, target tokens; the others are reference tokens.
+        rope: Table of the L + R tokens.
+        attention: The attention function.
+        token_mask: bool [B, L + R], False on padding; None without padding.
+        context_mask: bool [B, S], False on padding; None without padding.
+    """
+
+    time_rows: Tensor
+    num_target: int
+    rope: RopeTable
+    attention: Attention
+    token_mask: Tensor | None = None
+    context_mask: Tensor | None = None
 
 
 class LoomBlock(nn.Module):
@@ -30,38 +53,30 @@ class LoomBlock(nn.Module):
         rows = split_rows(table, time_rows, has_references=has_references)
         return Modulation(*rows[:3]), Modulation(*rows[3:])
 
-    def forward(
-        self,
-        tokens: Tensor,
-        time_rows: Tensor,
-        *,
-        num_target: int,
-        rope: RopeTable,
-        context: Tensor | KeysValues,
-        token_mask: Tensor | None = None,
-        context_mask: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, context: Tensor | KeysValues, inputs: BlockInputs) -> Tensor:
         """Run the block.
 
         Args:
             tokens: [B, L + R, D]: target tokens, then reference tokens.
-            time_rows: float32 [B, 6 * D], the timestep's projection.
-            num_target: L.
-            rope: Table of the L + R tokens.
             context: Of this block's MLLM layer: projected [B, S, D], or its keys and values.
-            token_mask: bool [B, L + R], False on padding.
-            context_mask: bool [B, S], False on padding.
+            inputs: The same for every block.
 
         Returns:
             [B, L + R, D].
         """
-        time_rows = rearrange(time_rows, "b (k d) -> b k d", k=NUM_ROWS)
-        attention, feed_forward = self._modulations(time_rows, has_references=tokens.shape[1] > num_target)
+        time_rows = rearrange(inputs.time_rows, "b (k d) -> b k d", k=NUM_ROWS)
+        attn, ffn = self._modulations(time_rows, has_references=tokens.shape[1] > inputs.num_target)
+        num_target = inputs.num_target
 
-        normed = norm_modulate(tokens, attention.shift, attention.scale, num_target=num_target, eps=self.eps)
-        tokens = gated_residual(tokens, self.self_attn(normed, rope, token_mask), attention.gate, num_target=num_target)
+        normed = norm_modulate(tokens, attn.shift, attn.scale, num_target=num_target, eps=self.eps)
+        tokens = gated_residual(
+            tokens,
+            self.self_attn(normed, inputs.rope, inputs.attention, inputs.token_mask),
+            attn.gate,
+            num_target=num_target,
+        )
 
-        tokens = tokens + self.cross_attn(self.norm3(tokens), context, context_mask)
+        tokens = tokens + self.cross_attn(self.norm3(tokens), context, inputs.attention, inputs.context_mask)
 
-        normed = norm_modulate(tokens, feed_forward.shift, feed_forward.scale, num_target=num_target, eps=self.eps)
-        return gated_residual(tokens, self.ffn(normed), feed_forward.gate, num_target=num_target)
+        normed = norm_modulate(tokens, ffn.shift, ffn.scale, num_target=num_target, eps=self.eps)
+        return gated_residual(tokens, self.ffn(normed), ffn.gate, num_target=num_target)

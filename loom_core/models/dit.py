@@ -20,7 +20,7 @@ S context tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -33,10 +33,10 @@ from ..errors import ConfigError
 from ..geometry import PATCH, LatentShape
 from ..types import Condition
 from .attention import KeysValues
-from .block import NUM_ROWS, LoomBlock
+from .block import NUM_ROWS, BlockInputs, LoomBlock
 from .head import Head
 from .layers import sinusoidal_embedding
-from .operations import LayerFactory, Operations, TorchOperations
+from .operations import Attention, LayerFactory, Operations, TorchOperations
 from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
@@ -69,6 +69,21 @@ class PreparedConditions:
     token_mask: Tensor | None
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """A forward pass before its first block.
+
+    Args:
+        tokens: [B, L + R, D]: target tokens, then reference tokens.
+        time_embedding: [B, D].
+        inputs: What every block is given.
+    """
+
+    tokens: Tensor
+    time_embedding: Tensor
+    inputs: BlockInputs
+
+
 class LoomDiT(nn.Module):
     """The diffusion transformer; see the module's docstring.
 
@@ -77,6 +92,7 @@ class LoomDiT(nn.Module):
         operations: Where its layers come from.
         device: Where parameters are made; "meta" makes none.
         dtype: Of the parameters.
+        block_dtype: Of the linear layers of the blocks, nearly all of the weights; None is `dtype`.
     """
 
     def __init__(
@@ -86,11 +102,14 @@ class LoomDiT(nn.Module):
         operations: type[Operations] = TorchOperations,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        block_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.config = config
+        self.attention: Attention = operations.attention
         dim, eps = config.hidden_size, config.eps
         layers = LayerFactory(operations, None if device is None else torch.device(device), dtype)
+        block_layers = replace(layers, linear_dtype=block_dtype)
         self.patch_embedding = layers.patch_embedding(config.in_channels, dim, config.patch_size)
         if config.has_source:
             self.source_patch_embedding = layers.patch_embedding(config.in_channels, dim, config.patch_size)
@@ -101,10 +120,23 @@ class LoomDiT(nn.Module):
         )
         self.time_projection = nn.Sequential(nn.SiLU(), layers.linear(dim, NUM_ROWS * dim))
         self.blocks = nn.ModuleList(
-            LoomBlock(dim, config.ffn_dim, num_heads=config.num_heads, eps=eps, layers=layers)
+            LoomBlock(dim, config.ffn_dim, num_heads=config.num_heads, eps=eps, layers=block_layers)
             for _ in range(config.num_layers)
         )
         self.head = Head(dim, config.out_channels * PATCH * PATCH, eps=eps, layers=layers)
+
+    def _checked_shape(self, target: Tensor, num_conditions: int) -> LatentShape:
+        """The size of latents [B, C, F, H, W], unless the model or the conditions do not fit it."""
+        batch, channels, frames, height, width = target.shape
+        if num_conditions != batch:
+            raise ConfigError(f"{num_conditions} conditions for a batch of {batch}", fix="give one condition a sample")
+        if channels != self.config.in_channels or height % PATCH or width % PATCH:
+            raise ConfigError(
+                f"latents of size {tuple(target.shape)}",
+                expected=f"[B, {self.config.in_channels}, F, H, W] with even H and W",
+                fix="use the Wan 2.2 VAE and a size whose sides are multiples of 32 pixels",
+            )
+        return LatentShape(frames, height, width)
 
     def _check_states(self, conditions: Sequence[Condition]) -> None:
         """Refuse MLLM states that are not one for each block, of the width that the projector reads."""
@@ -136,7 +168,12 @@ class LoomDiT(nn.Module):
         return tuple(contexts)
 
     def prepare(
-        self, conditions: Sequence[Condition], target: Tensor, *, keys_values: bool = True
+        self,
+        conditions: Sequence[Condition],
+        target: Tensor,
+        *,
+        keys_values: bool = True,
+        contexts: Sequence[Tensor] | None = None,
     ) -> PreparedConditions:
         """Compute once what every step of a run needs.
 
@@ -145,6 +182,8 @@ class LoomDiT(nn.Module):
             target: Latents [B, C, F, H, W] of the size, dtype and device of the run; their values do not matter.
             keys_values: Keep each block's keys and values; False keeps the projected context, half as large, from
                 which a block makes them anew at each step.
+            contexts: Each block's, already projected, [B, S, D], without padding; the conditions' states are not
+                looked at then.
 
         Returns:
             The prepared conditions; pass them to `forward`.
@@ -152,19 +191,11 @@ class LoomDiT(nn.Module):
         Raises:
             ConfigError: A condition does not fit the model or the target.
         """
-        batch, channels, frames, height, width = target.shape
-        if len(conditions) != batch:
-            raise ConfigError(f"{len(conditions)} conditions for a batch of {batch}", fix="give one condition a sample")
-        if channels != self.config.in_channels or height % PATCH or width % PATCH:
-            raise ConfigError(
-                f"latents of size {tuple(target.shape)}",
-                expected=f"[B, {self.config.in_channels}, F, H, W] with even H and W",
-                fix="use the Wan 2.2 VAE and a size whose sides are multiples of 32 pixels",
-            )
-        self._check_states(conditions)
-        contexts = self._contexts(conditions, target, keys_values=keys_values)
-        context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
-        shape = LatentShape(frames, height, width)
+        shape = self._checked_shape(target, len(conditions))
+        context_mask = None
+        if contexts is None:
+            self._check_states(conditions)
+            context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
         head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
         rope = rope_table(shape, head_dim, rounded=rounded).to(target.device)
         references = reference_tokens(
@@ -179,7 +210,7 @@ class LoomDiT(nn.Module):
         if references is not None:
             rope = rope.append(references.rope)
             if references.mask is not None:
-                token_mask = torch.cat((references.mask.new_ones(batch, shape.tokens), references.mask), dim=1)
+                token_mask = torch.cat((references.mask.new_ones(len(target), shape.tokens), references.mask), dim=1)
         source = None
         if self.config.has_source:
             source = source_tokens(self.source_patch_embedding, conditions, target)
@@ -191,7 +222,9 @@ class LoomDiT(nn.Module):
             )
         return PreparedConditions(
             shape=shape,
-            contexts=contexts,
+            contexts=self._contexts(conditions, target, keys_values=keys_values)
+            if contexts is None
+            else tuple(contexts),
             context_mask=context_mask,
             source=source,
             source_curves=source_curves(conditions),
@@ -216,7 +249,28 @@ class LoomDiT(nn.Module):
         """
         if not isinstance(conditions, PreparedConditions):
             conditions = self.prepare(conditions, latents, keys_values=False)
-        shape = conditions.shape
+        embedded = self.embed(latents, timestep, conditions)
+        tokens = embedded.tokens
+        for block, context in zip(self.blocks, conditions.contexts, strict=True):
+            tokens = block(tokens, context, embedded.inputs)
+        return self.predict(tokens, embedded.time_embedding, conditions.shape)
+
+    def embed(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        conditions: PreparedConditions,
+        *,
+        attention: Attention | None = None,
+    ) -> Embedded:
+        """What comes before the blocks; whoever runs them one by one calls this, then each block, then `predict`.
+
+        Args:
+            latents: See `forward`.
+            timestep: See `forward`.
+            conditions: Made by `prepare` for latents of this size.
+            attention: Of this pass; None for that of the model's operations.
+        """
         tokens = patchify(self.patch_embedding, latents)  # [B, L, D]
         if conditions.source is not None:
             tokens = add_source(tokens, conditions.source, timestep, conditions.source_curves)
@@ -225,19 +279,18 @@ class LoomDiT(nn.Module):
 
         sinusoid = sinusoidal_embedding(timestep, self.config.time_embed_dim).to(tokens.dtype)
         time_embedding = self.time_embedding(sinusoid)  # [B, D]
-        time_rows = self.time_projection(time_embedding).float()  # [B, 6 * D]
+        inputs = BlockInputs(
+            time_rows=self.time_projection(time_embedding).float(),  # [B, 6 * D]
+            num_target=conditions.shape.tokens,
+            rope=conditions.rope,
+            attention=attention or self.attention,
+            token_mask=conditions.token_mask,
+            context_mask=conditions.context_mask,
+        )
+        return Embedded(tokens, time_embedding, inputs)
 
-        for block, context in zip(self.blocks, conditions.contexts, strict=True):
-            tokens = block(
-                tokens,
-                time_rows,
-                num_target=shape.tokens,
-                rope=conditions.rope,
-                context=context,
-                token_mask=conditions.token_mask,
-                context_mask=conditions.context_mask,
-            )
-
+    def predict(self, tokens: Tensor, time_embedding: Tensor, shape: LatentShape) -> Tensor:
+        """What comes after the blocks: tokens [B, L + R, D] and time embedding [B, D] to a velocity [B, C, F, H, W]."""
         patches = self.head(tokens[:, : shape.tokens], time_embedding)  # [B, L, 4 * C]
         sizes = {"f": shape.frames, "h": shape.height // PATCH, "w": shape.width // PATCH}
         return rearrange(patches, "b (f h w) (p q c) -> b c f (h p) (w q)", p=PATCH, q=PATCH, **sizes)

@@ -15,6 +15,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class Attention(Protocol):
+    """Full softmax attention; an object of a host's may carry what belongs to one forward pass."""
+
+    def __call__(
+        self, queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            queries: [B, Lq, D].
+            keys: [B, Lk, D].
+            values: [B, Lk, D].
+            num_heads: Heads that D splits into.
+            mask: bool [B, Lk], True where a key may be seen; None sees all.
+
+        Returns:
+            [B, Lq, D].
+        """
+        ...
+
+
 class Operations(Protocol):
     """Layer classes with torch.nn's signatures (all accept `device` and `dtype`), and the attention function."""
 
@@ -27,18 +48,7 @@ class Operations(Protocol):
     def attention(
         queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int, mask: Tensor | None = None
     ) -> Tensor:
-        """Full softmax attention.
-
-        Args:
-            queries: [B, Lq, D].
-            keys: [B, Lk, D].
-            values: [B, Lk, D].
-            num_heads: Heads that D splits into.
-            mask: bool [B, Lk], True where a key may be seen; None sees all.
-
-        Returns:
-            [B, Lq, D].
-        """
+        """See `Attention`; used where a forward pass is not given another."""
         ...
 
 
@@ -54,7 +64,7 @@ class TorchOperations:
     def attention(
         queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int, mask: Tensor | None = None
     ) -> Tensor:
-        """See `Operations.attention`."""
+        """See `Attention`."""
         queries, keys, values = (rearrange(x, "b l (n d) -> b n l d", n=num_heads) for x in (queries, keys, values))
         key_mask = None if mask is None else mask[:, None, None, :]
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=key_mask)
@@ -69,15 +79,18 @@ class LayerFactory:
         operations: Where the layers and the attention function come from.
         device: Where parameters are made; None is torch's default.
         dtype: Of the parameters; None is torch's default.
+        linear_dtype: Of linear layers; None is `dtype`.
     """
 
     operations: type[Operations]
     device: torch.device | None = None
     dtype: torch.dtype | None = None
+    linear_dtype: torch.dtype | None = None
 
     def linear(self, in_features: int, out_features: int) -> Any:
         """A linear layer with bias."""
-        return self.operations.Linear(in_features, out_features, device=self.device, dtype=self.dtype)
+        dtype = self.linear_dtype or self.dtype
+        return self.operations.Linear(in_features, out_features, device=self.device, dtype=dtype)
 
     def patch_embedding(self, in_channels: int, dim: int, patch: tuple[int, int, int]) -> Any:
         """A convolution whose kernel and stride are one patch."""

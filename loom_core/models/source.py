@@ -1,13 +1,14 @@
 """Scale-and-Add: the source video's tokens, scaled by the noise level, are added to the noised target's tokens.
 
-tokens = patch(z_t) + timestep / 1000 * strength * patch_source(z_source); no token is added to the sequence. The strength
-is 1 as trained; it may be a number, follow a curve over the noise level, and differ from token to token.
+tokens = patch(z_t) + timestep / 1000 * strength * patch_source(z_source); no token is added to the sequence. The
+strength is 1 as trained; it may be any number, follow a curve over the noise level, and differ from token to token.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from einops import rearrange
@@ -77,7 +78,7 @@ def source_curves(conditions: Sequence[Condition]) -> tuple[Curve, ...]:
     curves = tuple(() if condition.source_latents is None else condition.source_curve for condition in conditions)
     for curve in curves:
         sigmas = [sigma for sigma, _ in curve]
-        falls = all(first > second for first, second in zip(sigmas, sigmas[1:], strict=False))
+        falls = all(first > second for first, second in pairwise(sigmas))
         if not falls or not all(0 <= sigma <= 1 and math.isfinite(factor) for sigma, factor in curve):
             raise ConfigError(
                 f"a strength curve {list(curve)}",
@@ -100,7 +101,7 @@ def curve_factor(curve: Curve, sigma: Tensor) -> Tensor:
     sigma = sigma.to(torch.float32)
     points = list(curve)[::-1] or [(0.0, 1.0)]  # rising in sigma
     factor = torch.full_like(sigma, points[0][1])
-    for (low, start), (high, end) in zip(points, points[1:], strict=False):
+    for (low, start), (high, end) in pairwise(points):
         factor = factor + (end - start) * ((sigma - low) / (high - low)).clamp(0, 1)
     return factor
 

@@ -11,6 +11,7 @@ from loom_core.models.operations import LayerFactory, TorchOperations
 from loom_core.models.rope import apply_rope, rope_table
 
 DIM, HEADS = 24, 2
+ATTEND = TorchOperations.attention
 
 
 def made(kind, seed=0):
@@ -44,7 +45,7 @@ def test_self_attention_equals_its_formula():
         for name, norm in (("q", layer.norm_q), ("k", layer.norm_k))
     )
     expected = mixed(layer, queries, keys, projected(layer, "v", tokens))
-    torch.testing.assert_close(layer(tokens, rope), expected)
+    torch.testing.assert_close(layer(tokens, rope, ATTEND), expected)
 
 
 def test_cross_attention_has_no_rotary_turn():
@@ -54,7 +55,7 @@ def test_cross_attention_has_no_rotary_turn():
     queries = normed(projected(layer, "q", tokens), layer.norm_q.weight)
     keys = normed(projected(layer, "k", context), layer.norm_k.weight)
     expected = mixed(layer, queries, keys, projected(layer, "v", context))
-    torch.testing.assert_close(layer(tokens, layer.keys_values(context)), expected)
+    torch.testing.assert_close(layer(tokens, layer.keys_values(context), ATTEND), expected)
 
 
 def test_masked_context_does_not_count():
@@ -62,4 +63,4 @@ def test_masked_context_does_not_count():
     context = torch.randn(1, 5, DIM)
     padded = layer.keys_values(functional.pad(context, (0, 0, 0, 2), value=9.0))
     mask = torch.tensor([[True] * 5 + [False] * 2])
-    torch.testing.assert_close(layer(tokens, padded, mask), layer(tokens, layer.keys_values(context)))
+    torch.testing.assert_close(layer(tokens, padded, ATTEND, mask), layer(tokens, layer.keys_values(context), ATTEND))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loom_core.geometry import LatentShape
-from loom_core.models.block import NUM_ROWS, LoomBlock
+from loom_core.models.block import NUM_ROWS, BlockInputs, LoomBlock
 from loom_core.models.operations import LayerFactory, TorchOperations
 from loom_core.models.rope import rope_table
 
@@ -27,7 +27,7 @@ def run(block, tokens, time_rows):
     if tokens.shape[1] > TARGETS:
         rope = rope.append(rope_table(LatentShape(1, 2, 2), 12, temporal_index=-10))
     context = block.cross_attn.keys_values(torch.ones(1, 3, DIM))
-    return block(tokens, time_rows, num_target=TARGETS, rope=rope, context=context)
+    return block(tokens, context, BlockInputs(time_rows, TARGETS, rope, TorchOperations.attention))
 
 
 def test_the_timestep_modulates_targets_only(block):
@@ -48,7 +48,7 @@ def test_closed_gates_leave_cross_attention_alone(block):
     rows = torch.randn(1, NUM_ROWS, DIM, generator=torch.Generator().manual_seed(4))
     rows[:, [2, 5]] = 0.0
     context = block.cross_attn.keys_values(torch.ones(1, 3, DIM))
-    expected = tokens + block.cross_attn(block.norm3(tokens), context)
+    expected = tokens + block.cross_attn(block.norm3(tokens), context, TorchOperations.attention)
     torch.testing.assert_close(run(block, tokens, rows.flatten(1)), expected)
 
 

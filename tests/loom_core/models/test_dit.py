@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -261,3 +262,35 @@ def test_a_curve_and_a_mask_scale_the_source_in_the_whole_model(small_model):
     assert not torch.allclose(run(small_model, latents, [curve], (1000,)), run(small_model, latents, [curve], (400,)))
     neutral = replace(plain, source_curve=((1.0, 1.0),), source_mask=torch.ones(2, 2, 2))
     assert torch.equal(run(small_model, latents, [neutral]), run(small_model, latents, [plain]))
+
+
+def test_a_host_can_run_the_blocks_one_by_one_with_an_attention_of_its_own(small_model):
+    """Contexts projected beforehand, an attention object for this pass alone, and the blocks in the host's own loop."""
+    attended = []
+
+    class Counting:
+        def __call__(self, queries, keys, values, *, num_heads, mask=None):
+            attended.append(keys.shape[1])
+            return small_model.attention(queries, keys, values, num_heads=num_heads, mask=mask)
+
+    latents, timestep = torch.randn(1, 4, 1, 4, 4, generator=torch.Generator().manual_seed(8)), torch.tensor([613])
+    condition = random_condition(small_model.config, length=5, references=[(1, 2, 2)], source=(1, 4, 4))
+    with torch.no_grad():
+        contexts = [small_model.mllm_embedder(states[None]) for states in condition.mllm_hidden_states]
+        bare = replace(condition, mllm_hidden_states=())
+        prepared = small_model.prepare([bare], latents, contexts=contexts)
+        embedded = small_model.embed(latents, timestep, prepared, attention=Counting())
+        tokens = embedded.tokens
+        for block, context in zip(small_model.blocks, contexts, strict=True):
+            tokens = block(tokens, context, embedded.inputs)
+        velocity = small_model.predict(tokens, embedded.time_embedding, prepared.shape)
+    torch.testing.assert_close(velocity, run(small_model, latents, [condition], (613,)))
+    assert attended == [5, 5] * small_model.config.num_layers  # 4 target tokens and a reference; 5 context tokens
+
+
+def test_the_large_matrices_can_have_a_dtype_of_their_own(small_config):
+    model = LoomDiT(small_config, device="meta", dtype=torch.float32, block_dtype=torch.bfloat16)
+    narrow = {name for name, parameter in model.named_parameters() if parameter.dtype is torch.bfloat16}
+    assert "blocks.0.ffn.0.weight" in narrow and "blocks.2.cross_attn.k.bias" in narrow
+    assert all(re.match(r"blocks\.\d+\.(self_attn\.[qkvo]|cross_attn\.[qkvo]|ffn\.[02])\.", name) for name in narrow)
+    assert len(narrow) == 20 * small_config.num_layers
