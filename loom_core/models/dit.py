@@ -167,6 +167,18 @@ class LoomDiT(nn.Module):
             contexts.append(block.cross_attn.keys_values(context) if keys_values else context)
         return tuple(contexts)
 
+    def _source(self, conditions: Sequence[Condition], target: Tensor) -> Tensor | None:
+        """Every sample's source tokens; None for a model that knows no source."""
+        if self.config.has_source:
+            return source_tokens(self.source_patch_embedding, conditions, target)
+        if any(condition.source_latents is not None for condition in conditions):
+            raise ConfigError(
+                "a source for a model without a source embedding (stage 1, or plain Wan)",
+                expected="weights of stage 2, stage 3 or RL",
+                fix="leave the source out, or load other weights",
+            )
+        return None
+
     def prepare(
         self,
         conditions: Sequence[Condition],
@@ -211,22 +223,13 @@ class LoomDiT(nn.Module):
             rope = rope.append(references.rope)
             if references.mask is not None:
                 token_mask = torch.cat((references.mask.new_ones(len(target), shape.tokens), references.mask), dim=1)
-        source = None
-        if self.config.has_source:
-            source = source_tokens(self.source_patch_embedding, conditions, target)
-        elif any(condition.source_latents is not None for condition in conditions):
-            raise ConfigError(
-                "a source for a model without a source embedding (stage 1, or plain Wan)",
-                expected="weights of stage 2, stage 3 or RL",
-                fix="leave the source out, or load other weights",
-            )
         return PreparedConditions(
             shape=shape,
             contexts=self._contexts(conditions, target, keys_values=keys_values)
             if contexts is None
             else tuple(contexts),
             context_mask=context_mask,
-            source=source,
+            source=self._source(conditions, target),
             source_curves=source_curves(conditions),
             references=references,
             rope=rope,
