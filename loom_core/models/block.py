@@ -20,7 +20,8 @@ class BlockInputs:
     """What all blocks of a forward pass are given alike.
 
     Args:
-        time_rows: float32 [B, 6 * D], the timestep's projection.
+        time_embedding: [B, D], the timestep's; the head reads it too.
+        time_rows: float32 [B, 6 * D], its projection.
         num_target: L, target tokens; the others are reference tokens.
         rope: Table of the L + R tokens.
         attention: The attention function.
@@ -28,6 +29,7 @@ class BlockInputs:
         context_mask: bool [B, S], False on padding; None without padding.
     """
 
+    time_embedding: Tensor
     time_rows: Tensor
     num_target: int
     rope: RopeTable

@@ -69,21 +69,6 @@ class PreparedConditions:
     token_mask: Tensor | None
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """A forward pass before its first block.
-
-    Args:
-        tokens: [B, L + R, D]: target tokens, then reference tokens.
-        time_embedding: [B, D].
-        inputs: What every block is given.
-    """
-
-    tokens: Tensor
-    time_embedding: Tensor
-    inputs: BlockInputs
-
-
 class LoomDiT(nn.Module):
     """The diffusion transformer; see the module's docstring.
 
@@ -252,11 +237,10 @@ class LoomDiT(nn.Module):
         """
         if not isinstance(conditions, PreparedConditions):
             conditions = self.prepare(conditions, latents, keys_values=False)
-        embedded = self.embed(latents, timestep, conditions)
-        tokens = embedded.tokens
+        tokens, inputs = self.embed(latents, timestep, conditions)
         for block, context in zip(self.blocks, conditions.contexts, strict=True):
-            tokens = block(tokens, context, embedded.inputs)
-        return self.predict(tokens, embedded.time_embedding, conditions.shape)
+            tokens = block(tokens, context, inputs)
+        return self.predict(tokens, inputs.time_embedding, conditions.shape)
 
     def embed(
         self,
@@ -265,7 +249,7 @@ class LoomDiT(nn.Module):
         conditions: PreparedConditions,
         *,
         attention: Attention | None = None,
-    ) -> Embedded:
+    ) -> tuple[Tensor, BlockInputs]:
         """What comes before the blocks; whoever runs them one by one calls this, then each block, then `predict`.
 
         Args:
@@ -273,6 +257,9 @@ class LoomDiT(nn.Module):
             timestep: See `forward`.
             conditions: Made by `prepare` for latents of this size.
             attention: Of this pass; None for that of the model's operations.
+
+        Returns:
+            Tokens [B, L + R, D], target tokens first, and what every block is given beside them.
         """
         tokens = patchify(self.patch_embedding, latents)  # [B, L, D]
         if conditions.source is not None:
@@ -283,6 +270,7 @@ class LoomDiT(nn.Module):
         sinusoid = sinusoidal_embedding(timestep, self.config.time_embed_dim).to(tokens.dtype)
         time_embedding = self.time_embedding(sinusoid)  # [B, D]
         inputs = BlockInputs(
+            time_embedding=time_embedding,
             time_rows=self.time_projection(time_embedding).float(),  # [B, 6 * D]
             num_target=conditions.shape.tokens,
             rope=conditions.rope,
@@ -290,7 +278,7 @@ class LoomDiT(nn.Module):
             token_mask=conditions.token_mask,
             context_mask=conditions.context_mask,
         )
-        return Embedded(tokens, time_embedding, inputs)
+        return tokens, inputs
 
     def predict(self, tokens: Tensor, time_embedding: Tensor, shape: LatentShape) -> Tensor:
         """What comes after the blocks: tokens [B, L + R, D] and time embedding [B, D] to a velocity [B, C, F, H, W]."""

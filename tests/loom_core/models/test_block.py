@@ -27,7 +27,7 @@ def run(block, tokens, time_rows):
     if tokens.shape[1] > TARGETS:
         rope = rope.append(rope_table(LatentShape(1, 2, 2), 12, temporal_index=-10))
     context = block.cross_attn.keys_values(torch.ones(1, 3, DIM))
-    return block(tokens, context, BlockInputs(time_rows, TARGETS, rope, TorchOperations.attention))
+    return block(tokens, context, BlockInputs(torch.zeros(1, DIM), time_rows, TARGETS, rope, TorchOperations.attention))
 
 
 def test_the_timestep_modulates_targets_only(block):

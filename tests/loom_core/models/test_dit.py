@@ -279,11 +279,10 @@ def test_a_host_can_run_the_blocks_one_by_one_with_an_attention_of_its_own(small
         contexts = [small_model.mllm_embedder(states[None]) for states in condition.mllm_hidden_states]
         bare = replace(condition, mllm_hidden_states=())
         prepared = small_model.prepare([bare], latents, contexts=contexts)
-        embedded = small_model.embed(latents, timestep, prepared, attention=Counting())
-        tokens = embedded.tokens
+        tokens, inputs = small_model.embed(latents, timestep, prepared, attention=Counting())
         for block, context in zip(small_model.blocks, contexts, strict=True):
-            tokens = block(tokens, context, embedded.inputs)
-        velocity = small_model.predict(tokens, embedded.time_embedding, prepared.shape)
+            tokens = block(tokens, context, inputs)
+        velocity = small_model.predict(tokens, inputs.time_embedding, prepared.shape)
     torch.testing.assert_close(velocity, run(small_model, latents, [condition], (613,)))
     assert attended == [5, 5] * small_model.config.num_layers  # 4 target tokens and a reference; 5 context tokens
 
