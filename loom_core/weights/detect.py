@@ -18,6 +18,7 @@ from ..config.model import LOOMVIDEO_5B, DiTConfig
 from ..errors import ConfigError, WeightsError
 from ..geometry import PATCH
 from .checkpoint import Checkpoint
+from .key_maps import CONFIG_TENSOR, strip_prefix
 
 CONFIG_KEY = "config"
 """Metadata entry in which converted files carry `DiTConfig.to_json()`."""
@@ -74,7 +75,12 @@ def detect_config(checkpoint: Checkpoint, config_hint: DiTConfig | Mapping[str, 
     _check_format(checkpoint)
     native = checkpoint.native()
     sizes = sizes_of(native)
-    claims = _claims_of_hint(config_hint) or _claims_of_metadata(checkpoint) or _claims_beside(checkpoint)
+    claims = (
+        _claims_of_hint(config_hint)
+        or _claims_of_metadata(checkpoint)
+        or _claims_of_tensor(checkpoint)
+        or _claims_beside(checkpoint)
+    )
     _check_claims(claims, sizes, checkpoint.path)
     hidden_size = sizes["hidden_size"]
     head_dim = claims.get("head_dim") or _usual_head_dim(hidden_size, checkpoint.path)
@@ -199,6 +205,23 @@ def _claims_of_metadata(checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
     if is_ours or _is_our_form(content):
         _check_our_form(content, checkpoint.path)
+    return claims_of(content)
+
+
+def _claims_of_tensor(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a file says that ComfyUI saved."""
+    name = next((key for key in checkpoint if strip_prefix(key)[1] == CONFIG_TENSOR), None)
+    if name is None:
+        return {}
+    try:
+        content = dict(json.loads(bytes(checkpoint.tensor(name).tolist())))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{checkpoint.path}, whose configuration {name!r} cannot be read ({error})",
+            expected="a JSON object, a byte an element",
+            fix="save the model again",
+        ) from error
+    _check_our_form(content, checkpoint.path)
     return claims_of(content)
 
 

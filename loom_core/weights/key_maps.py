@@ -64,6 +64,9 @@ MODULES_IN_BLOCK = (
 DEAD_MODULES = ("condition_embedder.text_embedder", "text_embedding")
 """Embed the T5 prompt, which enters no block of LoomVideo."""
 
+CONFIG_TENSOR = "loomvideo_config"
+"""Holds `DiTConfig.to_json()`, a byte an element, in files that ComfyUI saves, whose metadata is not ours to write."""
+
 _BLOCK = re.compile(r"(blocks\.\d+\.)(.+)")
 
 
@@ -84,10 +87,11 @@ def to_native(key: str) -> str | None:
     """The Wan-native name of a weight named in any of the accepted ways.
 
     Returns:
-        The name without prefix, unknown names unchanged; None for the dead text embedder, which is dropped.
+        The name without prefix, unknown names unchanged; None for what is no weight of the model and is dropped: the
+        dead text embedder, and the configuration.
     """
     _, name = strip_prefix(key)
-    if any(_is_in(name, module) for module in DEAD_MODULES):
+    if any(_is_in(name, module) for module in (*DEAD_MODULES, CONFIG_TENSOR)):
         return None
     return _translate(name, MODULES_OUTSIDE_BLOCKS, MODULES_IN_BLOCK)
 
@@ -138,7 +142,7 @@ def native_names(keys: Iterable[str]) -> NativeNames:
     prefixes = [strip_prefix(key)[0] for key in own]
     return NativeNames(
         sources=sources,
-        dropped=tuple(key for key, name in name_of.items() if name is None),
+        dropped=tuple(key for key, name in name_of.items() if name is None and strip_prefix(key)[1] != CONFIG_TENSOR),
         foreign=foreign,
         prefix=max(set(prefixes), key=prefixes.count, default=""),
         style="diffusers" if any(strip_prefix(key)[1] != name for name, key in sources.items()) else "native",

@@ -13,6 +13,9 @@ from loom_core.config.model import LOOMVIDEO_5B
 from loom_core.errors import WeightsError
 from loom_core.weights.checkpoint import Checkpoint, TensorInfo
 from loom_core.weights.detect import claims_of, detect_config
+from loom_core.weights.identify import ModelKind
+from loom_core.weights.key_maps import CONFIG_TENSOR
+from loom_core.weights.loading import load_dit
 from loom_core.weights.reading import open_checkpoint
 
 
@@ -188,3 +191,26 @@ def test_only_other_tools_may_store_something_else_as_config(small, small_config
     assert detect_config(small({"config": "[]"})) == small_config
     with pytest.raises(WeightsError, match="JSON list"):
         detect_config(small({**OURS, "config": "[]"}))
+
+
+def as_comfyui_saves(state, config_text):
+    tensor = torch.tensor(list(config_text.encode()), dtype=torch.uint8)
+    return {f"model.diffusion_model.{name}": value for name, value in (state | {CONFIG_TENSOR: tensor}).items()}
+
+
+def test_a_file_that_comfyui_saved_says_what_its_shapes_do_not(tmp_path, make_state, small_config):
+    """Two heads of 64 have the shapes of one of 128."""
+    config = replace(small_config, num_heads=2, head_dim=64, eps=1e-5, rope_precision="bf16")
+    save_file(as_comfyui_saves(make_state(), config.to_json()), tmp_path / "saved.safetensors")
+    checkpoint = open_checkpoint(tmp_path / "saved.safetensors")
+    assert detect_config(checkpoint) == config
+    assert checkpoint.kind is ModelKind.LOOMVIDEO
+    assert checkpoint.naming.dropped == () and CONFIG_TENSOR not in checkpoint.naming.sources
+    load_dit(tmp_path / "saved.safetensors")  # no unexpected weight
+
+
+@pytest.mark.parametrize("text", ["no json", "[1, 2]", "3", '{"hidden_size": 128}', '{"depth": 3}'])
+def test_a_damaged_configuration_in_it_is_refused(tmp_path, make_state, text):
+    save_file(as_comfyui_saves(make_state(), text), tmp_path / "saved.safetensors")
+    with pytest.raises(WeightsError, match=r"cannot be read|incomplete|unknown"):
+        detect_config(open_checkpoint(tmp_path / "saved.safetensors"))
