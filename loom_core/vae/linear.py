@@ -48,6 +48,7 @@ FILE_METADATA = {"format": "loom_core.linear_codec", "version": _VERSION}
 """What a file of this codec says of itself."""
 _FIX = "fit it anew with scripts/fit_tiny_codec.py"
 _KINDS = {"image": 1, "clip": TEMPORAL_STRIDE}  # name in the file -> frames of a block
+_TENSORS = ("patterns", "mean", "std", "synthesis", "grey")  # of each kind
 
 
 def cosine_basis(size: int) -> Tensor:
@@ -218,12 +219,18 @@ class LinearCodec(StreamingCodec):
         """Build the codec from the tensors of its file: `image.` and `clip.` patterns, mean, std, synthesis, grey."""
         transforms = {}
         for kind, frames in _KINDS.items():
-            floats = {
-                name: tensors[f"{kind}.{name}"].to(device, dtype) for name in ("mean", "std", "synthesis", "grey")
-            }
+            floats = {name: tensors[f"{kind}.{name}"].to(device, dtype) for name in _TENSORS[1:]}
             patterns = tensors[f"{kind}.patterns"].long().cpu()
             transforms[kind] = BlockTransform(patterns=patterns, frames=frames, **floats)
         return cls(**transforms)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `from_tensors` takes, for a host that keeps the weights itself; on the codec's device, patterns aside."""
+        return {
+            f"{kind}.{name}": getattr(transform, name)
+            for kind, transform in zip(_KINDS, (self._image, self._clip), strict=True)
+            for name in _TENSORS
+        }
 
     @torch.no_grad()
     def encode(self, pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

@@ -143,6 +143,14 @@ def test_moving_there_and_back_changes_nothing(linear_path):
     assert torch.equal(codec.encode(pixels), latents)
 
 
+def test_a_codec_can_be_made_again_of_its_tensors(linear_codec, linear_path):
+    tensors, pixels = linear_codec.tensors(), panning_picture(32, 32, 5)
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        name: tuple(tensor.shape) for name, tensor in load_file(linear_path).items()
+    }
+    assert torch.equal(LinearCodec.from_tensors(tensors).encode(pixels), linear_codec.encode(pixels))
+
+
 def test_tiles_have_no_effect(linear_path):
     codec, latents = LinearCodec.load(linear_path), torch.randn(1, 48, 1, 4, 12)
     whole = codec.decode(latents)
