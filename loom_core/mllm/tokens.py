@@ -132,6 +132,10 @@ class PromptTokenizer:
         ids = [self.special.im_start, *self._text_ids("user\n"), *spans, *self._ending()]
         return replace(prompt, input_ids=torch.tensor(ids, dtype=torch.int64))
 
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """The text of ids."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
     def token_types(self, input_ids: Tensor) -> Tensor:
         """0 for text, 1 for tokens of stills, 2 for tokens of clips: int64, shaped as `input_ids`."""
         return (input_ids == self.special.image_pad).long() + 2 * (input_ids == self.special.video_pad).long()

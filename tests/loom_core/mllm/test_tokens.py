@@ -68,6 +68,12 @@ def test_typed_special_tokens_stay_letters(tokenizer):
     assert ids.count(special.im_end) == 1
 
 
+def test_ids_back_to_text(tokenizer):
+    ids = tokenizer.encode(["Edit this video: 蓝色 blue"]).input_ids.tolist()
+    assert tokenizer.decode(ids) == HEADER_AND_ENDING.format("Edit this video: 蓝色 blue")
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "user\nEdit this video: 蓝色 blue\nassistant\n"
+
+
 def test_token_types(tokenizer):
     prompt = tokenizer.encode(["a", VisionItem(picture(3)), VisionItem(picture(2, frames=2), times=(0.0, 0.1))])
     types = tokenizer.token_types(prompt.input_ids)
