@@ -59,7 +59,29 @@ def make_conditioning(
         One entry; its tensor is bfloat16 [1, S, blocks * W] on the CPU.
     """
     tensor = rearrange(torch.stack(tuple(states)), "n s w -> 1 s (n w)").to(torch.bfloat16).cpu()
-    values: dict[str, Any] = {TASK: task.value, BRANCH: branch.value, NUM_LAYERS: len(states)}
+    return around(tensor, num_layers=len(states), task=task, branch=branch, source=source, references=references)
+
+
+def around(
+    tensor: Tensor,
+    *,
+    num_layers: int,
+    task: Task,
+    branch: Branch,
+    source: SourceClip | None = None,
+    references: Sequence[ReferenceClip] = (),
+) -> Conditioning:
+    """The same around states that lie side by side already; the tensor itself is what the conditioning holds.
+
+    Args:
+        tensor: bfloat16 [1, S, num_layers * W] on the CPU.
+        num_layers: Blocks whose states it holds.
+        task: See `make_conditioning`.
+        branch: See `make_conditioning`.
+        source: See `make_conditioning`.
+        references: See `make_conditioning`.
+    """
+    values: dict[str, Any] = {TASK: task.value, BRANCH: branch.value, NUM_LAYERS: num_layers}
     if source is not None:
         values[SOURCE_LATENT] = source.latents
         values[SOURCE_STRENGTH] = source.strength
