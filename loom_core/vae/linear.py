@@ -294,6 +294,10 @@ class LinearCodec(StreamingCodec):
         transform = self._clip if middle else self._image
         return transform.colour_map().colours(latents[:, middle].detach())
 
+    def colour_map(self) -> ColourMap:
+        """The exact mean colours of blocks, other than those of the first frame."""
+        return self._clip.colour_map()
+
     def to(self, device: torch.device | str) -> None:
         """Move the few megabytes of weights; from then on computation and results are there."""
         self._image, self._clip = self._image.moved_to(device), self._clip.moved_to(device)

@@ -28,7 +28,8 @@ from .reading import open_checkpoint
 from .saving import Entry, save_safetensors
 
 Progress = Callable[[int, int], None]
-"""Receives the bytes done and the bytes in all, after each tensor."""
+"""Receives the bytes done and the bytes in all, first of the source's hash, then of its tensors; what it raises ends the
+conversion, and nothing is left behind."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def convert_checkpoint(
         ema: Take averaged weights where a folder has them.
         overwrite: Replace an existing file.
         config: Overrides what the source says of itself (see `detect_config`).
-        progress: Told after each tensor.
+        progress: Told after each piece.
 
     Raises:
         ConfigError: The target exists or its folder does not.
@@ -91,8 +92,9 @@ def convert_checkpoint(
     require_dit(checkpoint, allow_plain_wan=True)
     detected = detect_config(checkpoint, config)
     require_keys(key_report(checkpoint, LoomDiT(detected, device="meta")), checkpoint.path)
-    entries = _entries(checkpoint, dtype=dtype, progress=progress)
-    metadata = _metadata(checkpoint, detected, entries)
+    tell = _teller(checkpoint, progress)
+    entries = _entries(checkpoint, dtype=dtype, tell=tell)
+    metadata = _metadata(checkpoint, detected, entries, tell=tell)
     return ConversionReport(
         source=checkpoint.files[0],
         target=target,
@@ -118,20 +120,30 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"no folder {target.parent}", expected="an existing folder", fix="make it first")
 
 
-def _entries(checkpoint: Checkpoint, *, dtype: torch.dtype | None, progress: Progress | None) -> list[Entry]:
+def _teller(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int], None]:
+    """What is told the number of bytes of each piece that is done."""
+    total = sum(file.stat().st_size for file in checkpoint.files) + checkpoint.native().num_bytes
+    done = 0
+
+    def tell(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+        if progress is not None:
+            progress(done, total)
+
+    return tell
+
+
+def _entries(checkpoint: Checkpoint, *, dtype: torch.dtype | None, tell: Callable[[int], None]) -> list[Entry]:
     native = checkpoint.native()
-    total, done = native.num_bytes, 0
 
     def converted(name: str, info: TensorInfo) -> Tensor:
-        nonlocal done
         original = native.tensor(name)
         result = original.to(info.dtype)
         if result is not original:
             release_pages(original)
         require_finite(result, checkpoint.naming.in_file(name), checkpoint.path, cast_from=original.dtype)
-        done += original.nbytes
-        if progress is not None:
-            progress(done, total)
+        tell(original.nbytes)
         return result
 
     def entry(name: str, info: TensorInfo) -> Entry:
@@ -141,7 +153,9 @@ def _entries(checkpoint: Checkpoint, *, dtype: torch.dtype | None, progress: Pro
     return [entry(name, info) for name, info in native.infos.items()]
 
 
-def _metadata(checkpoint: Checkpoint, config: DiTConfig, entries: list[Entry]) -> dict[str, str]:
+def _metadata(
+    checkpoint: Checkpoint, config: DiTConfig, entries: list[Entry], *, tell: Callable[[int], None]
+) -> dict[str, str]:
     source = checkpoint.files[0]
     dtypes = sorted({str(entry.info.dtype).removeprefix("torch.") for entry in entries})
     return {
@@ -152,7 +166,7 @@ def _metadata(checkpoint: Checkpoint, config: DiTConfig, entries: list[Entry]) -
         "dtype": ",".join(dtypes),
         "source_layout": checkpoint.layout,
         "source_files": ",".join(file.name for file in checkpoint.files),
-        "source_sha256": ",".join(file_sha256(file) for file in checkpoint.files),
+        "source_sha256": ",".join(file_sha256(file, tell=tell) for file in checkpoint.files),
         "source_name": source.name,
         "torch_version": torch.__version__,
     }

@@ -11,7 +11,7 @@ is believed only while the samples agree, and is then still called stated, not c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,12 +36,19 @@ SAMPLE_BYTES = 16 << 10
 HEX_LENGTH = 64
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+def file_sha256(path: Path, *, tell: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file, read in pieces.
+
+    Args:
+        path: The file.
+        tell: Told the number of bytes after each piece.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(CHUNK_BYTES):
             digest.update(piece)
+            if tell is not None:
+                tell(len(piece))
     return digest.hexdigest()
 
 

@@ -136,6 +136,11 @@ def test_preview_is_the_exact_mean_colour_of_blocks(linear_codec, frames, middle
     assert (preview.float() - (means + 1) * 127.5).abs().max() <= 0.51
 
 
+def test_the_colour_map_is_that_of_the_preview(linear_codec):
+    latents = linear_codec.encode(panning_picture(64, 48, 9))[0]
+    assert torch.equal(linear_codec.colour_map().colours(latents[:, 1]), linear_codec.preview(latents))
+
+
 def test_moving_there_and_back_changes_nothing(linear_path):
     codec, pixels = LinearCodec.load(linear_path), panning_picture(32, 32, 5)
     latents = codec.encode(pixels)

@@ -94,7 +94,17 @@ def test_progress_ends_at_the_whole(golden_dir, target):
     convert_checkpoint(golden_dir / "models/tiny", target, progress=lambda done, total: reports.append((done, total)))
     assert [done for done, _ in reports] == sorted(done for done, _ in reports)
     assert reports[-1][0] == reports[-1][1]
-    assert len(reports) == 99
+    assert len(reports) == 100  # the source's hash, then its tensors
+
+
+def test_what_the_progress_raises_ends_the_conversion(golden_dir, target):
+    def cancel(done, total):
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_checkpoint(golden_dir / "models/tiny", target, progress=cancel)
+    assert list(target.parent.iterdir()) == []
 
 
 def test_nothing_is_overwritten_unasked(golden_dir, target):

@@ -70,7 +70,9 @@ def test_an_unchanged_file_is_read_once(weights_dir, monkeypatch):
 def test_large_files_are_hashed_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(hashing, "CHUNK_BYTES", 7)
     (tmp_path / "x").write_bytes(bytes(range(100)))
-    assert file_sha256(tmp_path / "x") == hashlib.sha256(bytes(range(100))).hexdigest()
+    told = []
+    assert file_sha256(tmp_path / "x", tell=told.append) == hashlib.sha256(bytes(range(100))).hexdigest()
+    assert told == [7] * 14 + [2]
     pieces = list(tensor_bytes(torch.arange(20, dtype=torch.uint8)))
     assert [len(piece) for piece in pieces] == [7, 7, 6]
     assert b"".join(pieces) == bytes(range(20))
