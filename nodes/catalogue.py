@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from .conditioning import LoomVideoDeepstackEncode
+from .loaders import LoomVideoEncoderLoader, LoomVideoVAELoader
+from .references import LoomVideoReferenceSlots
 from .sampler import LoomVideoSampler
 from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LoomVideoEncoderLoader,
+    LoomVideoVAELoader,
+    LoomVideoReferenceSlots,
+    LoomVideoDeepstackEncode,
     LoomVideoSampler,
     LoomVideoGuider,
     LoomVideoUniPCSampler,

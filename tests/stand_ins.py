@@ -123,11 +123,11 @@ class NodeOutput:
 
 
 class Autogrow:
-    """A growing group of inputs: `TemplatePrefix(input, prefix, min, max)`."""
+    """A growing group of inputs: `TemplateNames(input, names, min)`."""
 
-    class TemplatePrefix:
-        def __init__(self, input: Port, prefix: str = "", min: int = 1, max: int = 10) -> None:
-            self.input, self.prefix, self.min, self.max = input, prefix, min, max
+    class TemplateNames:
+        def __init__(self, input: Port, names: list[str], min: int = 1) -> None:
+            self.input, self.names, self.min = input, names, min
 
     @staticmethod
     def Input(id: str, template: Any, *, optional=False, tooltip="", **more: Any) -> Port:
@@ -171,6 +171,11 @@ def stand_ins() -> Iterator[Callable[[str], types.ModuleType]]:
     sys.modules["comfy_api.latest"] = _latest()
     sys.modules["comfyui_version"] = types.ModuleType("comfyui_version")
     sys.modules["comfyui_version"].__version__ = "0.33.0"
+    sys.modules["folder_paths"] = StandInModule("folder_paths")
+    sys.modules["folder_paths"].get_filename_list = lambda folder: []
+    sys.modules["folder_paths"].get_folder_paths = lambda folder: []
+    sys.modules["folder_paths"].folder_names_and_paths = {}
+    sys.modules["folder_paths"].models_dir = "models of nobody"
     spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     module = importlib.util.module_from_spec(spec)
     sys.modules[PACK] = module
