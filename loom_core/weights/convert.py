@@ -28,8 +28,8 @@ from .reading import open_checkpoint
 from .saving import Entry, save_safetensors
 
 Progress = Callable[[int, int], None]
-"""Receives the bytes done and the bytes in all, first of the source's hash, then of its tensors; what it raises ends the
-conversion, and nothing is left behind."""
+"""Receives the bytes done and the bytes in all, first of the source's hash, then of its tensors. What it raises ends
+the conversion, and nothing is left behind."""
 
 
 @dataclass(frozen=True)
