@@ -37,32 +37,34 @@ def tapped(
         WeightsError: A layer was passed over.
     """
     readers: list[nn.Module] = [*model.layers[1:], model.norm]  # whoever is given the state of layer 0, 1, 2 ...
-    width = model.config.hidden_size
-    states, taken = torch.empty(1, num_tokens, count * width, dtype=dtype), set()
+    first, width = len(readers) - count, model.config.hidden_size
+    states = torch.empty(1, num_tokens, count * width, dtype=dtype)
+    seen: set[int] = set()
 
-    def reader_hook(place: int) -> Callable[..., None]:
+    def hook_for(layer: int) -> Callable[..., None]:
         def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if layer in seen:
+                return  # some of the host's encoders norm what they give out once more
+            seen.add(layer)
             tick()
+            place = layer - first
             if place >= 0:
                 # a copy now: the host's layers write their result into their input
                 states[..., place * width : (place + 1) * width].copy_(args[0] if args else kwargs["x"])
-                taken.add(place)
 
         return keep
 
-    first = len(readers) - count
     handles = [
-        reader.register_forward_pre_hook(reader_hook(index - first), with_kwargs=True)
-        for index, reader in enumerate(readers)
+        reader.register_forward_pre_hook(hook_for(layer), with_kwargs=True) for layer, reader in enumerate(readers)
     ]
     try:
         yield states
     finally:
         for handle in handles:
             handle.remove()
-    if len(taken) < count:
+    if len(seen) < len(readers):
         raise WeightsError(
-            f"states of {len(taken)} of the last {count} layers of the encoder",
+            f"states of {len(seen)} of the {len(readers)} layers of the encoder",
             expected="all of them",
             fix="take out nodes that change the CLIP, such as compilers",
         )

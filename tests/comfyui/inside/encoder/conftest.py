@@ -72,31 +72,98 @@ SHAPED_LIKE_8B = {
 
 
 @pytest.fixture(scope="session")
-def shaped_folder(golden_dir, tmp_path_factory, pack):
-    """A random Qwen3-VL with the proportions of the 8B, float32, in three shards as on the model hub."""
+def save_random(pack):
+    """Saves a random Qwen3-VL in float32: the 8B's configuration with some entries changed."""
     transformers = pytest.importorskip("transformers")
-    loading = import_module(f"{pack.__name__}.loom_core.mllm.loading")
-    values = json.loads(json.dumps(dict(loading.QWEN3_VL_8B)))
+    released = import_module(f"{pack.__name__}.loom_core.mllm.loading").QWEN3_VL_8B
+
+    def save(folder, changes, *, max_shard_size="5GB"):
+        values = json.loads(json.dumps(dict(released)))
+        for name, changed in changes.items():
+            values[name] = values[name] | changed if isinstance(changed, dict) else changed
+        torch.manual_seed(0)
+        with torch.inference_mode(False):
+            model = transformers.Qwen3VLForConditionalGeneration(transformers.Qwen3VLConfig(**values))
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if weight.ndim == 1:  # norms and biases that are not trivial
+                    weight.add_(0.1 * torch.randn_like(weight))
+                elif "layers." in name:
+                    weight.mul_(3)
+        model.save_pretrained(folder, max_shard_size=max_shard_size)
+        (folder / "config.json").write_text(json.dumps(values))
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def shaped_folder(golden_dir, tmp_path_factory, save_random):
+    """A random Qwen3-VL with the proportions of the 8B, in several shards as on the model hub."""
     ids = {"image_token_id": 335, "video_token_id": 336, "vision_start_token_id": 332, "vision_end_token_id": 333}
-    for name, changed in SHAPED_LIKE_8B.items():
-        values[name] |= changed
-    values |= ids | {"loom_num_blocks": 5, "tie_word_embeddings": False}
-    torch.manual_seed(0)
-    with torch.inference_mode(False):
-        model = transformers.Qwen3VLForConditionalGeneration(transformers.Qwen3VLConfig(**values))
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim == 1:  # norms and biases that are not trivial
-                weight.add_(0.1 * torch.randn_like(weight))
-            elif "layers." in name:
-                weight.mul_(3)
-    folder = tmp_path_factory.mktemp("shaped")
-    model.save_pretrained(folder, max_shard_size="3MB")
+    changes = {**SHAPED_LIKE_8B, **ids, "loom_num_blocks": 5}
+    folder = save_random(tmp_path_factory.mktemp("shaped"), changes, max_shard_size="3MB")
     assert len(list(folder.glob("*.safetensors"))) > 2
-    (folder / "config.json").write_text(json.dumps(values))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(golden_dir / "models" / "tiny" / "qwen" / name, folder / name)
     return folder
+
+
+SMALL_8B_LAYERS, SMALL_8B_WIDTH, SMALL_8B_BLOCKS = 6, 64, 4
+_SMALL_TEXT = {
+    "hidden_size": SMALL_8B_WIDTH, "intermediate_size": 96, "num_hidden_layers": SMALL_8B_LAYERS,
+    "num_attention_heads": 2, "num_key_value_heads": 1,
+}  # fmt: skip
+_SMALL_VISION = {"hidden_size": 32, "intermediate_size": 48, "depth": 4, "deepstack_visual_indexes": [0, 1, 2]}
+_SMALL_COMMON = {"num_heads": 2, "num_position_embeddings": 64}
+
+
+@pytest.fixture(scope="session")
+def small_8b_folder(tmp_path_factory, save_random):
+    """What stands in for Qwen3-VL-8B: its vocabulary and names, narrow and shallow."""
+    vision = {**_SMALL_VISION, **_SMALL_COMMON, "out_hidden_size": SMALL_8B_WIDTH}
+    changes = {"text_config": _SMALL_TEXT, "vision_config": vision, "tie_word_embeddings": True}
+    return save_random(tmp_path_factory.mktemp("small_8b"), changes)
+
+
+@pytest.fixture
+def host_knows_small_8b(part, monkeypatch):
+    """The host's own Qwen3-VL-8B classes at the size of that model, which a DiT of four blocks is said to read."""
+    from functools import partial
+
+    from comfy.text_encoders import llama, qwen3vl
+
+    config = partial(llama.Qwen3VL_8BConfig, **_SMALL_TEXT, lm_head=False)
+    monkeypatch.setitem(qwen3vl.QWEN3VL_CONFIGS, "qwen3vl_8b", config)
+    monkeypatch.setitem(qwen3vl.QWEN3VL_VISION, "qwen3vl_8b", _SMALL_VISION)
+    for name, value in _SMALL_COMMON.items():
+        monkeypatch.setitem(qwen3vl.QWEN3VL_VISION_COMMON, name, value)
+    qwen = part("nodes.adapter.qwen")
+
+    def paired(rope_precision="exact"):
+        pairing = qwen.Pairing(SMALL_8B_BLOCKS, rope_precision)
+        monkeypatch.setattr(qwen, "RELEASED", {(SMALL_8B_LAYERS, SMALL_8B_WIDTH): pairing})
+
+    paired()
+    return paired
+
+
+@pytest.fixture
+def load_clip(small_8b_folder, host_knows_small_8b):
+    """What the host's Load CLIP makes of the file, by type."""
+
+    def load(kind="wan"):
+        import folder_paths
+
+        import nodes
+
+        with pytest.MonkeyPatch.context() as patch:
+            path = str(small_8b_folder / "model.safetensors")
+            patch.setattr(folder_paths, "get_full_path_or_raise", lambda *_: path)
+            (clip,) = nodes.CLIPLoader().load_clip("model.safetensors", kind)
+        return clip
+
+    return load
 
 
 @pytest.fixture
@@ -179,3 +246,51 @@ def passes():
         return lengths
 
     return watch
+
+
+@pytest.fixture
+def in_float32(part):
+    """Reads tokenised prompts, [1, S, blocks * W] each, in float32."""
+
+    def run(clip, *prompts):
+        qwen = part("nodes.adapter.qwen").find_qwen(clip)
+        special = part("nodes.adapter.encoder").reader_of(qwen, max_frames=4).tokenizer.special
+        with part("nodes.adapter.encoder_session").QwenSession(clip, qwen, special=special, dtype=torch.float32) as it:
+            return [it.states(prompt, tick=lambda: None) for prompt in prompts]
+
+    return run
+
+
+@pytest.fixture
+def oracle(part):
+    """transformers' Qwen3-VL of a folder, in float32."""
+    pytest.importorskip("transformers")
+
+    def load(folder, num_blocks, **more):
+        return part("loom_core.mllm.encoder").QwenEncoder.load(
+            folder, num_blocks=num_blocks, dtype=torch.float32, device=torch.device("cpu"), **more
+        )
+
+    return load
+
+
+@pytest.fixture
+def prompts_of(part, edit_of):
+    """The three prompts of a request as an encoder's reader writes them."""
+
+    def make(reader, request=None):
+        return part("nodes.adapter.encoder").tokenised(reader, request or edit_of())
+
+    return make
+
+
+@pytest.fixture
+def assert_equal():
+    """Compares states side by side with those one after another, relative to how large the numbers are."""
+
+    def compare(found, expected, *, tolerance=1e-5):
+        expected = torch.cat(expected, dim=-1)[None]
+        assert found.shape == expected.shape
+        assert float((found - expected).abs().max() / expected.abs().max()) < tolerance
+
+    return compare
