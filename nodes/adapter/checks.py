@@ -92,11 +92,20 @@ def check_latents(latents: Tensor, *, config: DiTConfig, conditions: Iterable[Ma
             "latents that are not finite", expected="finite numbers", fix="check the node that made them, such as a VAE"
         )
     for values in conditions:
-        _check_pictures(values, latents, config=config)
+        check_pictures(values, latents, config=config)
 
 
-def _check_pictures(values: Mapping[str, Any], latents: Tensor, *, config: DiTConfig) -> None:
-    """Refuse a source or references that do not fit the latents."""
+def check_pictures(values: Mapping[str, Any], latents: Tensor, *, config: DiTConfig) -> None:
+    """Refuse a source or references that do not fit the latents.
+
+    Args:
+        values: Of one conditioning.
+        latents: [B, C, F, H, W].
+        config: Sizes of the model.
+
+    Raises:
+        ConfigError: The source is of another size or VAE, or a reference is of another VAE.
+    """
     source = values.get(SOURCE_LATENT)
     if source is not None:
         _check_channels(source, config=config, what="source latents")
