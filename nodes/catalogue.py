@@ -5,12 +5,13 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .conditioning import LoomVideoDeepstackEncode
-from .loaders import LoomVideoEncoderLoader, LoomVideoVAELoader
+from .loaders import LoomVideoEncoderLoader, LoomVideoModelLoader, LoomVideoVAELoader
 from .references import LoomVideoReferenceSlots
 from .sampler import LoomVideoSampler
 from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LoomVideoModelLoader,
     LoomVideoEncoderLoader,
     LoomVideoVAELoader,
     LoomVideoReferenceSlots,
