@@ -64,7 +64,8 @@ def _unpatched(qwen: Qwen) -> Identity:
     if not hashes:
         return Identity(uuid.uuid4().hex, outlives_process=False)
     precision = " ".join(sorted(map(str, getattr(qwen.whole, "dtypes", ()))))
-    return Identity(" ".join((qwen.key, precision, *hashes)), outlives_process=True)
+    text = " ".join((qwen.key, precision, qwen.pairing.rope_precision, *hashes))
+    return Identity(text, outlives_process=True)
 
 
 def files_of(value: Any) -> Iterator[Path]:

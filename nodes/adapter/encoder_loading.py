@@ -72,7 +72,8 @@ def load_path(path: Path, *, disable_dynamic: bool = False) -> comfy.sd.CLIP:
             clip = make_clip(weights, values, pairing, disable_dynamic=disable_dynamic)
     except (RuntimeError, KeyError) as error:  # what the host raises for shapes and sizes that do not fit
         raise _unfit(path, sizes, error) from error
-    clip.patcher.cached_patcher_init = (load_patcher, (str(path), tuple(str(file) for file in files)))
+    known_by = [*files, path / "config.json"] if path.is_dir() else files
+    clip.patcher.cached_patcher_init = (load_patcher, (str(path), tuple(str(file) for file in known_by)))
     return clip
 
 
@@ -81,7 +82,7 @@ def load_patcher(path: str, _files: tuple[str, ...], *, disable_dynamic: bool = 
 
     Args:
         path: Of the file or folder.
-        _files: Those that hold the weights; an encoder is known by them.
+        _files: Those that hold weights and sizes; an encoder is known by them.
         disable_dynamic: The host's switch for its plain memory management.
     """
     return load_path(Path(path), disable_dynamic=disable_dynamic).patcher
