@@ -130,7 +130,10 @@ def velocities():
         model_management.load_models_gpu([patcher])
         patcher.pre_run()
         conds = {name: sampler_helpers.convert_cond(one) for name, one in enumerate_names(conditionings)}
-        model_options = {**patcher.model_options, "transformer_options": {**patcher.model_options["transformer_options"]}}
+        model_options = {
+            **patcher.model_options,
+            "transformer_options": {**patcher.model_options["transformer_options"]},
+        }
         model_options["transformer_options"].update(options)
         try:
             processed = samplers.process_conds(patcher.model, x, conds, torch.device("cpu"))

@@ -28,7 +28,9 @@ def test_equals_loom_core(model, noise, velocities, expected, conditioning, make
     torch.testing.assert_close(velocity, expected(noise, condition), **EXACT)
 
 
-def test_equals_loom_core_in_bfloat16(load, write, state, dit, noise, conditioning, make_condition, velocities, expected):
+def test_equals_loom_core_in_bfloat16(
+    load, write, state, dit, noise, conditioning, make_condition, velocities, expected
+):
     """Both computed in bfloat16 throughout."""
     model = load(write({name: tensor.bfloat16() for name, tensor in state.items()}), weight_dtype="bf16")
     model.set_model_compute_dtype(torch.bfloat16)
@@ -38,9 +40,7 @@ def test_equals_loom_core_in_bfloat16(load, write, state, dit, noise, conditioni
     assert 0 < float((velocity - wide).norm() / wide.norm()) < 2e-2
 
 
-def test_a_batch_has_its_own_latents_under_one_conditioning(
-    model, velocities, expected, conditioning, make_condition
-):
+def test_a_batch_has_its_own_latents_under_one_conditioning(model, velocities, expected, conditioning, make_condition):
     both = torch.randn(2, 48, 3, 4, 6, generator=torch.Generator().manual_seed(5))
     condition = make_condition(source=(3, 4, 6), references=[(1, 2, 4)])
     (velocity,) = velocities(model, both, conditioning(condition))
@@ -59,9 +59,7 @@ def test_branches_of_unlike_kinds_in_one_call(model, noise, velocities, expected
     model.set_model_unet_function_wrapper(
         lambda apply, args: calls.append(len(args["input"])) or apply(args["input"], args["timestep"], **args["c"])
     )
-    for velocity, condition in zip(
-        velocities(model, noise, *map(conditioning, conditions)), conditions, strict=True
-    ):
+    for velocity, condition in zip(velocities(model, noise, *map(conditioning, conditions)), conditions, strict=True):
         torch.testing.assert_close(velocity, expected(noise, condition), **EXACT)
     assert sorted(calls) == [1, 1, 2]
 
@@ -160,9 +158,7 @@ def test_the_whole_pass_can_be_wrapped(model, noise, velocities, conditioning, m
     assert not velocity.any()
 
 
-def test_the_attention_override_of_a_user_sees_every_attention(
-    model, noise, velocities, conditioning, make_condition
-):
+def test_the_attention_override_of_a_user_sees_every_attention(model, noise, velocities, conditioning, make_condition):
     seen = []
 
     def override(function, *args, **kwargs):
