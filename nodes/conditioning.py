@@ -182,7 +182,10 @@ def _conditionings(
     """Positive, visual, negative."""
 
     def made(branch: Branch, states: Tensor, **pictures: Any) -> Conditioning:
-        return around(states, num_layers=encoded.num_blocks, task=instruction.task, branch=branch, **pictures)
+        ((tensor, values),) = around(
+            states, num_layers=encoded.num_blocks, task=instruction.task, branch=branch, **pictures
+        )
+        return [[tensor, values | encoded.values]]
 
     pictures = {"source": source, "references": references}
     states, negative = encoded.states, encoded.states[Branch.UNCONDITIONAL]

@@ -58,11 +58,13 @@ class Encoded:
         states: bfloat16 [1, S, blocks * W] on the CPU, by branch; not to be written to, since they are kept. There is
             no visual branch without source and references.
         num_blocks: Blocks of the DiT that reads them.
+        values: What the CLIP wants every conditioning of it to carry: the host's hooks.
         summary: What was read and what was known already, for the user.
     """
 
     states: Mapping[Branch, Tensor]
     num_blocks: int
+    values: Mapping[str, Any]
     summary: str
 
 
@@ -101,8 +103,10 @@ def encode(clip: Any, request: EncodeRequest, *, progress: NodeProgress, cache: 
     summary = _summary(prompts, new)
     if request.on_disk and not on_disk:
         summary += "; not kept on disk, since this CLIP has no file of its own, or patches"
+    if clip.use_clip_schedule and qwen.patcher.forced_hooks is not None:
+        summary += "; the schedule of the CLIP's hooks is not followed"
     logging.info("LoomVideo: %s", summary)
-    return Encoded(states, qwen.pairing.num_blocks, summary)
+    return Encoded(states, qwen.pairing.num_blocks, clip.add_hooks_to_dict({}), summary)
 
 
 def tokenised(reader: PromptReader, request: EncodeRequest) -> dict[Branch, TokenizedPrompt]:

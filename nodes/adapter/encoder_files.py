@@ -43,7 +43,11 @@ def encoder_path(name: str) -> Path:
 def model_folders() -> dict[str, Path]:
     """Hugging Face folders of Qwen3-VL by the name that the list shows."""
     found: dict[str, Path] = {}
+    known: set[Path] = set()
     for prefix, place in _places():
+        if place.resolve() in known:  # "LLM" and "llm" are one folder on some systems
+            continue
+        known.add(place.resolve())
         for folder in _below(place, DEEPEST):
             if _is_qwen3_vl(folder):
                 found.setdefault(f"{prefix}{folder.relative_to(place).as_posix()}/", folder)
