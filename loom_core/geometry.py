@@ -169,6 +169,23 @@ def cover_crop(width: int, height: int, *, target_width: int, target_height: int
     return CoverCrop(scaled_width, scaled_height, left, top)
 
 
+@dataclass(frozen=True)
+class ContainBox:
+    """Where a picture lies in another size that it fits into whole. All in pixels."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+
+
+def contain_box(width: int, height: int, *, target_width: int, target_height: int) -> ContainBox:
+    """The largest place for a picture in the middle of the target size that keeps its aspect ratio."""
+    scale = min(target_width / width, target_height / height)
+    inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return ContainBox(inner_width, inner_height, (target_width - inner_width) // 2, (target_height - inner_height) // 2)
+
+
 def resample_indices(
     source_fps: float, source_frames: int, *, target_fps: float = NATIVE_FPS, max_frames: int = MAX_FRAMES
 ) -> list[int]:

@@ -6,6 +6,7 @@ resolution are gigabytes.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,6 +80,6 @@ def find_part(path: str | os.PathLike[str], *, start_seconds: float, seconds: fl
     with open_pictures(checked, start_seconds=start_seconds, end_seconds=end) as pictures:
         timeline = pictures.timeline
     fps = timeline.fps / timeline.step
-    wanted = max(1, round(seconds * fps))
+    wanted = max(1, math.floor(seconds * fps + 0.5))
     there = max(1, timeline.num_positions // timeline.step)
     return OriginalPart(checked, start_seconds, fps, min(wanted, there) if timeline.is_whole else wanted)

@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import ConfigError, MediaError
-from ..geometry import TEMPORAL_STRIDE, cover_crop
+from ..geometry import TEMPORAL_STRIDE, contain_box, cover_crop
 
 Fit = Literal["cover", "contain", "stretch"]
 _CHANNELS = 3
@@ -137,9 +137,7 @@ def _cover(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
 
 
 def _contain(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
-    scale = min(width / frame.shape[1], height / frame.shape[0])
-    inner_width, inner_height = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    box = contain_box(frame.shape[1], frame.shape[0], target_width=width, target_height=height)
     canvas = np.zeros((height, width, _CHANNELS), dtype=np.uint8)
-    canvas[top : top + inner_height, left : left + inner_width] = _scaled(frame, inner_width, inner_height)
+    canvas[box.top : box.top + box.height, box.left : box.left + box.width] = _scaled(frame, box.width, box.height)
     return canvas

@@ -9,11 +9,13 @@ from loom_core.errors import ConfigError
 from loom_core.geometry import (
     IMAGE_BUCKETS,
     VIDEO_BUCKETS,
+    ContainBox,
     CoverCrop,
     LatentShape,
     check_frames,
     check_size,
     closest_bucket,
+    contain_box,
     cover_crop,
     latent_frames,
     latent_shape,
@@ -123,6 +125,12 @@ def test_cover_crop_never_falls_short_of_the_target():
                 assert crop.scaled_height >= target[1]
                 assert 0 <= crop.left <= crop.scaled_width - target[0]
                 assert 0 <= crop.top <= crop.scaled_height - target[1]
+
+
+def test_contain_box_is_the_largest_that_fits_in_the_middle():
+    assert contain_box(200, 100, target_width=64, target_height=128) == ContainBox(64, 32, 0, 48)
+    assert contain_box(100, 200, target_width=300, target_height=100) == ContainBox(50, 100, 125, 0)
+    assert contain_box(1, 4000, target_width=64, target_height=64) == ContainBox(1, 64, 31, 0)
 
 
 def test_cover_crop_cuts_the_longer_side():
