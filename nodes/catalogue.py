@@ -5,20 +5,27 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .conditioning import LoomVideoDeepstackEncode
+from .latents import LoomVideoEmptyLatent, LoomVideoSizeHelper
 from .loaders import LoomVideoEncoderLoader, LoomVideoModelLoader, LoomVideoVAELoader
 from .references import LoomVideoReferenceSlots
 from .sampler import LoomVideoSampler
 from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
+from .source import LoomVideoSourceLatentScaler
+from .video import LoomVideoRestoreVideo
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LoomVideoModelLoader,
     LoomVideoEncoderLoader,
     LoomVideoVAELoader,
+    LoomVideoSizeHelper,
+    LoomVideoEmptyLatent,
     LoomVideoReferenceSlots,
+    LoomVideoSourceLatentScaler,
     LoomVideoDeepstackEncode,
     LoomVideoSampler,
     LoomVideoGuider,
     LoomVideoUniPCSampler,
     LoomVideoScheduler,
+    LoomVideoRestoreVideo,
 )
 """In the order in which the host lists them."""

@@ -5,9 +5,9 @@ Pictures are in ComfyUI's form throughout: float32 [frames, height, width, 3] in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -16,6 +16,18 @@ Source = io.Custom("LOOMVIDEO_SOURCE")
 """Socket of a `SourceClip`."""
 References = io.Custom("LOOMVIDEO_REFERENCES")
 """Socket of a tuple of `ReferenceClip`, in the order of `@Image 1`, `@Image 2` ..."""
+
+
+class OriginalFrames(Protocol):
+    """Frames that can be gone through any number of times; a tensor [frames, height, width, 3] is one."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Each frame, float32 [height, width, 3] in [0, 1]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,8 @@ class SourceOrigin:
         height: In pixels.
         num_frames: Frames of the part that is edited, at `fps`.
         fps: Frames a second.
-        frames: float32 [num_frames, height, width, 3] in [0, 1], as they came.
+        frames: As they came, each float32 [height, width, 3] in [0, 1]; those of a file are decoded anew each time they
+            are gone through, since the originals of a few seconds are gigabytes.
         audio: ComfyUI's AUDIO of the same part, or None.
         fit: How it was made to fill the working size: "cover" or "contain".
     """
@@ -36,7 +49,7 @@ class SourceOrigin:
     height: int
     num_frames: int
     fps: float
-    frames: Tensor
+    frames: OriginalFrames
     audio: Mapping[str, Any] | None
     fit: str
 

@@ -10,7 +10,7 @@ import torch
 from comfy import model_management
 from torch import Tensor, nn
 
-from ...loom_core.errors import WeightsError
+from ...loom_core.errors import ConfigError, WeightsError
 from ...loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE, check_frames, check_size, latent_frames, snap_frames
 from ...loom_core.vae.latents import LATENT_CHANNELS, RGB
 from .latent_cache import LatentCache, content_key
@@ -127,6 +127,31 @@ def _checked(latents: Tensor, size: tuple[int, int, int]) -> Tensor:
             fix="start ComfyUI with --bf16-vae or --fp32-vae; if that does not help, download the VAE again",
         )
     return latents
+
+
+def empty_latent(width: int, height: int, num_frames: int, *, batch_size: int = 1) -> dict[str, Any]:
+    """The host's LATENT of nothing yet, for a clip or a still.
+
+    Args:
+        width: In pixels, a multiple of 32.
+        height: The same.
+        num_frames: 4k + 1; 1 for a still.
+        batch_size: Samples, at least 1.
+
+    Raises:
+        ConfigError: A number is none that the model can have.
+        ResourceError: It does not fit into memory.
+    """
+    check_size(width, height)
+    check_frames(num_frames)
+    if batch_size < 1:
+        raise ConfigError(f"batch_size {batch_size}", expected="at least 1", fix="use 1")
+    shape = (batch_size, LATENT_CHANNELS, latent_frames(num_frames), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE)
+    samples = free_and_retry(
+        lambda: torch.zeros(shape, device=model_management.intermediate_device()),
+        what=f"making an empty latent of {batch_size} x {num_frames} frames of {width} x {height}",
+    )
+    return {"samples": samples, "downscale_ratio_spacial": SPATIAL_STRIDE}
 
 
 def what_fits(vae: Any, num_frames: int, *, width: int, height: int) -> str:

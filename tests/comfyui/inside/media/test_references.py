@@ -12,14 +12,6 @@ def node(part):
 
 
 @pytest.fixture
-def shown(part, monkeypatch):
-    """What the node shows below its title."""
-    texts = []
-    monkeypatch.setattr(part("nodes.references").NodeProgress, "text", lambda self, text, **_: texts.append(text))
-    return texts
-
-
-@pytest.fixture
 def fill(node, built_in):
     """Runs the node on pictures in its slots."""
 
