@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..loom_core.config.sampling import DEFAULT_NEGATIVE_PROMPT
 from ..loom_core.geometry import NATIVE_FPS
-from ..loom_core.mllm.frames import TRAINED_MAX_FRAMES
+from ..loom_core.mllm.frames import TRAINED_MAX_FRAMES, downsample_indices
 from ..loom_core.mllm.prompts import LAYOUTS
 from ..loom_core.types import Branch, Clip
 from .adapter.conditioning import Conditioning, around
@@ -24,7 +24,6 @@ from .sockets import ReferenceClip, References, Source, SourceClip
 
 CATEGORY = "LoomVideo/conditioning"
 MOST_MLLM_FRAMES = 64
-_FRAMES_AT_ONCE = 16
 
 
 class LoomVideoDeepstackEncode(io.ComfyNode):
@@ -168,11 +167,13 @@ def as_clip(frames: Tensor, *, fps: float = NATIVE_FPS, is_image: bool = False) 
         frames: float32 [frames, height, width, 3] in [0, 1].
         fps: Frames a second.
         is_image: True for a still; a single frame always is one.
+
+    Returns:
+        A clip of the same length; only the frames that the first thinning leaves are there, the others are black.
     """
-    levels = torch.empty(frames.shape, dtype=torch.uint8)
-    for start in range(0, len(frames), _FRAMES_AT_ONCE):  # a long clip in float32 a second time might not fit
-        piece = slice(start, start + _FRAMES_AT_ONCE)
-        levels[piece] = torch.from_numpy(as_levels(frames[piece].cpu().clamp(0, 1)))
+    levels = torch.zeros(frames.shape, dtype=torch.uint8)
+    for index in downsample_indices(len(frames)):  # all of a long clip would take a second and its memory again
+        levels[index] = torch.from_numpy(as_levels(frames[index].cpu().clamp(0, 1)))
     return Clip(levels, fps, is_image=is_image or len(frames) == 1)
 
 

@@ -80,10 +80,13 @@ class StateCache:
 
         Args:
             key: Of `prompt_key`.
-            on_disk: Look there too. A file that cannot be read is deleted, with a line in the log.
+            on_disk: Look there too, and put there what is in memory alone. A file that cannot be read is deleted, with
+                a line in the log.
         """
         if key in self._states:
             self._states.move_to_end(key)
+            if on_disk and not self._file(key).is_file():
+                self._write(key, self._states[key])
             return self._states[key]
         states = self._read(key) if on_disk else None
         if states is not None:
@@ -110,8 +113,11 @@ class StateCache:
         """Let go of what is in memory."""
         self._states.clear()
 
+    def _file(self, key: str) -> Path:
+        return self._folder() / (key + SUFFIX)
+
     def _read(self, key: str) -> Tensor | None:
-        path = self._folder() / (key + SUFFIX)
+        path = self._file(key)
         if not path.is_file():
             return None
         try:
@@ -129,7 +135,7 @@ class StateCache:
         return states
 
     def _write(self, key: str, states: Tensor) -> None:
-        path = self._folder() / (key + SUFFIX)
+        path = self._file(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_target(path) as temporary:

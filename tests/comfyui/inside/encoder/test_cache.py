@@ -181,6 +181,14 @@ def test_disk_outlives_the_process(golden_clip, loading, golden_folder, read, ed
     assert len(lengths) == 3
 
 
+def test_what_is_in_memory_goes_to_disk_when_that_is_asked_for(golden_clip, read, edit_of, cache, passes, written):
+    read(golden_clip, edit_of(), cache=cache)
+    lengths = passes(golden_clip)
+    read(golden_clip, edit_of(on_disk=True), cache=cache)
+    assert len(written()) == 3
+    assert lengths == []
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "other"])
 def test_a_damaged_file_is_read_anew(golden_clip, read, request_of, make_cache, passes, written, caplog, damage):
     first = read(golden_clip, request_of(on_disk=True), cache=make_cache())

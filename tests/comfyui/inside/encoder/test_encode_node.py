@@ -237,7 +237,21 @@ def test_layout_and_frames_reach_the_encoder(run, source_of, reference_of):
 
 def test_frames_are_rounded_to_eight_bits(part):
     frames = torch.tensor([0.0, 0.0019, 0.002, 0.5, 1.0, 1.2, -0.1]).view(7, 1, 1, 1).expand(-1, 2, 2, 3)
-    clip = part("nodes.conditioning").as_clip(frames.repeat(5, 1, 1, 1))
-    assert clip.frames[:, 0, 0, 0].tolist() == [0, 0, 1, 128, 255, 255, 0] * 5
+    clip = part("nodes.conditioning").as_clip(frames)
+    assert clip.frames[:, 0, 0, 0].tolist() == [0, 0, 1, 128, 255, 255, 0]
     assert not clip.is_image
     assert part("nodes.conditioning").as_clip(frames[:1]).is_image
+
+
+def test_all_frames_that_can_be_read_are_there(part, types, pictures, built_in):
+    """The others do not change a bit of what is read."""
+    frames = pictures(121, 64, 96)
+    encoder, clip = part("nodes.adapter.encoder"), part("nodes.conditioning").as_clip(frames.float() / 255, fps=24.0)
+    qwen = part("nodes.adapter.qwen").find_qwen(built_in)
+    for max_frames in (2, 4, 8, 64):
+        reader = encoder.reader_of(qwen, max_frames=max_frames)
+        found, expected = (
+            reader.full(types.Task.EDIT_VIDEO, "x", source=source) for source in (clip, types.Clip(frames, 24.0))
+        )
+        assert torch.equal(found.videos[0].pixels, expected.videos[0].pixels)
+        assert torch.equal(found.input_ids, expected.input_ids)
