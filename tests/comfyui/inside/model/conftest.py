@@ -50,7 +50,7 @@ def write(tmp_path):
 
     def make(tensors, name="small.safetensors", metadata=None):
         path = tmp_path / name
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, metadata=metadata)
+        save_file({key: tensor.clone().contiguous() for key, tensor in tensors.items()}, path, metadata=metadata)
         return path
 
     return make
