@@ -1,4 +1,4 @@
-"""Weights that the host pages in (its dynamic memory), as far as it goes without a GPU: made lazily, kept as they are."""
+"""Weights the host pages in (its dynamic memory), as far as it goes without a GPU: made lazily, kept as they come."""
 
 from __future__ import annotations
 
