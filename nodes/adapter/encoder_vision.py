@@ -28,6 +28,7 @@ class VisionFeatures:
 
     def __init__(self, transformer: Any, original: PreprocessEmbed) -> None:
         self._transformer, self._original = transformer, original
+        self._dtype: torch.dtype | None = None
         # the pictures are kept as well, so that no other can come to have the id of one of them
         self._known: dict[tuple[int, int], tuple[PictureFrame, Tensor, Mapping[str, Any]]] = {}
 
@@ -43,9 +44,8 @@ class VisionFeatures:
             return self._original(embed, device=device)
         key = (id(frame.picture), frame.index)
         if key not in self._known:
-            pixels = frame.pixels.to(
-                device=device, dtype=vision_dtype(self._transformer.visual, self._original, device)
-            )
+            self._dtype = self._dtype or vision_dtype(self._transformer.visual, self._original, device)
+            pixels = frame.pixels.to(device=device, dtype=self._dtype)
             merged, deepstack = self._transformer.visual(pixels, frame.grid)
             self._known[key] = (frame, merged, {"grid": frame.grid, "deepstack": deepstack})
         return self._known[key][1:]
