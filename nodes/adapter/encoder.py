@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from ...loom_core.types import Branch, Clip, Task
 from .encoder_cache import CACHE, StateCache, prompt_key
 from .encoder_identity import identity_of
 from .encoder_session import QwenSession
-from .memory import free_and_retry, free_everything
+from .memory import free_and_retry
 from .progress import NodeProgress
 from .qwen import Qwen, find_qwen, tokenizer_of
 
@@ -95,11 +95,14 @@ def encode(clip: Any, request: EncodeRequest, *, progress: NodeProgress, cache: 
     known = {branch: cache.get(key, on_disk=on_disk) for branch, key in keys.items()}
     states = {branch: found for branch, found in known.items() if found is not None}
     new = [branch for branch in prompts if branch not in states]
+
+    def keep(branch: Branch, read: Tensor) -> None:
+        states[branch] = read
+        if branch in keys:
+            cache.put(keys[branch], read, on_disk=on_disk)
+
     if new:
-        _read(clip, qwen, {branch: prompts[branch] for branch in new}, reader, progress, into=states)
-        for branch in new:
-            if branch in keys:
-                cache.put(keys[branch], states[branch], on_disk=on_disk)
+        _read(clip, qwen, {branch: prompts[branch] for branch in new}, reader, progress, keep=keep)
     summary = _summary(prompts, new)
     if request.on_disk and not on_disk:
         summary += "; not kept on disk, since this CLIP has no file of its own, or patches"
@@ -147,9 +150,10 @@ def _read(
     reader: PromptReader,
     progress: NodeProgress,
     *,
-    into: dict[Branch, Tensor],
+    keep: Callable[[Branch, Tensor], None],
 ) -> None:
-    """Read prompts; those that are done when memory runs out are not read again."""
+    """Read prompts and hand each one's states on; those done when memory runs out are not read again."""
+    done: set[Branch] = set()
     total = len(prompts) * qwen.num_layers
     lengths = sum(len(prompt.input_ids) for prompt in prompts.values())
 
@@ -157,25 +161,25 @@ def _read(
         progress.text("loading the encoder")
         with QwenSession(clip, qwen, special=reader.tokenizer.special) as session:
             for number, (branch, prompt) in enumerate(prompts.items()):
-                if branch in into:
+                if branch in done:
                     continue
-                done = number * session.num_layers
-                progress.step(done, total)
+                start = number * session.num_layers
+                progress.step(start, total)
                 progress.text(f"reading the {branch.value} prompt ({number + 1} of {len(prompts)}), {_size(prompt)}")
-                into[branch] = session.states(prompt, tick=_ticker(progress, done, total), reserve=reserve)
+                keep(branch, session.states(prompt, tick=_ticker(progress, start, total), reserve=reserve))
+                done.add(branch)
 
     free_and_retry(
         attempt,
         then=lambda: attempt(_RETRY_RESERVE),
         what=f"reading {lengths} tokens with the MLLM",
-        free=free_everything,
         fix=_FIX,
     )
 
 
-def _ticker(progress: NodeProgress, done: int, total: int) -> Any:
+def _ticker(progress: NodeProgress, start: int, total: int) -> Callable[[], None]:
     """Moves the bar on by one a call, and stops where the user has cancelled."""
-    count = iter(range(done + 1, total + 1))
+    count = iter(range(start + 1, total + 1))
     return lambda: progress.step(next(count), total)
 
 

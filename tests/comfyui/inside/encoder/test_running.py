@@ -46,13 +46,19 @@ def test_a_cancel_inside_the_mllm(golden_clip, read, edit_of, cache, part_of, wh
     assert len(read(golden_clip, edit_of(), cache=cache).states) == 3
 
 
-def test_a_cancel_between_two_prompts_keeps_nothing_half(golden_clip, read, edit_of, cache, part_of):
+def test_a_cancel_between_two_prompts_keeps_the_first(golden_clip, read, edit_of, cache, part_of, passes):
     from comfy import model_management
 
-    part_of("model.norm").register_forward_hook(lambda *_: model_management.interrupt_current_processing())
+    handle = part_of("model.norm").register_forward_hook(lambda *_: model_management.interrupt_current_processing())
     with pytest.raises(model_management.InterruptProcessingException):
         read(golden_clip, edit_of(), cache=cache)
+    handle.remove()
     assert no_hooks_left(golden_clip)
+    lengths = passes(golden_clip)
+    found = read(golden_clip, edit_of(), cache=cache)
+    assert len(lengths) == 2
+    expected = read(golden_clip, edit_of())
+    assert all(torch.equal(found.states[branch], states) for branch, states in expected.states.items())
 
 
 def test_the_bar_moves_layer_by_layer_over_all_prompts(golden_clip, read, edit_of, bar):
