@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from .conditioning import LoomVideoDeepstackEncode
 from .latents import LoomVideoEmptyLatent, LoomVideoSizeHelper
 from .loaders import LoomVideoEncoderLoader, LoomVideoModelLoader, LoomVideoVAELoader
+from .lora import LoomVideoLoraLoader
 from .references import LoomVideoReferenceSlots
 from .sampler import LoomVideoSampler
 from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
@@ -17,6 +18,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LoomVideoModelLoader,
     LoomVideoEncoderLoader,
     LoomVideoVAELoader,
+    LoomVideoLoraLoader,
     LoomVideoSizeHelper,
     LoomVideoEmptyLatent,
     LoomVideoReferenceSlots,

@@ -65,7 +65,7 @@ def read_dit(path: Path) -> DiTFile:
         WeightsError: It is damaged, unsafe, of another model, or lacks weights; each is named.
     """
     checkpoint = open_checkpoint_of_dit(path)
-    stored, metadata = _read(checkpoint)
+    stored, metadata = _with_newest_quantisation(checkpoint)
     sources = native_names(stored).sources
     tensors = {name: stored[source] for name, source in sources.items()}
     layers = {name.removesuffix(_MARK) for name in tensors if name.endswith(_MARK)}
@@ -103,18 +103,27 @@ def open_checkpoint_of_dit(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata, with quantisation of any age written as the host's newest."""
+def stored_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """All tensors of a file under its own names, by the host's reader where it has one.
+
+    The host's memory management knows what comes from where in a file that it has read itself.
+
+    Args:
+        checkpoint: Of anything.
+    """
     file = checkpoint.files[0]
-    metadata: dict[str, str] | None = dict(checkpoint.metadata)
     if len(checkpoint.files) == 1 and file.suffix.lower() in SAFETENSORS and checkpoint.layout == "safetensors":
-        # by the host's reader: its memory management knows what comes from where in the file
-        tensors, metadata = comfy.utils.load_torch_file(str(file), return_metadata=True)
-    else:
-        tensors = {name: checkpoint.tensor(name) for name in checkpoint}
+        tensors: dict[str, Tensor] = comfy.utils.load_torch_file(str(file))
+        return tensors
+    return {name: checkpoint.tensor(name) for name in checkpoint}
+
+
+def _with_newest_quantisation(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata, with quantisation of any age written as the host's newest."""
+    tensors, metadata = stored_tensors(checkpoint), dict(checkpoint.metadata)
     for prefix in dict.fromkeys(("", checkpoint.naming.prefix)):
         tensors, metadata = comfy.utils.convert_old_quants(tensors, prefix, metadata=metadata)
-    return tensors, metadata or {}
+    return tensors, metadata
 
 
 def _is_packed(name: str, layers: set[str]) -> bool:
