@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,16 @@ from .graph import Workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflows"
+CORE_NODES = ROOT / "tests" / "workflows" / "core_nodes.json"
 GAP, TITLE, MARGIN = 40, 36, 24  # pixels: between nodes, of a node's title bar, around the nodes of a frame
 NOTE_WIDTH, NOTE_HEIGHT = 420, 560
+ROOM = {
+    "LoadImage": 340.0, "LoadVideo": 340.0, "SaveImage": 360.0, "SaveVideo": 360.0, "LoomVideoReferenceSlots": 420.0,
+    "LoomVideoSampler": 560.0, "SamplerCustomAdvanced": 400.0,
+}  # fmt: skip
+"""Least height in pixels of nodes that show a picture, of which a new node does not know yet."""
+SHOWN_ONLY = {"video-preview", "upload", "audioUI"}
+"""Widgets of the frontend's own, which it sends along."""
 COLOURS = ("#3f5159", "#3f789e", "#88a", "#8a8", "#a1309b", "#b58b2a")
 
 
@@ -46,7 +55,7 @@ def arranged(workflow: Workflow, graph: dict[str, Any]) -> dict[str, Any]:
         width = max(max(float(node["size"][0]), 320.0) for node in members)
         top = float(TITLE)
         for node in members:
-            height = float(node["size"][1])
+            height = max(float(node["size"][1]), ROOM.get(node["type"], 0.0))
             node["pos"], node["size"] = [left, top], [width, height]
             top += height + GAP + TITLE
         box = [left - MARGIN, -2.0 * TITLE, width + 2 * MARGIN, top + 2 * TITLE - GAP + MARGIN - TITLE]
@@ -93,6 +102,37 @@ def described(graph: dict[str, Any], workflow: Workflow) -> dict[str, Any]:
     return graph
 
 
+def as_api(prompt: dict[str, Any], workflow: Workflow) -> dict[str, Any]:
+    """The prompt with its nodes in reading order, as the definition says, with the frontend's defaults for the rest."""
+
+    def node(number: str, defined: dict[str, Any]) -> dict[str, Any]:
+        # what only shows something in the browser is no input of the node
+        found = {name: value for name, value in prompt[number]["inputs"].items() if name not in SHOWN_ONLY}
+        return defined | {"inputs": found | defined["inputs"]}
+
+    return {number: node(number, defined) for number, defined in workflow.api().items()}
+
+
+def core_nodes(server: str) -> dict[str, Any]:
+    """What the workflows' nodes of ComfyUI's own take and give, for tests without one."""
+    kinds = {step.kind for workflow in WORKFLOWS for step in workflow.steps.values()}
+    found = {}
+    for kind in sorted(kind for kind in kinds if not kind.startswith("LoomVideo")):
+        with urllib.request.urlopen(f"{server}/object_info/{kind}", timeout=60) as answer:
+            info = json.loads(answer.read())[kind]
+        found[kind] = {
+            "required": sorted(info["input"].get("required", {})),
+            "optional": sorted(info["input"].get("optional", {})),
+            "outputs": info["output"],
+        }
+    return found
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON as people read it."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Build every workflow."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,9 +143,9 @@ def main() -> None:
     made = graphs_of(prompts, server)
     for workflow in WORKFLOWS:
         graph = described(arranged(workflow, made[workflow.name]["graph"]), workflow)
-        (FOLDER / f"{workflow.name}.json").write_text(json.dumps(graph, indent=1, ensure_ascii=False) + "\n")
-        api = json.dumps(prompts[workflow.name], indent=1, ensure_ascii=False)
-        (FOLDER / "api" / f"{workflow.name}.json").write_text(api + "\n")
+        write(FOLDER / f"{workflow.name}.json", graph)
+        write(FOLDER / "api" / f"{workflow.name}.json", as_api(made[workflow.name]["prompt"], workflow))
+    write(CORE_NODES, core_nodes(server))
 
 
 if __name__ == "__main__":
