@@ -47,7 +47,8 @@ class LoomVideoConfig(supported_models_base.BASE):
         self, dtype: torch.dtype, manual_cast_dtype: torch.dtype | None, device: torch.device | None = None
     ) -> None:
         """See the host's `BASE`; weights narrower than 16 bits are the blocks' large matrices alone."""
-        super().set_inference_dtype(dtype, manual_cast_dtype, device=device)
+        del device
+        super().set_inference_dtype(dtype, manual_cast_dtype)  # older hosts take no device
         # the rest is 3 % of the released weights, and what it rounds reaches every token of every block
         self.unet_config["small_dtype"] = manual_cast_dtype if dtype.itemsize == 1 else None
 

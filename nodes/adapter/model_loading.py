@@ -128,7 +128,7 @@ def _model_config(file: DiTFile, options: ModelOptions, *, is_built_in: bool) ->
         model_params=comfy.utils.calculate_parameters(file.tensors), supported_dtypes=supported, weight_dtype=stored
     )
     manual_cast = model_management.unet_manual_cast(None if file.is_quantised else dtype, load_device, supported)
-    model_config.set_inference_dtype(dtype, manual_cast, device=load_device)
+    model_config.set_inference_dtype(dtype, manual_cast)
     if options.weight_dtype.endswith(FAST_SUFFIX):
         model_config.optimizations["fp8"] = True
     return model_config
