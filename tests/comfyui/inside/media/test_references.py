@@ -57,29 +57,11 @@ def test_native_size_keeps_each_pictures_own(fill, picture):
     assert [tuple(clip.frames.shape[1:3]) for clip in clips] == [(288, 64), (832, 1120)]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("", (-10, -20)), ("  ", (-10, -20)), ("-5,-6", (-5, -6)), (" -30 ; -1 ", (-30, -1))],
-)
-def test_temporal_indices(fill, picture, text, expected):
-    clips, _ = fill(picture(), picture(seed=1), indices=text).result
-    assert tuple(clip.temporal_index for clip in clips) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("-10, x", "temporal index 'x'"),
-        ("-10, -2.5", r"temporal index '-2\.5'"),
-        ("-10,,", "temporal index ''"),
-        ("-10", "1 temporal indices; expected 2, one for each reference"),
-        ("-10, 0", "temporal index 0; expected numbers below 0"),
-        ("-10, -10", "temporal index -10 twice"),
-    ],
-)
-def test_temporal_indices_that_make_no_sense(fill, picture, errors, text, says):
-    with pytest.raises(errors.ConfigError, match=says):
-        fill(picture(), picture(seed=1), indices=text)
+def test_temporal_indices_as_written(fill, picture, errors):
+    clips, _ = fill(picture(), picture(seed=1), indices="-30, -1").result
+    assert [clip.temporal_index for clip in clips] == [-30, -1]
+    with pytest.raises(errors.ConfigError, match="temporal index -10 twice"):
+        fill(picture(), picture(seed=1), indices="-10, -10")
 
 
 def test_an_empty_slot_in_the_middle_is_one_sentence(fill, picture, errors):

@@ -37,24 +37,9 @@ def make_model(part):
     return make
 
 
-@pytest.mark.parametrize(
-    ("resolution", "aspect", "size"),
-    [
-        ("auto", "from source", (832, 480)),
-        ("480p", "16:9", (832, 480)),
-        ("480p", "9:16", (480, 832)),
-        ("480p", "1:1", (640, 640)),
-        ("480p", "4:3", (704, 544)),
-        ("480p", "3:2", (768, 512)),
-        ("480p", "21:9", (960, 416)),
-        ("720p", "16:9", (1280, 704)),
-        ("256p", "2:3", (224, 320)),
-    ],
-)
-def test_words_become_trained_sizes(helper, resolution, aspect, size):
-    width, height, length, fps = helper(resolution, aspect)
-    assert (width, height) == size
-    assert (length, fps) == (81, 24.0)
+def test_words_become_trained_sizes(helper):
+    assert helper() == (832, 480, 81, 24.0)
+    assert helper("720p", "9:16", 9) == (704, 1280, 9, 24.0)
 
 
 def test_a_small_model_has_sizes_of_its_own(helper, make_model):
@@ -67,13 +52,6 @@ def test_a_small_model_has_sizes_of_its_own(helper, make_model):
 def test_a_model_of_another_kind(helper, errors):
     with pytest.raises(errors.WeightsError, match="LoomVideo Model Loader"):
         helper(model=SimpleNamespace(model=object()))
-
-
-@pytest.mark.parametrize(
-    ("length", "frames"), [(1, 1), (2, 1), (5, 5), (97, 97), (98, 97), (100, 97), (101, 101), (481, 481)]
-)
-def test_lengths_are_4k_and_1(helper, length, frames):
-    assert helper(length=length)[2] == frames
 
 
 def test_a_length_that_was_cut_is_told(helper, shown):

@@ -344,27 +344,3 @@ def test_a_mask_begins_where_the_source_does(prepare, picture):
 def test_masks_that_make_no_sense(prepare, picture, errors, mask, says):
     with pytest.raises(errors.MediaError, match=says):
         prepare(picture(18), mask=mask, source_fps=48.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "points"),
-    [
-        ("", ()),
-        (" , ", ()),
-        ("1:1", ((1.0, 1.0),)),
-        ("0:0.25; 1:1\n0.5:0.8", ((1.0, 1.0), (0.5, 0.8), (0.0, 0.25))),
-    ],
-)
-def test_curves(part, text, points):
-    assert part("nodes.adapter.source_mask").parse_curve(text) == points
-
-
-@pytest.mark.parametrize("text", ["1", "1:", "1:2:3", "1.5:1", "-0.1:1", "0.5:-1", "0.5:11", "nan:1", "1:nan", "x:y"])
-def test_points_that_make_no_sense(part, errors, text):
-    with pytest.raises(errors.ConfigError, match="in strength_curve; expected sigma:factor"):
-        part("nodes.adapter.source_mask").parse_curve(text)
-
-
-def test_a_sigma_twice(part, errors):
-    with pytest.raises(errors.ConfigError, match=r"sigma 0\.5 twice"):
-        part("nodes.adapter.source_mask").parse_curve("0.5:1, 0.50:0.8")
