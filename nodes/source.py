@@ -20,6 +20,100 @@ LONGEST = 9601
 """Frames, 400 seconds; context windows can edit more than the model sees at once."""
 
 
+def _source_inputs() -> list[io.Input]:
+    """What is edited, at which size and rate, and how strongly it holds."""
+    return [
+        io.Vae.Input("vae", tooltip="From LoomVideo VAE Loader."),
+        io.MultiType.Input(
+            "source", types=[io.Video, io.Image], tooltip="The clip or image to edit: a VIDEO or an IMAGE."
+        ),
+        *size_inputs("the edit"),
+        io.Int.Input(
+            "max_frames",
+            default=MAX_FRAMES,
+            min=1,
+            max=LONGEST,
+            step=4,
+            tooltip="Longest edit in frames at the working rate; cut to 4k + 1. The model was trained on 121. "
+            "1 edits the first frame as a still.",
+        ),
+        io.Float.Input(
+            "fps",
+            default=NATIVE_FPS,
+            min=1.0,
+            max=MAX_FPS,
+            step=0.01,
+            tooltip="Working rate, frames a second. The model was trained at 24.",
+        ),
+        io.Combo.Input(
+            "fit",
+            options=["cover", "contain"],
+            default="cover",
+            tooltip="cover fills the size and cuts the edges off, as in training; contain keeps the whole "
+            "picture and adds black bars.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=1.0,
+            min=0.0,
+            max=2.0,
+            step=0.01,
+            tooltip="How strongly the source holds the result. 1 is as trained; less lets more change.",
+        ),
+    ]
+
+
+def _optional_inputs() -> list[io.Input]:
+    """What most graphs leave alone."""
+    return [
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="White keeps the source, black lets it go. One frame for all, or one for each.",
+        ),
+        io.String.Input(
+            "strength_curve",
+            default="",
+            optional=True,
+            advanced=True,
+            tooltip="Strength over the run, as sigma:factor from noise (1) to clean (0), such as 1:1, 0.5:0.8. "
+            "Between points it changes evenly. Empty is 1 throughout, as trained.",
+        ),
+        io.Float.Input(
+            "source_fps",
+            default=0.0,
+            min=0.0,
+            max=MAX_FPS,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="Rate of an IMAGE, frames a second. 0 is the working rate. A VIDEO has its own.",
+        ),
+        io.Float.Input(
+            "start_seconds",
+            default=0.0,
+            min=0.0,
+            max=86400.0,
+            step=0.1,
+            optional=True,
+            advanced=True,
+            tooltip="Where in the clip the edit begins, in seconds.",
+        ),
+    ]
+
+
+def _outputs() -> list[io.Output]:
+    """The source, and what other nodes want to know of it."""
+    return [
+        Source.Output("source", tooltip="For LoomVideo Deepstack Encode and LoomVideo Restore Video."),
+        io.Latent.Output("latent", tooltip="Empty, of the source's size. For the sampler."),
+        io.Audio.Output("audio", tooltip="Sound of the part that is edited; nothing if it is silent."),
+        io.Float.Output("fps", tooltip="The working rate, frames a second."),
+        io.Int.Output("length", tooltip="Number of frames at the working rate."),
+        io.Image.Output("images", tooltip="The frames that the model gets."),
+    ]
+
+
 class LoomVideoSourceLatentScaler(io.ComfyNode):
     """VIDEO or IMAGE to a source that is scaled by the noise level and added."""
 
@@ -33,86 +127,8 @@ class LoomVideoSourceLatentScaler(io.ComfyNode):
             description="Prepares what is to be edited: frames at the model's rate and size, encoded, and how strongly "
             "they hold the result. Keeps sound, rate, size and length for LoomVideo Restore Video.",
             search_aliases=["source video", "video to video", "vid2vid", "edit", "vae encode", "scale and add"],
-            inputs=[
-                io.Vae.Input("vae", tooltip="From LoomVideo VAE Loader."),
-                io.MultiType.Input(
-                    "source", types=[io.Video, io.Image], tooltip="The clip or image to edit: a VIDEO or an IMAGE."
-                ),
-                *size_inputs("the edit"),
-                io.Int.Input(
-                    "max_frames",
-                    default=MAX_FRAMES,
-                    min=1,
-                    max=LONGEST,
-                    step=4,
-                    tooltip="Longest edit in frames at the working rate; cut to 4k + 1. The model was trained on 121. "
-                    "1 edits the first frame as a still.",
-                ),
-                io.Float.Input(
-                    "fps",
-                    default=NATIVE_FPS,
-                    min=1.0,
-                    max=MAX_FPS,
-                    step=0.01,
-                    tooltip="Working rate, frames a second. The model was trained at 24.",
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=["cover", "contain"],
-                    default="cover",
-                    tooltip="cover fills the size and cuts the edges off, as in training; contain keeps the whole "
-                    "picture and adds black bars.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="How strongly the source holds the result. 1 is as trained; less lets more change.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="White keeps the source, black lets it go. One frame for all, or one for each.",
-                ),
-                io.String.Input(
-                    "strength_curve",
-                    default="",
-                    optional=True,
-                    advanced=True,
-                    tooltip="Strength over the run, as sigma:factor from noise (1) to clean (0), such as 1:1, 0.5:0.8. "
-                    "Between points it changes evenly. Empty is 1 throughout, as trained.",
-                ),
-                io.Float.Input(
-                    "source_fps",
-                    default=0.0,
-                    min=0.0,
-                    max=MAX_FPS,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Rate of an IMAGE, frames a second. 0 is the working rate. A VIDEO has its own.",
-                ),
-                io.Float.Input(
-                    "start_seconds",
-                    default=0.0,
-                    min=0.0,
-                    max=86400.0,
-                    step=0.1,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Where in the clip the edit begins, in seconds.",
-                ),
-            ],
-            outputs=[
-                Source.Output("source", tooltip="For LoomVideo Deepstack Encode and LoomVideo Restore Video."),
-                io.Latent.Output("latent", tooltip="Empty, of the source's size. For the sampler."),
-                io.Audio.Output("audio", tooltip="Sound of the part that is edited; nothing if it is silent."),
-                io.Float.Output("fps", tooltip="The working rate, frames a second."),
-                io.Int.Output("length", tooltip="Number of frames at the working rate."),
-                io.Image.Output("images", tooltip="The frames that the model gets."),
-            ],
+            inputs=[*_source_inputs(), *_optional_inputs()],
+            outputs=_outputs(),
         )
 
     @classmethod

@@ -225,7 +225,7 @@ class LinearCodec(StreamingCodec):
         return cls(**transforms)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What `from_tensors` takes, for a host that keeps the weights itself; on the codec's device, patterns aside."""
+        """What `from_tensors` takes, for a host that keeps the weights itself; patterns are on the CPU."""
         return {
             f"{kind}.{name}": getattr(transform, name)
             for kind, transform in zip(_KINDS, (self._image, self._clip), strict=True)

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...loom_core.errors import ConfigError, ResourceError
-from ...loom_core.geometry import contain_box, cover_crop
 from ...loom_core.vae.latents import RGB
 from ..sockets import SourceClip, SourceOrigin
 from .pictures import check_images, rgb_frame
+from .region import Region, region_of, whole, without_edges
 
 FrameCallback = Callable[[int, int], Any]
 """(frames done, frames in all)."""
@@ -39,35 +39,6 @@ _LARGEST_DENOMINATOR = 1001
 """Of the rates of television: 24000/1001, 30000/1001, 60000/1001."""
 _TOLERANCE = 1.5
 """Pixels by which an enlarged edit may miss the shape of the working size."""
-
-
-@dataclass(frozen=True)
-class Region:
-    """Which part of an edited frame goes where in the original. All in pixels.
-
-    Args:
-        source: (left, top, width, height) in the edited frame.
-        target: The same in the original.
-        width: Of the original.
-        height: The same.
-    """
-
-    source: tuple[int, int, int, int]
-    target: tuple[int, int, int, int]
-    width: int
-    height: int
-
-    @property
-    def pads(self) -> tuple[int, int, int, int]:
-        """What stays around the target: left, right, top, bottom."""
-        left, top, width, height = self.target
-        return left, self.width - left - width, top, self.height - top - height
-
-    @property
-    def widest_border(self) -> float:
-        """As a share of the side that it takes away from."""
-        left, right, top, bottom = self.pads
-        return max(max(left, right) / self.width, max(top, bottom) / self.height)
 
 
 @dataclass(frozen=True)
@@ -108,10 +79,10 @@ def restore(
     check_images(images, what="the edit")
     _check_edit(images, source)
     origin = source.origin
-    region = _region(images, source) if size == ORIGINAL else _whole(images)
+    region = region_of(images, source) if size == ORIGINAL else whole(images)
     border = _resolved(border, region)
     if border == "cut":
-        region = _cut(region)
+        region = without_edges(region)
     edited, kept, fps = _numbers(source, rate)
     _check_room(len(edited), region)
     made = torch.empty(len(edited), region.height, region.width, RGB)
@@ -153,38 +124,6 @@ def _check_edit(images: Tensor, source: SourceClip) -> None:
             expected="that size, or the same shape enlarged",
             fix="connect the frames as VAE Decode gives them",
         )
-
-
-def _region(images: Tensor, source: SourceClip) -> Region:
-    """Where the edit belongs in the original."""
-    origin = source.origin
-    working_height, working_width = source.frames.shape[1:3]
-    height, width = images.shape[1:3]
-    if origin.fit == "contain":
-        box = contain_box(origin.width, origin.height, target_width=working_width, target_height=working_height)
-        across, down = width / working_width, height / working_height
-        left, right = round(box.left * across), round((box.left + box.width) * across)
-        top, bottom = round(box.top * down), round((box.top + box.height) * down)
-        taken = left, top, max(1, right - left), max(1, bottom - top)
-        return Region(taken, (0, 0, origin.width, origin.height), origin.width, origin.height)
-    crop = cover_crop(origin.width, origin.height, target_width=working_width, target_height=working_height)
-    across, down = origin.width / crop.scaled_width, origin.height / crop.scaled_height
-    left, right = round(crop.left * across), round((crop.left + working_width) * across)
-    top, bottom = round(crop.top * down), round((crop.top + working_height) * down)
-    shown = left, top, max(1, min(right, origin.width) - left), max(1, min(bottom, origin.height) - top)
-    return Region((0, 0, width, height), shown, origin.width, origin.height)
-
-
-def _whole(images: Tensor) -> Region:
-    """The edit as it is."""
-    height, width = images.shape[1:3]
-    return Region((0, 0, width, height), (0, 0, width, height), width, height)
-
-
-def _cut(region: Region) -> Region:
-    """The original without the edges; of even sides, since most videos have no other."""
-    width, height = (side - side % 2 if side > 1 else side for side in region.target[2:])
-    return Region(region.source, (0, 0, width, height), width, height)
 
 
 def _resolved(border: str, region: Region) -> str:
