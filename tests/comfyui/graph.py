@@ -41,7 +41,7 @@ class Graph:
         """Inputs of the only node of a kind."""
         return self.prompt[self.find(kind)]["inputs"]
 
-    def set(self, kind: str, **inputs: Any) -> Graph:
+    def set(self, kind: str, /, **inputs: Any) -> Graph:
         """Change inputs of the only node of a kind; None removes one."""
         mine = self.inputs(kind)
         for name, value in inputs.items():
@@ -51,7 +51,7 @@ class Graph:
                 mine[name] = value
         return self
 
-    def add(self, kind: str, **inputs: Any) -> str:
+    def add(self, kind: str, /, **inputs: Any) -> str:
         """Add a node; its id."""
         number = str(max(map(int, self.prompt)) + 1)
         self.prompt[number] = {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
@@ -61,7 +61,7 @@ class Graph:
         """A link that begins at the only node of a kind."""
         return [self.find(kind), index]
 
-    def insert(self, kind: str, *, after: Link, into: str, **inputs: Any) -> str:
+    def insert(self, kind: str, /, *, after: Link, into: str, **inputs: Any) -> str:
         """Put a node of one in- and output between an output and all that reads it.
 
         Args:
@@ -81,7 +81,7 @@ class Graph:
             values[name] = [number, 0]
         return number
 
-    def replace(self, kind: str, by: str, **inputs: Any) -> str:
+    def replace(self, kind: str, by: str, /, **inputs: Any) -> str:
         """Put a node in another's place: what read that reads the new one, at the same outputs."""
         number = self.find(kind)
         self.prompt[number] = {"class_type": by, "inputs": inputs, "_meta": {"title": by}}
