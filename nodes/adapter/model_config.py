@@ -49,8 +49,8 @@ class LoomVideoConfig(supported_models_base.BASE):
         """See the host's `BASE`; weights narrower than 16 bits are the blocks' large matrices alone."""
         del device
         super().set_inference_dtype(dtype, manual_cast_dtype)  # older hosts take no device
-        # the rest is 3 % of the released weights, and what it rounds reaches every token of every block: of loom-tiny in
-        # fp8_e4m3fn the velocity is off by 3 %, with the rest in it too by 7 to 25 %
+        # the rest is 3 % of the released weights, and what it rounds reaches every token of every block: in fp8_e4m3fn
+        # loom-tiny's velocity is off by 3 %, with the rest in it too by 7 to 25 %
         self.unet_config["small_dtype"] = manual_cast_dtype if dtype.itemsize == 1 else None
 
     def get_model(self, state_dict: Mapping[str, Tensor], prefix: str = "", device: torch.device | None = None) -> Any:
