@@ -55,6 +55,7 @@ class LoomVideoReferenceSlots(io.ComfyNode):
             description="Pictures of people, things, clothes or places that the prompt names as @Image 1, @Image 2 ... "
             "in the order of their slots. Shows them with their numbers. A new slot appears when the last is filled.",
             search_aliases=["reference image", "references", "subject", "multi reference", "@image", "ip adapter"],
+            has_intermediate_output=True,  # the strip comes back after a reload, and when nothing had to run
             inputs=[
                 io.Vae.Input("vae", tooltip="From LoomVideo VAE Loader."),
                 io.Autogrow.Input(

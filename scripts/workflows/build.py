@@ -31,6 +31,12 @@ ROOM = {
     "LoomVideoSampler": 560.0, "SamplerCustomAdvanced": 400.0,
 }  # fmt: skip
 """Least height in pixels of nodes that show a picture, of which a new node does not know yet."""
+TELLING = {
+    "LoomVideoModelLoader", "LoomVideoSizeHelper", "LoomVideoSourceLatentScaler", "LoomVideoReferenceSlots",
+    "LoomVideoDeepstackEncode", "LoomVideoSampler", "LoomVideoRestoreVideo", "LoomVideoGuider",
+}  # fmt: skip
+TEXT = 76.0
+"""Nodes that show lines of text once they have run, and the height that these take, in pixels."""
 SHOWN_ONLY = {"video-preview", "upload", "audioUI"}
 """Widgets of the frontend's own, which it sends along."""
 COLOURS = ("#3f5159", "#3f789e", "#88a", "#8a8", "#a1309b", "#b58b2a")
@@ -56,6 +62,7 @@ def arranged(workflow: Workflow, graph: dict[str, Any]) -> dict[str, Any]:
         top = float(TITLE)
         for node in members:
             height = max(float(node["size"][1]), ROOM.get(node["type"], 0.0))
+            height += TEXT if node["type"] in TELLING else 0.0
             node["pos"], node["size"] = [left, top], [width, height]
             top += height + GAP + TITLE
         box = [left - MARGIN, -2.0 * TITLE, width + 2 * MARGIN, top + 2 * TITLE - GAP + MARGIN - TITLE]
