@@ -16,8 +16,8 @@ from ..loom_core.mllm.frames import TRAINED_MAX_FRAMES, downsample_indices
 from ..loom_core.mllm.prompts import LAYOUTS
 from ..loom_core.types import Branch, Clip
 from .adapter.conditioning import Conditioning, around
-from .adapter.encoder import Encoded, EncodeRequest, encode
-from .adapter.pictures import as_levels
+from .adapter.encoder.encoding import Encoded, EncodeRequest, encode
+from .adapter.media.pictures import as_levels
 from .adapter.progress import NodeProgress
 from .instruction import AUTO, TASKS, Instruction, read_instruction
 from .sockets import ReferenceClip, References, Source, SourceClip

@@ -9,10 +9,10 @@ from comfy_api.latest import io
 from ..loom_core.bundle import default_preset_name
 from ..loom_core.config.presets import get_preset
 from ..loom_core.geometry import NATIVE_FPS
-from .adapter.checks import config_of
-from .adapter.latents import empty_latent
+from .adapter.media.latents import empty_latent
+from .adapter.media.video_input import source_facts
 from .adapter.progress import NodeProgress
-from .adapter.video_input import source_facts
+from .adapter.sampling.checks import config_of
 from .references import size_inputs
 from .sizing import ASPECTS, AUTO, FROM_SOURCE, RESOLUTIONS, choose_length, choose_size
 

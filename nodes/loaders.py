@@ -6,12 +6,14 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .adapter.conversion import ready_file
-from .adapter.encoder_files import offered_encoders
-from .adapter.encoder_loading import load_encoder
+from .adapter.encoder.files import offered_encoders
+from .adapter.encoder.loading import load_encoder
 from .adapter.files import BUILT_IN, offered
-from .adapter.model_loading import FOLDER as MODEL_FOLDER
-from .adapter.model_loading import (
+from .adapter.media.vae import FOLDER as VAE_FOLDER
+from .adapter.media.vae import load_vae
+from .adapter.model.conversion import ready_file
+from .adapter.model.loading import FOLDER as MODEL_FOLDER
+from .adapter.model.loading import (
     ROPE_CHOICES,
     SUFFIXES,
     WEIGHT_DTYPES,
@@ -21,8 +23,6 @@ from .adapter.model_loading import (
     load_model,
 )
 from .adapter.progress import NodeProgress
-from .adapter.vae import FOLDER as VAE_FOLDER
-from .adapter.vae import load_vae
 
 CATEGORY = "LoomVideo/loaders"
 

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .adapter.files import path_of
-from .adapter.lora import FOLDER, apply_lora, offered_loras
+from .adapter.model.lora import FOLDER, apply_lora, offered_loras
 from .adapter.progress import NodeProgress
 from .loaders import CATEGORY
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from .adapter.latents import encode_frames
-from .adapter.progress import NodeProgress
-from .adapter.reference_slots import (
+from .adapter.media.latents import encode_frames
+from .adapter.media.reference_slots import (
     FITS,
     ONE_A_FRAME,
     ONE_OF_MANY,
@@ -18,8 +17,9 @@ from .adapter.reference_slots import (
     parse_indices,
     reference_pictures,
 )
-from .adapter.strip import picture_strip
-from .adapter.vae import check_vae
+from .adapter.media.strip import picture_strip
+from .adapter.media.vae import check_vae
+from .adapter.progress import NodeProgress
 from .sockets import ReferenceClip, References
 
 CATEGORY = "LoomVideo/conditioning"

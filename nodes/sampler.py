@@ -9,10 +9,10 @@ from comfy_api.latest import io
 
 from ..loom_core.config.sampling import MAX_STEPS
 from ..loom_core.sampling.solvers import SOLVERS
-from .adapter.checks import config_of
-from .adapter.denoising import denoise_latent
-from .adapter.guider import CascadedGuider
-from .adapter.settings import run_settings
+from .adapter.sampling.checks import config_of
+from .adapter.sampling.denoising import denoise_latent
+from .adapter.sampling.guider import CascadedGuider
+from .adapter.sampling.settings import run_settings
 from .sampling import (
     CATEGORY,
     DENOISE_TOOLTIP,

@@ -11,11 +11,11 @@ from ..loom_core.config.sampling import MAX_GUIDANCE, MAX_STEPS, SamplingConfig
 from ..loom_core.errors import ConfigError
 from ..loom_core.sampling.schedule import token_shift
 from ..loom_core.sampling.solvers import SOLVERS
-from .adapter.checks import config_of
-from .adapter.guider import CascadedGuider
 from .adapter.progress import NodeProgress
-from .adapter.sampler import flow_sampler, flow_sigmas
-from .adapter.settings import default_steps, run_settings, token_count
+from .adapter.sampling.checks import config_of
+from .adapter.sampling.guider import CascadedGuider
+from .adapter.sampling.sampler import flow_sampler, flow_sigmas
+from .adapter.sampling.settings import default_steps, run_settings, token_count
 
 CATEGORY = "LoomVideo/sampling"
 SHIFT_TOOLTIP = (

@@ -8,11 +8,11 @@ from comfy_api.latest import io
 
 from ..loom_core.geometry import MAX_FRAMES, NATIVE_FPS
 from ..loom_core.request import MAX_FPS
-from .adapter.latents import empty_latent, encode_frames
+from .adapter.media.latents import empty_latent, encode_frames
+from .adapter.media.source_mask import check_strength, parse_curve, token_mask
+from .adapter.media.source_reading import SourceReading, SourceRequest, read_source
+from .adapter.media.vae import check_vae
 from .adapter.progress import NodeProgress
-from .adapter.source_mask import check_strength, parse_curve, token_mask
-from .adapter.source_reading import SourceReading, SourceRequest, read_source
-from .adapter.vae import check_vae
 from .references import CATEGORY, size_inputs
 from .sockets import Source, SourceClip
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import InputImpl, Types, io
 
+from .adapter.media.restoring import BORDERS, EDITED, ORIGINAL, Restored, restore
 from .adapter.progress import NodeProgress
-from .adapter.restoring import BORDERS, EDITED, ORIGINAL, Restored, restore
 from .sockets import Source, SourceClip
 
 CATEGORY = "LoomVideo/video"

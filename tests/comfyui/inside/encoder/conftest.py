@@ -20,12 +20,12 @@ def part(pack):
 
 @pytest.fixture
 def encoder(part):
-    return part("nodes.adapter.encoder")
+    return part("nodes.adapter.encoder.encoding")
 
 
 @pytest.fixture
 def loading(part):
-    return part("nodes.adapter.encoder_loading")
+    return part("nodes.adapter.encoder.loading")
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def host_knows_small_8b(part, monkeypatch):
     monkeypatch.setitem(qwen3vl.QWEN3VL_VISION, "qwen3vl_8b", _SMALL_VISION)
     for name, value in _SMALL_COMMON.items():
         monkeypatch.setitem(qwen3vl.QWEN3VL_VISION_COMMON, name, value)
-    qwen = part("nodes.adapter.qwen")
+    qwen = part("nodes.adapter.encoder.qwen")
 
     def paired(rope_precision="exact"):
         pairing = qwen.Pairing(SMALL_8B_BLOCKS, rope_precision)
@@ -212,7 +212,7 @@ def make_cache(part, tmp_path):
     """Makes a cache of its own."""
 
     def make(*, most_memory=1 << 30, most_disk=1 << 30):
-        return part("nodes.adapter.encoder_cache").StateCache(
+        return part("nodes.adapter.encoder.cache").StateCache(
             most_memory=lambda: most_memory, folder=lambda: tmp_path / "prompts", most_disk=most_disk
         )
 
@@ -253,9 +253,9 @@ def in_float32(part):
     """Reads tokenised prompts, [1, S, blocks * W] each, in float32."""
 
     def run(clip, *prompts):
-        qwen = part("nodes.adapter.qwen").find_qwen(clip)
-        special = part("nodes.adapter.encoder").reader_of(qwen, max_frames=4).tokenizer.special
-        with part("nodes.adapter.encoder_session").QwenSession(clip, qwen, special=special, dtype=torch.float32) as it:
+        qwen = part("nodes.adapter.encoder.qwen").find_qwen(clip)
+        special = part("nodes.adapter.encoder.encoding").reader_of(qwen, max_frames=4).tokenizer.special
+        with part("nodes.adapter.encoder.session").QwenSession(clip, qwen, special=special, dtype=torch.float32) as it:
             return [it.states(prompt, tick=lambda: None) for prompt in prompts]
 
     return run
@@ -279,7 +279,7 @@ def prompts_of(part, edit_of):
     """The three prompts of a request as an encoder's reader writes them."""
 
     def make(reader, request=None):
-        return part("nodes.adapter.encoder").tokenised(reader, request or edit_of())
+        return part("nodes.adapter.encoder.encoding").tokenised(reader, request or edit_of())
 
     return make
 

@@ -27,7 +27,7 @@ def test_plain_text_encode(clip, host, part):
     assert values["attention_mask"].shape == tensor.shape[:2]
     config = part("loom_core.bundle").find_model().dit_config()
     with pytest.raises(part("loom_core.errors").ConfigError, match="LoomVideo Deepstack Encode"):
-        part("nodes.adapter.checks").check_conditioning(conditioning, config=config, name="positive")
+        part("nodes.adapter.sampling.checks").check_conditioning(conditioning, config=config, name="positive")
 
 
 def test_an_empty_text(clip, host):
@@ -133,7 +133,10 @@ def test_hooks_of_the_host_take_part(part, clip, hooked, request_of, read, cache
     branch = next(iter(plain.states))
     assert not torch.equal(plain.states[branch], changed.states[branch])
     assert torch.equal(plain.states[branch], again.states[branch])
-    assert part("nodes.adapter.encoder_identity").identity_of(part("nodes.adapter.qwen").find_qwen(patched)) is None
+    assert (
+        part("nodes.adapter.encoder.identity").identity_of(part("nodes.adapter.encoder.qwen").find_qwen(patched))
+        is None
+    )
 
 
 def test_hooks_travel_with_the_conditioning(part, clip, hooked):

@@ -220,7 +220,7 @@ def test_disk_is_bounded_and_what_was_used_last_stays(make_cache, written):
 
 def test_a_disk_that_cannot_be_written_to_does_not_end_the_run(part, golden_clip, read, request_of, tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
-    cache = part("nodes.adapter.encoder_cache").StateCache(
+    cache = part("nodes.adapter.encoder.cache").StateCache(
         most_memory=lambda: 1 << 20, folder=lambda: tmp_path / "file" / "prompts", most_disk=1 << 20
     )
     with caplog.at_level(logging.WARNING):
@@ -232,7 +232,7 @@ def test_nothing_half_written_stays(part, make_cache, tmp_path, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(part("nodes.adapter.encoder_cache"), "save_file", fail)
+    monkeypatch.setattr(part("nodes.adapter.encoder.cache"), "save_file", fail)
     make_cache().put("a", torch.zeros(3), on_disk=True)
     assert list((tmp_path / "prompts").iterdir()) == []
 
@@ -241,8 +241,8 @@ def test_the_folder_is_the_hosts(part, monkeypatch, tmp_path):
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path))
-    assert part("nodes.adapter.encoder_cache")._folder() == tmp_path / "__loomvideo" / "prompts"
-    assert 0 < part("nodes.adapter.encoder_cache")._most_memory() <= 2 << 30
+    assert part("nodes.adapter.encoder.cache")._folder() == tmp_path / "__loomvideo" / "prompts"
+    assert 0 < part("nodes.adapter.encoder.cache")._most_memory() <= 2 << 30
 
 
 def test_models_are_let_go_of(loading, golden_folder, read, edit_of, cache):

@@ -22,11 +22,11 @@ def test_states_equal_those_of_transformers(
     part, load_clip, in_float32, oracle, prompts_of, assert_equal, small_8b_folder
 ):
     clip = load_clip()
-    qwen = part("nodes.adapter.qwen").find_qwen(clip)
+    qwen = part("nodes.adapter.encoder.qwen").find_qwen(clip)
     assert (qwen.key, qwen.num_layers, qwen.pairing.num_blocks) == ("qwen3vl_8b", 6, 4)
-    reader = part("nodes.adapter.encoder").reader_of(qwen, max_frames=4)
+    reader = part("nodes.adapter.encoder.encoding").reader_of(qwen, max_frames=4)
     prompts = prompts_of(reader)
-    encoder = oracle(small_8b_folder, 4, tokenizer=part("nodes.adapter.qwen").tokenizer_of(qwen.pairing))
+    encoder = oracle(small_8b_folder, 4, tokenizer=part("nodes.adapter.encoder.qwen").tokenizer_of(qwen.pairing))
     for found, prompt in zip(in_float32(clip, *prompts.values()), prompts.values(), strict=True):
         assert_equal(found, encoder.hidden_states(prompt))
 
@@ -36,8 +36,8 @@ def test_rounded_frequencies(
 ):
     """As the released weights were trained."""
     clip = load_clip()
-    qwen, adapter = part("nodes.adapter.qwen").find_qwen(clip), part("nodes.adapter.qwen")
-    prompts = prompts_of(part("nodes.adapter.encoder").reader_of(qwen, max_frames=4))
+    qwen, adapter = part("nodes.adapter.encoder.qwen").find_qwen(clip), part("nodes.adapter.encoder.qwen")
+    prompts = prompts_of(part("nodes.adapter.encoder.encoding").reader_of(qwen, max_frames=4))
     exact = in_float32(clip, *prompts.values())
     host_knows_small_8b("bf16")
     encoder = oracle(small_8b_folder, 4, tokenizer=adapter.tokenizer_of(qwen.pairing), rope_precision="bf16")
@@ -48,7 +48,7 @@ def test_rounded_frequencies(
 
 
 def test_the_released_model_is_read_with_rounded_frequencies(part):
-    pairing = part("nodes.adapter.qwen").pairing_of(36, 4096, what="it")
+    pairing = part("nodes.adapter.encoder.qwen").pairing_of(36, 4096, what="it")
     assert (pairing.num_blocks, pairing.rope_precision) == (30, "bf16")
 
 
@@ -91,9 +91,9 @@ def test_the_host_counts_tokens_as_we_do(part, load_clip):
     """Ids of the host's tokenizer and ours, for a prompt without pictures."""
     from transformers import AutoTokenizer
 
-    adapter = part("nodes.adapter.qwen")
+    adapter = part("nodes.adapter.encoder.qwen")
     qwen = adapter.find_qwen(load_clip())
-    ours = part("nodes.adapter.encoder").reader_of(qwen, max_frames=4).tokenizer
+    ours = part("nodes.adapter.encoder.encoding").reader_of(qwen, max_frames=4).tokenizer
     theirs = AutoTokenizer.from_pretrained(adapter.tokenizer_of(qwen.pairing))
     for text in (
         "Edit this video: make it blue, isn't it?",
@@ -112,7 +112,9 @@ def test_syntax_of_the_hosts_prompts_is_letters(load_clip, read, request_of, pas
     lengths = passes(clip)
     read(clip, request_of(prompt=text))
     tokenizer = (
-        part("nodes.adapter.encoder").reader_of(part("nodes.adapter.qwen").find_qwen(clip), max_frames=4).tokenizer
+        part("nodes.adapter.encoder.encoding")
+        .reader_of(part("nodes.adapter.encoder.qwen").find_qwen(clip), max_frames=4)
+        .tokenizer
     )
     assert lengths[0] == len(tokenizer.encode(["Generate a video: " + text]).input_ids)
     assert tokenizer.decode(tokenizer.encode([text]).input_ids.tolist()).count(text) == 1

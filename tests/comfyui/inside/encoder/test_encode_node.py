@@ -23,7 +23,7 @@ def keys(part):
 
 @pytest.fixture(autouse=True)
 def _empty_cache(part):
-    part("nodes.adapter.encoder_cache").CACHE.clear()
+    part("nodes.adapter.encoder.cache").CACHE.clear()
 
 
 @pytest.fixture
@@ -246,8 +246,11 @@ def test_frames_are_rounded_to_eight_bits(part):
 def test_all_frames_that_can_be_read_are_there(part, types, pictures, built_in):
     """The others do not change a bit of what is read."""
     frames = pictures(121, 64, 96)
-    encoder, clip = part("nodes.adapter.encoder"), part("nodes.conditioning").as_clip(frames.float() / 255, fps=24.0)
-    qwen = part("nodes.adapter.qwen").find_qwen(built_in)
+    encoder, clip = (
+        part("nodes.adapter.encoder.encoding"),
+        part("nodes.conditioning").as_clip(frames.float() / 255, fps=24.0),
+    )
+    qwen = part("nodes.adapter.encoder.qwen").find_qwen(built_in)
     for max_frames in (2, 4, 8, 64):
         reader = encoder.reader_of(qwen, max_frames=max_frames)
         found, expected = (

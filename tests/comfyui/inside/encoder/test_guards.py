@@ -14,7 +14,7 @@ def refuse(part):
 
     def run(clip):
         with pytest.raises(part("loom_core.errors").WeightsError) as raised:
-            part("nodes.adapter.qwen").find_qwen(clip)
+            part("nodes.adapter.encoder.qwen").find_qwen(clip)
         assert "qwen3vl_8b_fp8_scaled.safetensors" in str(raised.value)
         assert "LoomVideo Encoder Loader" in str(raised.value)
         return str(raised.value)
@@ -92,7 +92,7 @@ def test_loaded_with_a_type_that_drops_the_vision_part(load_clip, refuse, monkey
 
 
 def test_another_size(load_clip, refuse, part, monkeypatch):
-    monkeypatch.setattr(part("nodes.adapter.qwen"), "RELEASED", {})
+    monkeypatch.setattr(part("nodes.adapter.encoder.qwen"), "RELEASED", {})
     assert "a Qwen3-VL with 6 layers of width 64; expected 36 layers of width 4096" in refuse(load_clip())
 
 
@@ -106,4 +106,4 @@ def test_one_of_several(load_clip, part):
     """The Qwen3-VL is found beside other encoders."""
     clip = load_clip()
     clip.cond_stage_model.add_module("aaa", clip_of(x=torch.nn.Linear(1, 1)).cond_stage_model.x)
-    assert part("nodes.adapter.qwen").find_qwen(clip).key == "qwen3vl_8b"
+    assert part("nodes.adapter.encoder.qwen").find_qwen(clip).key == "qwen3vl_8b"

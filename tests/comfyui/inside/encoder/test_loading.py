@@ -26,7 +26,7 @@ def models(tmp_path, monkeypatch):
 
 @pytest.fixture
 def files(part):
-    return part("nodes.adapter.encoder_files")
+    return part("nodes.adapter.encoder.files")
 
 
 @pytest.fixture

@@ -78,8 +78,8 @@ def test_the_vision_tower_runs_once_a_picture(golden_clip, read, edit_of, part_o
 
 
 def test_features_are_let_go_of(part, golden_clip, edit_of):
-    adapter, session = part("nodes.adapter.encoder"), part("nodes.adapter.encoder_session")
-    qwen = part("nodes.adapter.qwen").find_qwen(golden_clip)
+    adapter, session = part("nodes.adapter.encoder.encoding"), part("nodes.adapter.encoder.session")
+    qwen = part("nodes.adapter.encoder.qwen").find_qwen(golden_clip)
     reader = adapter.reader_of(qwen, max_frames=4)
     with session.QwenSession(golden_clip, qwen, special=reader.tokenizer.special) as visit:
         visit.states(
@@ -159,8 +159,8 @@ def test_states_that_are_no_numbers(part, golden_clip, read, request_of, cache):
 
 
 def test_memory_is_asked_for_by_length_and_size(part, golden_clip, edit_of, request_of, types, pictures):
-    adapter, session = part("nodes.adapter.encoder"), part("nodes.adapter.encoder_session")
-    qwen = part("nodes.adapter.qwen").find_qwen(golden_clip)
+    adapter, session = part("nodes.adapter.encoder.encoding"), part("nodes.adapter.encoder.session")
+    qwen = part("nodes.adapter.encoder.qwen").find_qwen(golden_clip)
     reader = adapter.reader_of(qwen, max_frames=4)
     full = part("loom_core.types").Branch.FULL
 
@@ -189,7 +189,7 @@ def test_the_tower_runs_in_the_precision_that_the_host_runs_it_in(part, golden_c
     def original(embed, device):
         return visual(embed["data"].to(dtype), torch.tensor([[1, 2, 2]])), None
 
-    assert part("nodes.adapter.encoder_vision").vision_dtype(visual, original, torch.device("cpu")) is dtype
+    assert part("nodes.adapter.encoder.vision").vision_dtype(visual, original, torch.device("cpu")) is dtype
     assert runs == []
     handle.remove()
     assert not visual._forward_pre_hooks
@@ -198,7 +198,7 @@ def test_the_tower_runs_in_the_precision_that_the_host_runs_it_in(part, golden_c
 def test_pictures_of_the_host_go_the_hosts_way(part, golden_clip):
     """While our patch is in place, an embedding that is not ours is handed on."""
     transformer = golden_clip.cond_stage_model.qwen3vl_loom.transformer
-    features = part("nodes.adapter.encoder_vision").VisionFeatures(transformer, transformer.preprocess_embed)
+    features = part("nodes.adapter.encoder.vision").VisionFeatures(transformer, transformer.preprocess_embed)
     embed = {"type": "image", "data": torch.rand(1, 64, 64, 3)}
     found, extra = features.preprocess_embed(embed, device=torch.device("cpu"))
     expected, _ = transformer.preprocess_embed(embed, device=torch.device("cpu"))

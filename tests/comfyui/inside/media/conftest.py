@@ -26,7 +26,7 @@ def codec_path(part):
 
 @pytest.fixture
 def built_in(part):
-    return part("nodes.adapter.vae").load_vae("built-in: loom-tiny")
+    return part("nodes.adapter.media.vae").load_vae("built-in: loom-tiny")
 
 
 @pytest.fixture

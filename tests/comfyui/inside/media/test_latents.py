@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def latents(part):
-    module = part("nodes.adapter.latents")
+    module = part("nodes.adapter.media.latents")
     module.ENCODED.clear()
     yield module
     module.ENCODED.clear()
@@ -89,14 +89,14 @@ def test_the_same_pictures_are_encoded_once(latents, built_in, picture):
 
 def test_another_vae_encodes_anew(latents, part, built_in, picture):
     first = latents.encode_frames(built_in, picture(), what="the source", progress=Progress())
-    other = part("nodes.adapter.vae").load_vae("built-in: loom-tiny")
+    other = part("nodes.adapter.media.vae").load_vae("built-in: loom-tiny")
     assert latents.encode_frames(other, picture(), what="the source", progress=Progress()) is not first
 
 
 def test_latents_are_forgotten_with_their_vae_and_beyond_a_size(part):
     import gc
 
-    cache = part("nodes.adapter.latent_cache").LatentCache(max_bytes=80)
+    cache = part("nodes.adapter.media.latent_cache").LatentCache(max_bytes=80)
     model = torch.nn.Identity()
     for key in "abc":
         cache.put(model, key, torch.zeros(10))

@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def pictures(part):
-    return part("nodes.adapter.pictures")
+    return part("nodes.adapter.media.pictures")
 
 
 @pytest.mark.parametrize(

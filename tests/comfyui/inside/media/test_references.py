@@ -127,7 +127,7 @@ def test_many_references_fill_rows(fill, picture):
 
 
 def test_one_more_reference_encodes_only_that_one(fill, part, built_in, picture):
-    part("nodes.adapter.latents").ENCODED.clear()
+    part("nodes.adapter.media.latents").ENCODED.clear()
     encoded = []
     built_in.first_stage_model.encoder.register_forward_hook(lambda *_: encoded.append(0))
     fill(picture(seed=50))

@@ -195,7 +195,7 @@ def test_contain_keeps_the_whole_picture(prepare, picture):
 
 
 def test_only_the_strength_changed_encodes_nothing(prepare, video, television, built_in, part):
-    part("nodes.adapter.latents").ENCODED.clear()
+    part("nodes.adapter.media.latents").ENCODED.clear()
     encoded = []
     built_in.first_stage_model.encoder.register_forward_hook(lambda *_: encoded.append(0))
     first = prepare(video(television))[0]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 @pytest.fixture
 def vae_module(part):
-    return part("nodes.adapter.vae")
+    return part("nodes.adapter.media.vae")
 
 
 @pytest.fixture

@@ -272,7 +272,7 @@ def test_a_source_whose_file_is_gone(prepare, restored, make_video, errors, pack
     [(29.97002997, TELEVISION), (24000 / 1001, Fraction(24000, 1001)), (25.0, 25), (12.5, Fraction(25, 2))],
 )
 def test_rates_are_what_is_meant(part, fps, rate):
-    assert part("nodes.adapter.restoring").exact_rate(fps) == rate
+    assert part("nodes.adapter.media.restoring").exact_rate(fps) == rate
 
 
 def test_an_original_of_few_frames_is_never_left(prepare, restored, picture):

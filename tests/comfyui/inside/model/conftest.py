@@ -59,7 +59,7 @@ def write(tmp_path):
 @pytest.fixture
 def load(part):
     """Loads a file as a MODEL."""
-    loading = part("nodes.adapter.model_loading")
+    loading = part("nodes.adapter.model.loading")
     return lambda path, **options: loading.load_model(str(path), loading.ModelOptions(**options))
 
 

@@ -66,7 +66,7 @@ def test_converted_once_and_found_again(part, node, official, told, monkeypatch)
         "config.json", "gen_model.pth", "gen_model.safetensors",
     ]  # fmt: skip
     assert first.cached_patcher_init[1][0] == str(target)
-    monkeypatch.setattr(part("nodes.adapter.conversion"), "convert_checkpoint", None)  # would fail if called
+    monkeypatch.setattr(part("nodes.adapter.model.conversion"), "convert_checkpoint", None)  # would fail if called
     assert same(weights(node()), weights(first))
     assert same(weights(node(convert_official=False)), weights(first))
     assert same(weights(node("gen_model.safetensors")), weights(first))
@@ -129,7 +129,7 @@ def test_where_it_cannot_be_written_it_is_loaded_itself(part, node, official, to
     def refuse(*args, **kwargs):
         raise getattr(part("loom_core.errors"), error)("no room", fix="make some")
 
-    monkeypatch.setattr(part("nodes.adapter.conversion"), "convert_checkpoint", refuse)
+    monkeypatch.setattr(part("nodes.adapter.model.conversion"), "convert_checkpoint", refuse)
     assert node().cached_patcher_init[1][0] == str(official)
     assert any("cannot be converted and is loaded itself (found no room" in line for line in told)
 

@@ -51,7 +51,7 @@ def test_no_weight_is_touched_before_it_is_there(part, config, monkeypatch):
 
     monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", True)
     monkeypatch.setattr(comfy.model_management, "WINDOWS", True)  # older hosts do it there alone
-    dit = part("nodes.adapter.diffusion_model").HostDiT(
+    dit = part("nodes.adapter.model.diffusion_model").HostDiT(
         loom_config=config, operations=comfy.ops.manual_cast, dtype=torch.bfloat16
     )
     linears = [module for module in dit.modules() if isinstance(module, comfy.ops.manual_cast.Linear)]

@@ -277,6 +277,6 @@ def test_a_pickle_with_code_is_never_run(part, load, tmp_path):
 
 
 def test_a_choice_that_is_gone(part):
-    loading = part("nodes.adapter.model_loading")
+    loading = part("nodes.adapter.model.loading")
     with pytest.raises(part("loom_core.errors").WeightsError, match="press R"):
         loading.dit_path("gone.safetensors")

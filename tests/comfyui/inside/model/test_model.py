@@ -32,7 +32,7 @@ def conds_of(model, noise):
 
 
 def test_it_is_what_our_nodes_take(part, model, config):
-    assert part("nodes.adapter.checks").config_of(model) == config
+    assert part("nodes.adapter.sampling.checks").config_of(model) == config
 
 
 def test_latents_are_those_of_wan_22(part, model, noise):
@@ -44,7 +44,7 @@ def test_latents_are_those_of_wan_22(part, model, noise):
 
 
 def test_the_built_in_model_is_previewed_in_its_own_colours(part, load):
-    loading = part("nodes.adapter.model_loading")
+    loading = part("nodes.adapter.model.loading")
     built_in = load(loading.dit_path("built-in: loom-tiny")).model.latent_format
     codec = part("loom_core.vae.linear").LinearCodec.load(loading.BUILT_IN_FOLDER / loading.CODEC_FILE)
     latents = torch.randn(48, 2, 5, 6, generator=torch.Generator().manual_seed(2))
@@ -121,7 +121,7 @@ def test_timesteps_are_whole_unless_told_otherwise(load, write, state, choice):
 @pytest.mark.parametrize("steps", [1, 12, 20, 50, 333])
 def test_our_schedule_gives_the_official_timesteps(part, model, steps):
     schedule = part("loom_core.sampling.schedule").flow_schedule(steps, shift=5.0)
-    sigmas = part("nodes.adapter.sampler").flow_sigmas(steps, shift=5.0)[:-1]
+    sigmas = part("nodes.adapter.sampling.sampler").flow_sigmas(steps, shift=5.0)[:-1]
     told = model.model.process_timestep(model.model.model_sampling.timestep(sigmas))
     assert told.tolist() == schedule.timesteps.tolist()
 

@@ -12,7 +12,7 @@ BACKENDS = ("attention_basic", "attention_sub_quad", "attention_split", "attenti
 
 @pytest.fixture
 def operations(part):
-    return part("nodes.adapter.operations")
+    return part("nodes.adapter.model.operations")
 
 
 @pytest.fixture

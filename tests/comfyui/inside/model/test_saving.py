@@ -44,7 +44,7 @@ def test_what_shapes_do_not_show_is_saved_too(part, load, write, save, state, co
 
 
 def test_the_built_in_model_can_be_saved_and_loaded(part, load, save):
-    loading = part("nodes.adapter.model_loading")
+    loading = part("nodes.adapter.model.loading")
     built_in = load(loading.dit_path("built-in: loom-tiny"))
     again = load(save(built_in))
     assert again.model.loom_config == built_in.model.loom_config

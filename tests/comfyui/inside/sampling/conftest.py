@@ -145,7 +145,7 @@ def guide(part, model, conditionings):
 
     def make(text, look, *, task="edit-video", on=None, visual=True):
         positive, negative, only_pictures = conditionings(task)
-        return part("nodes.adapter.guider").CascadedGuider(
+        return part("nodes.adapter.sampling.guider").CascadedGuider(
             on or model,
             positive=positive,
             negative=negative,
@@ -158,7 +158,7 @@ def guide(part, model, conditionings):
 
 @pytest.fixture
 def sampler(part):
-    return part("nodes.adapter.sampler")
+    return part("nodes.adapter.sampling.sampler")
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_plain_core_sampling_with_positive_and_negative(part, tiny, inputs):
         disable_pbar=True,
         seed=5,
     )
-    guider = part("nodes.adapter.guider").CascadedGuider(
+    guider = part("nodes.adapter.sampling.guider").CascadedGuider(
         tiny,
         positive=inputs["positive"],
         negative=inputs["negative"],

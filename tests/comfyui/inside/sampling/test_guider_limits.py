@@ -103,7 +103,7 @@ def test_out_of_memory_outside_of_the_model_starts_once_more(guide, sampler, run
 def test_what_would_fit_is_told(part, model, monkeypatch):
     from comfy import model_management
 
-    what_fits = part("nodes.adapter.guider").what_fits
+    what_fits = part("nodes.adapter.sampling.guider").what_fits
     latents = torch.zeros(1, 48, 31, 4, 4)
     for frames, sentence in ((11, "at most about 41 frames at this size"), (31, ""), (0, "")):
         free = model.model.memory_required([1, 48, frames, 4, 4])
@@ -126,7 +126,7 @@ def guide_with(part, model, conditionings):
         if change is not None:
             change(given)
         settings = part("loom_core.config.sampling").SamplingConfig()
-        return part("nodes.adapter.guider").CascadedGuider(on or model, **given, settings=settings)
+        return part("nodes.adapter.sampling.guider").CascadedGuider(on or model, **given, settings=settings)
 
     return make
 

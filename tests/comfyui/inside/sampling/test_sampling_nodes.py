@@ -76,7 +76,9 @@ def test_the_released_model_has_the_official_defaults(part, conditionings, task,
     positive, *_ = conditionings(task or "edit-image")
     if task is None:
         del positive[0][1]["loom_task"]  # made by another node: the source tells an edit
-    settings = part("nodes.adapter.settings").run_settings(part("loom_core.config.model").LOOMVIDEO_5B, positive)
+    settings = part("nodes.adapter.sampling.settings").run_settings(
+        part("loom_core.config.model").LOOMVIDEO_5B, positive
+    )
     assert (settings.num_inference_steps, settings.guidance_scale, settings.visual_guidance_scale) == (50, text, 1.5)
     assert (settings.solver, settings.shift) == ("unipc", 5.0)
 
@@ -162,7 +164,7 @@ def test_no_steps_are_the_models_own_number(nodes, model, with_model, steps):
 
 
 def test_tokens_are_the_targets_and_the_references(part, conditionings):
-    count = part("nodes.adapter.settings").token_count
+    count = part("nodes.adapter.sampling.settings").token_count
     positive, *_ = conditionings()
     target = {"samples": torch.zeros(1, 48, 2, 4, 6)}
     assert count(target) == count(target, positive) == 12

@@ -1,0 +1,1 @@
+"""Pictures, clips and latents between the host's sockets and ours."""

@@ -1,0 +1,1 @@
+"""The DiT as a model of the host: its layers, its files, LoRAs."""

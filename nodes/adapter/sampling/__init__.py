@@ -1,0 +1,1 @@
+"""Guidance, solvers and schedule in the host's own loop."""
