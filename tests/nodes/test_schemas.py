@@ -82,3 +82,13 @@ def test_an_old_host_gets_stand_ins_that_say_so(stand_in, monkeypatch, version):
 )
 def test_which_hosts_are_supported(stand_in, version, is_supported):
     assert stand_in("nodes.adapter.host").is_supported(version) == is_supported
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs(schemas, repo_root):
+    folder = repo_root / "web" / "docs"
+    assert {path.stem for path in folder.glob("*.md")} == set(schemas)
+    for name, schema in schemas.items():
+        page = (folder / f"{name}.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# {schema.display_name}\n"), name
+        missing = [port.id for port in schema.inputs if not re.search(rf"\b{port.id}\b", page)]
+        assert missing == [], name
