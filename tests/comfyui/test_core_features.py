@@ -279,7 +279,7 @@ def test_unload_and_reload(server, short, latents):
 
 @pytest.mark.parametrize("flag", ["--fp8_e4m3fn-unet", "--bf16-unet"])
 def test_flags(start_server, short, latents, flag):
-    """Beside --cpu, with which all tests run; --lowvram excludes it, see inside/model/test_lowvram.py."""
+    """Beside --cpu, with which all tests run; --lowvram excludes it, see inside/model/test_saving.py."""
     made = short("video_edit")
     found, plain = latents(made, on=start_server(flag)), latents(made)
     assert found.isfinite().all()
