@@ -200,10 +200,12 @@ IMAGE_EDIT = Workflow(
         Column("2. What to change", {
             "picture": _load_picture(COPPER),
             "size": _size("from source", length=1, source=Output("picture")),
+        }),
+        Column("3. Source and prompt", {
             "source": _source("picture"),
             "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
         }),
-        Column("3. Result", {
+        Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "save": _save_image("image_edit"),
         }),
     ),
@@ -218,10 +220,12 @@ VIDEO_EDIT = Workflow(
         Column("2. What to change", {
             "clip_file": _load_clip(),
             "size": _size("from source", source=Output("clip_file")),
+        }),
+        Column("3. Source and prompt", {
             "source": _source("clip_file"),
             "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
         }),
-        Column("3. Result", {
+        Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
             "save": _save_video("video_edit", "restore"),
         }),
@@ -329,10 +333,12 @@ LONG_VIDEO_EDIT = Workflow(
         Column("2. What to change", {
             "clip_file": _load_clip(),
             "size": _size("from source", source=Output("clip_file")),
+        }),
+        Column("3. Source and prompt", {
             "source": _source("clip_file", max_frames=481),
             "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
         }),
-        Column("3. In windows", {
+        Column("4. In windows", {
             "windows": Step("WanContextWindowsManual", {
                 "model": Output("model"), "context_length": 33, "context_overlap": 16,
                 "context_schedule": "standard_static", "context_stride": 1, "closed_loop": False,
@@ -346,7 +352,7 @@ LONG_VIDEO_EDIT = Workflow(
             "solver": Step("LoomVideoUniPCSampler", {"solver": "unipc"}),
             "sigmas": Step("LoomVideoScheduler", {"steps": 0, "shift": 5.0, "denoise": 1.0, "model": Output("model")}),
         }),
-        Column("4. Result", {
+        Column("5. Result", {
             "sample": Step("SamplerCustomAdvanced", {
                 "noise": Output("noise"), "guider": Output("guider"), "sampler": Output("solver"),
                 "sigmas": Output("sigmas"), "latent_image": Output("source", 1),
@@ -365,10 +371,12 @@ LOW_MEMORY_EDIT = Workflow(
         Column("2. What to change", {
             "clip_file": _load_clip(),
             "size": _size("from source", source=Output("clip_file")),
+        }),
+        Column("3. Source and prompt", {
             "source": _source("clip_file", max_frames=49),
             "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
         }),
-        Column("3. Result", {
+        Column("4. Result", {
             "sample": _sampler(Output("source", 1)),
             "decode": Step("VAEDecodeTiled", {
                 "samples": Output("sample"), "vae": Output("vae"), "tile_size": 256, "overlap": 64,

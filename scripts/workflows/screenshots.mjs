@@ -14,7 +14,7 @@ const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "
 const isLocal = (url) => ["127.0.0.1", "localhost"].includes(url.hostname);
 
 async function show(name) {
-  const page = await browser.newPage({ viewport: { width: 2560, height: 1440 } });
+  const page = await browser.newPage({ viewport: { width: 3200, height: 1800 } });
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
   await page.route((url) => !isLocal(url), (route) => route.abort());
@@ -50,7 +50,21 @@ async function show(name) {
   await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.Canvas.FitView"));
   await page.waitForTimeout(1200);
   found.errors = errors;
-  await page.screenshot({ path: `${folder}/${name}.png` });
+  const clip = await page.evaluate(() => {
+    const boxes = [...window.app.graph._groups, ...window.app.graph._nodes].map((item) => item.boundingRect ?? item._bounding);
+    const { scale, offset } = window.app.canvas.ds;
+    const canvas = window.app.canvas.canvas.getBoundingClientRect();
+    const [left, top] = [Math.min(...boxes.map((box) => box[0])), Math.min(...boxes.map((box) => box[1]))];
+    const [right, bottom] = [Math.max(...boxes.map((box) => box[0] + box[2])), Math.max(...boxes.map((box) => box[1] + box[3]))];
+    const margin = 16;
+    return {
+      x: canvas.left + (left + offset[0]) * scale - margin,
+      y: canvas.top + (top + offset[1]) * scale - margin,
+      width: (right - left) * scale + 2 * margin,
+      height: (bottom - top) * scale + 2 * margin,
+    };
+  });
+  await page.screenshot({ path: `${folder}/${name}.jpg`, type: "jpeg", quality: 82, clip });
   await page.close();
   return found;
 }
