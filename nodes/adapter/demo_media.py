@@ -17,14 +17,13 @@ PREFIX = "loomvideo_"
 
 
 def provide_demo_media() -> None:
-    """Copy what is not there yet; a folder that cannot be written to is logged, no more."""
-    folder = Path(folder_paths.get_input_directory())
-    for file in sorted(DEMO.iterdir()):
-        target = folder / f"{PREFIX}{file.name}"
-        if target.exists():
-            continue
-        try:
-            with atomic_target(target) as part:
-                shutil.copyfile(file, part)
-        except LoomError as error:
-            logging.warning("LoomVideo: the bundled workflows lack a picture: %s", error)
+    """Copy what is not there yet; what cannot be copied is logged, no more: the nodes do not depend on it."""
+    try:
+        folder = Path(folder_paths.get_input_directory())
+        for file in sorted(path for path in DEMO.iterdir() if path.is_file()):
+            target = folder / f"{PREFIX}{file.name}"
+            if not target.exists():
+                with atomic_target(target) as part:
+                    shutil.copyfile(file, part)
+    except (OSError, LoomError) as error:
+        logging.warning("LoomVideo: the bundled workflows may lack a picture: %s", error)

@@ -10,7 +10,8 @@ import logging
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import folder_paths
@@ -131,7 +132,8 @@ class StateCache:
             logging.warning("LoomVideo: a damaged file in the cache of prompts, read anew (%s)", path)
             _delete(path)
             return None
-        os.utime(path)  # the files used last are kept longest
+        with suppress(OSError):  # a folder that may only be read
+            os.utime(path)  # the files used last are kept longest
         return states
 
     def _write(self, key: str, states: Tensor) -> None:
@@ -143,12 +145,19 @@ class StateCache:
         except (LoomError, OSError, SafetensorError) as error:
             logging.warning("LoomVideo: what was read in the prompt is not kept on disk: %s", error)
             return
-        files = sorted(path.parent.glob("*" + SUFFIX), key=lambda file: file.stat().st_mtime, reverse=True)
         total = 0
-        for file in files:
-            total += file.stat().st_size
+        for _, size, file in sorted(_sized(path.parent), reverse=True):
+            total += size
             if total > self._most_disk and file != path:
                 _delete(file)
+
+
+def _sized(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """(time of last use, bytes, file) of each file in the cache."""
+    for file in folder.glob("*" + SUFFIX):
+        with suppress(OSError):  # another server with the same folder may have deleted it by now
+            found = file.stat()
+            yield found.st_mtime, found.st_size, file
 
 
 def _bytes(tensor: Tensor) -> memoryview:

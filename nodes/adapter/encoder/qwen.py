@@ -122,8 +122,9 @@ def find_qwen(clip: Any) -> Qwen:
     Raises:
         WeightsError: There is none, it has no vision part, or no LoomVideo model reads one of its size.
     """
-    whole = getattr(clip, "cond_stage_model", None)
-    if whole is None or getattr(clip, "patcher", None) is None:
+    # the patcher's own model, which is what the host loads: nodes that choose a device give a CLIP a copy
+    whole = getattr(getattr(clip, "patcher", None), "model", None)
+    if whole is None:
         raise WeightsError(f"no text encoder at clip ({type(clip).__name__})", expected=EXPECTED, fix=FIX)
     parts = {name: part.transformer for name, part in whole.named_children() if hasattr(part, "transformer")}
     key = next((name for name, transformer in parts.items() if _sees(transformer)), None)

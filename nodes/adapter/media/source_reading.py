@@ -177,9 +177,9 @@ def _from_file(file: VideoFile, request: SourceRequest, on_frame: FrameCallback 
     )
     frames = as_floats(clip.frames)
     origin = _origin_of_file(file, info, request, start=start, shown=clip.start_seconds, num_frames=len(frames))
-    return SourceReading(
-        frames, origin, round(start * origin.fps), _notices(len(frames), round(left * info.fps), left, request)
-    )
+    # counted from where the connected part begins: whoever makes a mask for it sees no more of the file
+    first_frame = round(request.start_seconds * origin.fps)
+    return SourceReading(frames, origin, first_frame, _notices(len(frames), round(left * info.fps), left, request))
 
 
 def _origin_of_file(

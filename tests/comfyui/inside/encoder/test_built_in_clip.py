@@ -88,6 +88,15 @@ def test_the_host_can_load_it_once_more(clip, read, request_of):
     assert all(torch.equal(found.states[branch], states) for branch, states in expected.states.items())
 
 
+def test_a_copy_that_the_host_made_for_another_device(clip, read, edit_of):
+    """Select CLIP Device gives a CLIP another patcher, and leaves the model beside it as it was."""
+    twin = clip.clone()
+    twin.patcher = clip.patcher.clone(force_deepcopy=True)
+    assert twin.patcher.model is not twin.cond_stage_model
+    found, expected = read(twin, edit_of()), read(clip, edit_of())
+    assert all(torch.equal(found.states[branch], states) for branch, states in expected.states.items())
+
+
 def test_the_host_loads_and_unloads_it(clip, read, edit_of):
     from comfy import model_management
 

@@ -228,6 +228,17 @@ def test_a_disk_that_cannot_be_written_to_does_not_end_the_run(part, golden_clip
     assert "is not kept on disk" in caplog.text
 
 
+def test_a_disk_that_may_only_be_read_still_serves(make_cache, monkeypatch):
+    states = torch.ones(1, 2, 4, dtype=torch.bfloat16)
+    make_cache().put("a" * 64, states, on_disk=True)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "read only")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert torch.equal(make_cache().get("a" * 64, on_disk=True), states)
+
+
 def test_nothing_half_written_stays(part, make_cache, tmp_path, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError(28, "No space left on device")

@@ -29,7 +29,7 @@ def clip_of(**transformers):
         encoder = torch.nn.Module()
         encoder.transformer = transformer
         whole.add_module(name, encoder)
-    return SimpleNamespace(cond_stage_model=whole, patcher=object())
+    return SimpleNamespace(cond_stage_model=whole, patcher=SimpleNamespace(model=whole))
 
 
 def host_class(path, **config):
@@ -50,7 +50,8 @@ SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 64}
 def test_clip_l(refuse):
     from comfy.sd1_clip import SD1ClipModel
 
-    clip = SimpleNamespace(cond_stage_model=SD1ClipModel(), patcher=object())
+    whole = SD1ClipModel()
+    clip = SimpleNamespace(cond_stage_model=whole, patcher=SimpleNamespace(model=whole))
     assert "a text encoder of another kind (CLIPTextModel)" in refuse(clip)
 
 

@@ -113,6 +113,16 @@ def test_a_part_that_was_cut_out_of_a_file(prepare, video, television, frame_num
     assert [frame_number(frame) for frame in later.origin.frames] == list(range(24, 30))
 
 
+def test_a_mask_for_a_part_that_was_cut_out_of_a_file(prepare, video, television):
+    """It has a frame for each of the part, as the host's own nodes decode it."""
+    part = video(television).as_trimmed(0.5005, 0.6, strict_duration=False)
+    frames = part.get_components().images.shape[0]
+    mask = torch.linspace(0.1, 1, frames)[:, None, None].expand(-1, 64, 64)
+    tokens = prepare(part, mask=mask)[0].mask
+    assert tokens[0, 0, 0] == pytest.approx(0.1, abs=1e-4)
+    assert 0.7 < tokens[-1, 0, 0] < 1
+
+
 def test_a_file_in_memory_is_a_file_too(prepare, video, television, tmp_path, monkeypatch):
     import folder_paths
 
