@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from .adapter.demo_media import provide_demo_media
 from .adapter.host import is_supported
+from .outdated import stand_ins, too_old, unfit
 
 
 class LoomVideoExtension(ComfyExtension):
@@ -22,19 +23,16 @@ class LoomVideoExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All nodes; on a host that is too old, stand-ins that say so."""
+        """All nodes; where they cannot be had, stand-ins that say why."""
         if not is_supported():
-            from .outdated import NODES as STAND_INS
-            from .outdated import too_old
-
             logging.error("LoomVideo: %s", too_old())
-            return list(STAND_INS)
+            return stand_ins(too_old())
         try:
             from .catalogue import NODES
-        except Exception:
+        except Exception as error:
             # the host would log one line and drop the pack without a trace of why
-            logging.error("LoomVideo cannot be loaded:\n%s", traceback.format_exc())
-            raise
+            logging.error("LoomVideo: %s\n%s", unfit(error), traceback.format_exc())
+            return stand_ins(unfit(error))
         return list(NODES)
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for all nodes on a host that is too old: they show up under their names and say what to do."""
+"""Stand-ins for all nodes where they cannot be had: they show up under their names and say why, and what to do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_OUTPUTS = 6
 
 
 def too_old() -> LoomError:
-    """The sentence for a user."""
+    """The sentence of a host that is too old."""
     return LoomError(
         f"ComfyUI {version()}",
         expected=f"{MINIMUM_VERSION} or newer, since older ones read pictures wrongly",
@@ -39,18 +39,27 @@ def too_old() -> LoomError:
     )
 
 
-def _stand_in(node_id: str) -> type[io.ComfyNode]:
+def unfit(error: Exception) -> LoomError:
+    """The sentence of a host whose own modules are not what the nodes are built on."""
+    return LoomError(
+        f"ComfyUI {version()}, in which the nodes cannot be loaded ({type(error).__name__}: {error})",
+        expected=f"a ComfyUI from {MINIMUM_VERSION} on that this version of LoomVideo knows",
+        fix="update LoomVideo and ComfyUI; the log has the details",
+    )
+
+
+def _stand_in(node_id: str, reason: LoomError) -> type[io.ComfyNode]:
     class StandIn(io.ComfyNode):
-        """Says that the host is too old."""
+        """Says why the node is not there."""
 
         @classmethod
         def define_schema(cls) -> io.Schema:
             """See `io.ComfyNode`."""
             return io.Schema(
                 node_id=node_id,
-                display_name=f"{node_id} (needs ComfyUI {MINIMUM_VERSION})",
+                display_name=f"LoomVideo {node_id.removeprefix('LoomVideo')} (not available)",
                 category="LoomVideo",
-                description=str(too_old()),
+                description=str(reason),
                 inputs=[],
                 outputs=[io.AnyType.Output(display_name=f"output {number}") for number in range(1, MOST_OUTPUTS + 1)],
                 is_output_node=True,
@@ -59,11 +68,16 @@ def _stand_in(node_id: str) -> type[io.ComfyNode]:
         @classmethod
         def execute(cls, **_: Any) -> io.NodeOutput:
             """Refuse."""
-            raise too_old()
+            raise reason
 
     StandIn.__name__ = StandIn.__qualname__ = node_id
     return StandIn
 
 
-NODES: tuple[type[io.ComfyNode], ...] = tuple(map(_stand_in, IDS))
-"""One stand-in a node."""
+def stand_ins(reason: LoomError) -> list[type[io.ComfyNode]]:
+    """One stand-in a node.
+
+    Args:
+        reason: What each of them says.
+    """
+    return [_stand_in(node_id, reason) for node_id in IDS]

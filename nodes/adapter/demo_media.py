@@ -12,6 +12,7 @@ from ...loom_core.atomic import atomic_target
 from ...loom_core.errors import LoomError
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
+FILES = ("harbour.mp4", "copper.png", "lighthouse.png")
 PREFIX = "loomvideo_"
 """In front of their names, so that they stand together and replace nobody else's file."""
 
@@ -20,10 +21,10 @@ def provide_demo_media() -> None:
     """Copy what is not there yet; what cannot be copied is logged, no more: the nodes do not depend on it."""
     try:
         folder = Path(folder_paths.get_input_directory())
-        for file in sorted(path for path in DEMO.iterdir() if path.is_file()):
-            target = folder / f"{PREFIX}{file.name}"
+        for name in FILES:
+            target = folder / f"{PREFIX}{name}"
             if not target.exists():
                 with atomic_target(target) as part:
-                    shutil.copyfile(file, part)
+                    shutil.copyfile(DEMO / name, part)
     except (OSError, LoomError) as error:
         logging.warning("LoomVideo: the bundled workflows may lack a picture: %s", error)

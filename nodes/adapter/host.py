@@ -22,5 +22,9 @@ def is_supported(found: str | None = None) -> bool:
         found: A version; None for that of the host. One that cannot be read counts as new enough: forks name
             themselves as they like.
     """
-    numbers = [int(number) for number in re.findall(r"\d+", found or version())[:3]]
-    return not numbers or numbers >= [int(number) for number in MINIMUM_VERSION.split(".")]
+    numbers = _numbers(found or version())
+    return not numbers or (*numbers, 0, 0)[:3] >= _numbers(MINIMUM_VERSION)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

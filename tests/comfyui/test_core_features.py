@@ -205,12 +205,13 @@ def test_progress_and_time_left(short, succeed):
     assert any("step 3 of 3, 0:00 left" in text for text in told), told
 
 
-def interrupted_at(server, graph_, kind, after=0.3):
-    """Runs until a node works, stops it there; the run, and how long the stop took."""
+def interrupted_at(server, graph_, kind, after=0.0, says=None):
+    """Runs until a node works, or says something, and stops it there; the run, and how long the stop took."""
     node, pressed = graph_.find(kind), []
 
     def press(event, data):
-        if event == "executing" and data.get("node") == node and not pressed:
+        is_it = event == "executing" if says is None else event == "text" and says in data["text"]
+        if is_it and data.get("node") == node and not pressed:
             time.sleep(after)
             pressed.append(time.monotonic())
             server.interrupt()
@@ -233,6 +234,8 @@ def test_interrupt_inside_a_step(server, short, succeed):
     made.insert("TestSlowModel", after=made.output("LoomVideoModelLoader"), into="model", seconds=2.0)
     run, _ = interrupted_at(server, made, "LoomVideoSampler", after=1.0)
     assert run.status == "interrupted"
+    told = run.texts(made.find("LoomVideoSampler"))
+    assert told and not any(text.startswith("step") for text in told)  # not even the first step came to its end
     succeed(short("text_to_video").set("LoomVideoSampler", seed=603))
 
 
@@ -247,8 +250,10 @@ def test_interrupt_the_mllm(server, short, succeed):
 def test_interrupt_the_vae(server, short, succeed):
     made = short("video_edit")
     made.set("LoomVideoSourceLatentScaler", width=1280, height=704, max_frames=49)
-    run, _ = interrupted_at(server, made, "LoomVideoSourceLatentScaler", after=0.5)
+    run, seconds = interrupted_at(server, made, "LoomVideoSourceLatentScaler", says="encoding the source: 1 of")
     assert run.status == "interrupted"
+    assert seconds < 20
+    assert not any("13 of 13" in text for text in run.texts(made.find("LoomVideoSourceLatentScaler")))
     succeed(short("video_edit"))
 
 

@@ -21,4 +21,5 @@ def test_inside_comfyuis_interpreter():
     command = [python, "-m", "pytest", "tests/comfyui/inside", "-q", "-rs", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout[-2000:])  # noqa: T201 - shown with -rP, and where it fails
+    assert " passed" in done.stdout
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+RECORDED_VERSION = "0.33.0"
+"""Of the ComfyUI that tests/workflows/core_nodes.json describes; scripts/workflows/build.py writes it."""
+
 
 def test_the_pack_loads_without_a_word_of_trouble(server):
     log = server.log.read_text(errors="replace").partition("Starting server")[0]
@@ -13,6 +16,29 @@ def test_the_pack_loads_without_a_word_of_trouble(server):
 def test_every_node_is_listed(server):
     listed = {name for name in server.get("/object_info") if name.startswith("LoomVideo")}
     assert listed == set(ids())
+
+
+def test_every_input_and_output_is_as_in_the_catalogue(server, schemas):
+    for name, schema in schemas.items():
+        info = server.get(f"/object_info/{name}")[name]
+        inputs = info["input"]
+        assert {*inputs.get("required", {}), *inputs.get("optional", {})} == {port.id for port in schema.inputs}
+        assert set(inputs.get("optional", {})) == {port.id for port in schema.inputs if port.optional}
+        assert len(info["output"]) == len(schema.outputs)
+        assert info["display_name"] == schema.display_name
+
+
+def test_nodes_of_comfyui_are_as_the_workflows_tests_know_them(server):
+    import json
+
+    import pytest
+
+    from scripts.workflows.build import CORE_NODES, core_nodes
+
+    version = server.get("/system_stats")["system"]["comfyui_version"]
+    if version != RECORDED_VERSION:
+        pytest.skip(f"recorded with ComfyUI {RECORDED_VERSION}, this is {version}")
+    assert json.loads(CORE_NODES.read_text(encoding="utf-8")) == core_nodes(server.url)
 
 
 def ids():

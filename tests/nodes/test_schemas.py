@@ -76,9 +76,29 @@ def test_an_old_host_gets_stand_ins_that_say_so(stand_in, monkeypatch, version):
         nodes[0].execute(anything=1)
 
 
+def test_a_host_without_what_the_nodes_need_gets_stand_ins_too(stand_in, monkeypatch):
+    import asyncio
+    import sys
+
+    catalogue = stand_in("nodes.catalogue").__name__
+    monkeypatch.setitem(sys.modules, catalogue, None)  # importing it fails
+    nodes = asyncio.run(stand_in("nodes.extension").make_extension().get_node_list())
+    assert {node.GET_SCHEMA().node_id for node in nodes} == set(stand_in("nodes.outdated").IDS)
+    with pytest.raises(Exception, match=r"cannot be loaded.*update LoomVideo and ComfyUI"):
+        nodes[0].execute()
+
+
 @pytest.mark.parametrize(
     ("version", "is_supported"),
-    [("0.28.0", True), ("0.33.0", True), ("1.0", True), ("0.27.9", False), ("0.3.75", False), ("fork", True)],
+    [
+        ("0.28.0", True),
+        ("0.28", True),
+        ("0.33.0", True),
+        ("1.0", True),
+        ("0.27.9", False),
+        ("0.3.75", False),
+        ("fork", True),
+    ],
 )
 def test_which_hosts_are_supported(stand_in, version, is_supported):
     assert stand_in("nodes.adapter.host").is_supported(version) == is_supported

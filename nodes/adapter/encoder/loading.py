@@ -38,7 +38,7 @@ def load_encoder(name: str) -> comfy.sd.CLIP:
     """The encoder of a choice.
 
     Args:
-        name: As `encoder_files.offered_encoders` showed it.
+        name: As `files.offered_encoders` showed it.
 
     Raises:
         WeightsError: The files are missing, damaged, of another model, without vision part, or of a size that no
