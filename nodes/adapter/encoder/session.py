@@ -51,7 +51,12 @@ class QwenSession:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # the host takes the patches out only when it loads the next clone, so the features must not hang on to them
+        # The host takes the patches out only when it loads the next clone, and puts a bound method back: either keeps
+        # the model alive through itself, so gigabytes would wait for the garbage collector. Its class has the method.
+        qwen, name = self._qwen, self._qwen.path("preprocess_embed")
+        for patches in (qwen.patcher.object_patches, qwen.patcher.object_patches_backup):
+            patches.pop(name, None)
+        vars(qwen.transformer).pop("preprocess_embed", None)
         self._features.clear()
 
     @property
