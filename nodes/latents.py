@@ -54,7 +54,8 @@ class LoomVideoSizeHelper(io.ComfyNode):
                     min=0,
                     max=LONGEST,
                     tooltip="Frames at 24 a second, cut to 4k + 1; 1 is an image. 0 takes as many as the source has, "
-                    "at most 121, or without one the model's default.",
+                    "at most 121, or without one the model's default. For LoomVideo Empty Latent: the "
+                    "length of an edit is set by max_frames in LoomVideo Source Latent Scaler.",
                 ),
                 io.Model.Input(
                     "model", optional=True, tooltip="Whose sizes are wanted; the released model's if empty."

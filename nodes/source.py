@@ -69,7 +69,8 @@ def _optional_inputs() -> list[io.Input]:
         io.Mask.Input(
             "mask",
             optional=True,
-            tooltip="White keeps the source, black lets it go. One frame for all, or one for each.",
+            tooltip="Where the source is added: white adds it, black leaves it out and is made anew. Not an inpainting "
+            "mask, where white is what changes. One frame for all, or one for each.",
         ),
         io.String.Input(
             "strength_curve",
@@ -178,7 +179,8 @@ class LoomVideoSourceLatentScaler(io.ComfyNode):
             mask=tokens,
             origin=reading.origin,
         )
-        progress.text(_about(reading, request))
+        masked = "" if mask is None else "\nthe source is added where the mask is white, nowhere else"
+        progress.text(_about(reading, request) + masked)
         count = len(reading.frames)
         latent = empty_latent(width, height, count)
         return io.NodeOutput(clip, latent, reading.origin.audio, fps, count, reading.frames)

@@ -18,8 +18,8 @@ def test_inside_comfyuis_interpreter():
         pytest.skip("needs a ComfyUI checkout: set COMFYUI_PATH (and COMFYUI_PYTHON)")
     if not python or Path(python).absolute() == Path(sys.executable).absolute():
         pytest.skip("COMFYUI_PYTHON is this interpreter: tests/comfyui/inside runs in it directly")
-    command = [python, "-m", "pytest", "tests/comfyui/inside", "-q", "-rs", "-p", "no:cacheprovider"]
+    command = [python, "-m", "pytest", "tests/comfyui/inside", "-rs", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout[-2000:])  # noqa: T201 - shown with -rP, and where it fails
-    assert " passed" in done.stdout
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout  # or all of them were skipped

@@ -42,7 +42,7 @@ def token_mask(mask: Any, reading: SourceReading, request: SourceRequest) -> Ten
     if not bool((tokens > 0).any()):
         raise MediaError(
             "a mask that is black everywhere",
-            expected="some white, which keeps the source",
+            expected="some white, where the source is added",
             fix="invert it, disconnect it, or set strength to 0",
         )
     return tokens

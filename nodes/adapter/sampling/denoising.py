@@ -12,6 +12,7 @@ from comfy import sample as host_sample
 from torch import Tensor
 
 from ....loom_core.config.sampling import SamplingConfig
+from ....loom_core.errors import ConfigError
 from ....loom_core.sampling.schedule import token_shift
 from ..conditioning import Conditioning
 from ..progress import NodeProgress, StepClock, as_clock
@@ -46,7 +47,17 @@ def denoise_latent(
 
     Returns:
         The LATENT with the clean samples; a noise mask and other entries stay.
+
+    Raises:
+        ConfigError: Only a part of the run is asked for, and the latent is empty: there is nothing to begin with.
     """
+    if denoise < 1 and not bool(latent["samples"].any()):
+        raise ConfigError(
+            f"denoise {denoise:g} with an empty latent",
+            expected="a latent with something in it, which a part of the run can begin with",
+            fix="set denoise to 1; to stay near a source, raise its strength in LoomVideo Source Latent Scaler, "
+            "or encode it with VAE Encode and connect that latent",
+        )
     model = guider.model_patcher
     shift = token_shift(token_count(latent, positive)) if settings.shift is None else settings.shift
     sigmas = flow_sigmas(settings.num_inference_steps, shift=shift, denoise=denoise)

@@ -131,7 +131,7 @@ class BrokenImages:
 
 
 class FrozenLatent:
-    """A latent of any shape, filled with one number."""
+    """A latent of any shape, filled with ten times one number: 1e38 makes infinity, which JSON cannot carry."""
 
     CATEGORY = "tests"
     FUNCTION = "make"
@@ -142,7 +142,7 @@ class FrozenLatent:
         return {"required": {"shape": ("STRING",), "value": ("FLOAT",)}}
 
     def make(self, shape, value):
-        return ({"samples": torch.full([int(side) for side in shape.split(",")], value)},)
+        return ({"samples": torch.full([int(side) for side in shape.split(",")], value) * 10},)
 
 
 NODE_CLASS_MAPPINGS = {

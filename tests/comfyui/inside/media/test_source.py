@@ -241,7 +241,7 @@ def test_a_source_longer_than_memory_allows_says_what_would_fit(
 ):
     from comfy import model_management
 
-    monkeypatch.setattr(model_management, "get_free_memory", lambda *_, **__: 20 * 96 * 64 * 15)
+    monkeypatch.setattr(model_management, "get_free_memory", lambda *_, **__: 20 * 96 * 64 * 36)
     source = video(television) if kind == "file" else picture(60)
     with pytest.raises(errors.ResourceError, match=r"frames of 96 x 64.*expected at most 17 frames of this size"):
         prepare(source)

@@ -130,6 +130,12 @@ def test_part_of_a_run_stays_near_the_latent(generate):
     assert distances[-1] > 2 * distances[1]
 
 
+@pytest.mark.parametrize("denoise", [0.0, 0.5])
+def test_a_part_of_a_run_needs_something_to_begin_with(generate, part, denoise):
+    with pytest.raises(part("loom_core.errors").ConfigError, match="with an empty latent"):
+        generate({"samples": torch.zeros(1, 48, 2, 4, 4)}, denoise=denoise)
+
+
 def test_the_node_says_what_it_does(generate, monkeypatch):
     from comfy_execution.utils import CurrentNodeContext
 
