@@ -67,6 +67,11 @@ def latent_frames(num_frames: int) -> int:
     return (num_frames - 1) // TEMPORAL_STRIDE + 1
 
 
+def video_frames(num_latents: int) -> int:
+    """Number of frames that `num_latents` latent frames hold; the inverse of `latent_frames`."""
+    return (num_latents - 1) * TEMPORAL_STRIDE + 1
+
+
 def latent_shape(num_frames: int, height: int, width: int) -> LatentShape:
     """Latent size of a clip given in frames and pixels."""
     return LatentShape(latent_frames(num_frames), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE)

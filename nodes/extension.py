@@ -25,14 +25,16 @@ class LoomVideoExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes; where they cannot be had, stand-ins that say why."""
         if not is_supported():
-            logging.error("LoomVideo: %s", too_old())
-            return stand_ins(too_old())
+            reason = too_old()
+            logging.error("LoomVideo: %s", reason)
+            return stand_ins(reason)
         try:
             from .catalogue import NODES
         except Exception as error:
             # the host would log one line and drop the pack without a trace of why
-            logging.error("LoomVideo: %s\n%s", unfit(error), traceback.format_exc())
-            return stand_ins(unfit(error))
+            reason = unfit(error)
+            logging.error("LoomVideo: %s\n%s", reason, traceback.format_exc())
+            return stand_ins(reason)
         return list(NODES)
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from ..loom_core.config.sampling import IMAGE_TASKS
 from ..loom_core.errors import ConfigError
-from ..loom_core.geometry import TEMPORAL_STRIDE
+from ..loom_core.geometry import TEMPORAL_STRIDE, video_frames
 from ..loom_core.mllm.prompts import check_request, infer_task, parse_task
 from ..loom_core.types import Task
+from .adapter.sampling.checks import VIDEO_DIMENSIONS
 from .sockets import SourceClip
 
 AUTO = "auto"
 TASKS = (AUTO, *(task.value for task in Task))
 """Choices of the node; saved graphs name them."""
-VIDEO_DIMENSIONS = 5
 _UNKNOWN = TEMPORAL_STRIDE + 1  # any number that is not 1 means a video
 
 
@@ -89,7 +89,7 @@ def _num_frames(latent: Mapping[str, Any] | None) -> int | None:
     samples = None if latent is None else latent.get("samples")
     if samples is None or samples.is_nested:
         return None
-    return (samples.shape[2] - 1) * TEMPORAL_STRIDE + 1 if samples.ndim == VIDEO_DIMENSIONS else 1
+    return video_frames(samples.shape[2]) if samples.ndim == VIDEO_DIMENSIONS else 1
 
 
 def _notice(unmentioned: tuple[int, ...], num_references: int) -> str:

@@ -13,11 +13,10 @@ from .adapter.media.latents import empty_latent
 from .adapter.media.video_input import source_facts
 from .adapter.progress import NodeProgress
 from .adapter.sampling.checks import config_of
-from .references import size_inputs
+from .inputs import LONGEST, size_inputs
 from .sizing import ASPECTS, AUTO, FROM_SOURCE, RESOLUTIONS, choose_length, choose_size
 
 CATEGORY = "LoomVideo/latent"
-LONGEST = 9601
 LARGEST_BATCH = 64
 
 

@@ -20,25 +20,9 @@ from .adapter.media.reference_slots import (
 from .adapter.media.strip import picture_strip
 from .adapter.media.vae import check_vae
 from .adapter.progress import NodeProgress
+from .conditioning import CATEGORY
+from .inputs import size_inputs
 from .sockets import ReferenceClip, References
-
-CATEGORY = "LoomVideo/conditioning"
-LARGEST_SIDE = 4096
-
-
-def size_inputs(what: str) -> list[io.Input]:
-    """Width and height, as every node of ours asks for them."""
-    return [
-        io.Int.Input(
-            name,
-            default=default,
-            min=32,
-            max=LARGEST_SIDE,
-            step=32,
-            tooltip=f"{name.capitalize()} of {what} in pixels, a multiple of 32. LoomVideo Size Helper gives it.",
-        )
-        for name, default in (("width", 832), ("height", 480))
-    ]
 
 
 class LoomVideoReferenceSlots(io.ComfyNode):

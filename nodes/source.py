@@ -13,11 +13,9 @@ from .adapter.media.source_mask import check_strength, parse_curve, token_mask
 from .adapter.media.source_reading import SourceReading, SourceRequest, read_source
 from .adapter.media.vae import check_vae
 from .adapter.progress import NodeProgress
-from .references import CATEGORY, size_inputs
+from .conditioning import CATEGORY
+from .inputs import LONGEST, size_inputs
 from .sockets import Source, SourceClip
-
-LONGEST = 9601
-"""Frames, 400 seconds; context windows can edit more than the model sees at once."""
 
 
 def _source_inputs() -> list[io.Input]:

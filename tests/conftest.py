@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _by_path(name: str, path: str):
+    """A module below tests/: the tests are no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +34,8 @@ def golden_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def reference_dit():
-    """The slow DiT of tests/reference, loaded by path: the tests are no package."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("reference_dit", ROOT / "tests" / "reference" / "dit.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.forward
+    """The slow DiT of tests/reference."""
+    return _by_path("reference_dit", "reference/dit.py").forward
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +86,7 @@ def small_files(small_dit):
 @pytest.fixture(scope="module")
 def stand_in():
     """Imports a module of the node pack by its name, without ComfyUI; see stand_ins.py."""
-    import importlib.util
-    import sys
-
-    spec = importlib.util.spec_from_file_location("loom_stand_ins", ROOT / "tests" / "stand_ins.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = _by_path("loom_stand_ins", "stand_ins.py")
     if module.loaded_hosts():
         pytest.skip("ComfyUI itself is loaded in this process")
     with module.stand_ins() as load:

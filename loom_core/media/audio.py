@@ -57,8 +57,10 @@ _RATES = (44100, 48000)
 _BIT_RATE = 192_000
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 """Number of channels -> layout; anything else is mixed to stereo."""
-_MAX_DRIFT = 0.04  # seconds between time stamp and samples before silence is put in
-_PREROLL = 0.1  # seconds before the start from which reading begins, since codecs need to get going
+MAX_DRIFT = 0.04
+"""Seconds between time stamp and samples before one is believed over the other."""
+PREROLL = 0.1
+"""Seconds before the start from which reading begins, since codecs need to get going."""
 
 
 class FollowingAudio:
@@ -158,7 +160,7 @@ class _EncodedTrack:
         offset = round(moment * self._rate) - self._num_read
         if offset < 0 and self._num_read == 0:
             samples = samples[:, -offset:]
-        elif offset > _MAX_DRIFT * self._rate:
+        elif offset > MAX_DRIFT * self._rate:
             samples = np.pad(samples, ((0, 0), (offset, 0)))
         self._held.append(samples)
         self._num_read += samples.shape[1]
@@ -182,10 +184,10 @@ def _open_track(
         return None
     stream = source.streams.audio[0]
     start = start_seconds + container_zero(source)
-    if start_seconds > _PREROLL:
-        seek_seconds(source, start_seconds - _PREROLL)
+    if start_seconds > PREROLL:
+        seek_seconds(source, start_seconds - PREROLL)
     if stream.codec_context.name in _COPIED[suffix]:
-        packets = _peeked(_packets_from(source, stream, start - (_PREROLL if suffix in _HIDES_PREROLL else _ROUNDING)))
+        packets = _peeked(_packets_from(source, stream, start - (PREROLL if suffix in _HIDES_PREROLL else _ROUNDING)))
         return _CopiedTrack(packets, stream, start, _copied_stream(output, stream)) if packets else None
     layout = LAYOUTS.get(stream.codec_context.channels, "stereo")
     rate = stream.codec_context.sample_rate

@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import LAYOUTS, decoded_blocks, failures
+from .audio import LAYOUTS, MAX_DRIFT, PREROLL, decoded_blocks, failures
 from .source import checked_path, container_zero, open_container, seek_seconds
 
 logger = logging.getLogger(__name__)
-
-_PREROLL = 0.1  # seconds before the start from which reading begins, since codecs need to get going
-_MAX_DRIFT = 0.04  # seconds between time stamp and samples before one is believed over the other
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,8 @@ def read_sound(path: str | os.PathLike[str], *, start_seconds: float, seconds: f
             return None
         rate = stream.codec_context.sample_rate
         layout = LAYOUTS.get(stream.codec_context.channels, "stereo")
-        if start_seconds > _PREROLL:
-            seek_seconds(container, start_seconds - _PREROLL)
+        if start_seconds > PREROLL:
+            seek_seconds(container, start_seconds - PREROLL)
         track = _Track(round(seconds * rate), rate)
         try:
             for moment, samples in decoded_blocks(
@@ -84,7 +81,7 @@ class _Track:
         if self._samples is None:
             self._samples = np.zeros((samples.shape[0], self._length), np.float32)
         position = round(moment * self._rate)
-        if self._end and abs(position - self._end) <= _MAX_DRIFT * self._rate:
+        if self._end and abs(position - self._end) <= MAX_DRIFT * self._rate:
             position = self._end  # time stamps are rounded; samples follow each other
         if position >= self._length:
             return False

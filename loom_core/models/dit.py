@@ -170,7 +170,7 @@ class LoomDiT(nn.Module):
         target: Tensor,
         *,
         keys_values: bool = True,
-        contexts: Sequence[Tensor] | None = None,
+        contexts: Sequence[Tensor | KeysValues] | None = None,
     ) -> PreparedConditions:
         """Compute once what every step of a run needs.
 
@@ -192,6 +192,7 @@ class LoomDiT(nn.Module):
         context_mask = None
         if contexts is None:
             self._check_states(conditions)
+            contexts = self._contexts(conditions, target, keys_values=keys_values)
             context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
         head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
         rope = rope_table(shape, head_dim, rounded=rounded).to(target.device)
@@ -210,9 +211,7 @@ class LoomDiT(nn.Module):
                 token_mask = torch.cat((references.mask.new_ones(len(target), shape.tokens), references.mask), dim=1)
         return PreparedConditions(
             shape=shape,
-            contexts=self._contexts(conditions, target, keys_values=keys_values)
-            if contexts is None
-            else tuple(contexts),
+            contexts=tuple(contexts),
             context_mask=context_mask,
             source=self._source(conditions, target),
             source_curves=source_curves(conditions),

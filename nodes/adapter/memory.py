@@ -15,6 +15,9 @@ from ...loom_core.errors import ResourceError
 Result = TypeVar("Result")
 
 _PLAIN = re.compile(r"DefaultCPUAllocator|MPS backend out of memory")
+_SPARE = 0.9
+"""Share of the free memory that is counted on."""
+_GIB = 1 << 30
 USUAL_FIX = "use fewer frames or a smaller size, or start ComfyUI with --lowvram"
 
 
@@ -48,6 +51,36 @@ def free_others(keep: Collection[Any]) -> None:
     for device in {torch.device(model_management.get_torch_device()), *(loaded.device for loaded in kept)}:
         model_management.free_memory(1e30, device, keep_loaded=kept)
     model_management.soft_empty_cache()
+
+
+def spare_memory(device: torch.device) -> float:
+    """Bytes that may be counted on.
+
+    Args:
+        device: Whose memory is meant.
+    """
+    return _SPARE * float(model_management.get_free_memory(device))
+
+
+def require_memory(what: str, num_bytes: int, *, expected: Callable[[float], str], fix: str) -> None:
+    """Refuse what would not fit into ordinary memory, before the system ends the whole server for it.
+
+    Args:
+        what: What takes it, up to the number ("a source of 9 frames, which takes").
+        num_bytes: How much it takes.
+        expected: What would fit into a number of bytes, in words.
+        fix: What to do.
+
+    Raises:
+        ResourceError: It is more than can be counted on.
+    """
+    spare = spare_memory(torch.device("cpu"))
+    if num_bytes > spare:
+        raise ResourceError(
+            f"{what} {num_bytes / _GIB:.1f} GiB of memory where {spare / _GIB:.1f} are free",
+            expected=expected(spare),
+            fix=fix,
+        )
 
 
 def out_of_memory(what: str, *, expected: str = "", fix: str = "") -> ResourceError:

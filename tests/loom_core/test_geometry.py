@@ -22,6 +22,7 @@ from loom_core.geometry import (
     resample_indices,
     snap_frames,
     snap_size,
+    video_frames,
 )
 
 
@@ -112,6 +113,7 @@ def test_check_size_offers_the_nearest(size, fix):
 
 def test_latent_arithmetic():
     assert [latent_frames(n) for n in (1, 5, 97, 121)] == [1, 2, 25, 31]
+    assert [video_frames(n) for n in (1, 2, 25, 31)] == [1, 5, 97, 121]
     assert latent_shape(97, 480, 832) == LatentShape(25, 30, 52)
     assert latent_shape(97, 480, 832).tokens == 25 * 15 * 26
 

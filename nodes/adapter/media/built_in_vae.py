@@ -13,7 +13,7 @@ from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ....loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from ....loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE, video_frames
 from ....loom_core.vae.latents import LATENT_CHANNELS, RGB, WAN22_STATISTICS, denormalise, normalise
 from ....loom_core.vae.linear import LinearCodec
 
@@ -129,7 +129,7 @@ def _latent_frames(num_frames: int) -> int:
 
 
 def _frames(num_latents: int) -> int:
-    return max(0, (num_latents - 1) * TEMPORAL_STRIDE + 1)
+    return max(0, video_frames(num_latents))
 
 
 def _num_pixels(shape: tuple[int, ...]) -> int:

@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from ....loom_core.errors import ConfigError, WeightsError
 from ....loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE, check_frames, check_size, latent_frames, snap_frames
 from ....loom_core.vae.latents import LATENT_CHANNELS, RGB
-from ..memory import free_and_retry
+from ..memory import free_and_retry, spare_memory
 from ..progress import NodeProgress
 from .latent_cache import LatentCache, content_key
 from .vae import check_vae
 
 TILE, OVERLAP = 256, 64
 """Pixels a side of a tile, and by how much tiles overlap."""
-_SPARE = 0.9
-"""Share of the free memory that a suggestion counts on."""
 _LEAST_SIDE = 32
 
 ENCODED = LatentCache()
@@ -163,7 +161,7 @@ def what_fits(vae: Any, num_frames: int, *, width: int, height: int) -> str:
         width: Asked for, in pixels.
         height: The same.
     """
-    free = _SPARE * model_management.get_free_memory(vae.device)
+    free = spare_memory(vae.device)
 
     def fits(frames: int, wide: int, high: int) -> bool:
         pixels = frames * wide * high * RGB * vae.vae_dtype.itemsize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,9 @@ from torch import Tensor
 
 from ....loom_core.errors import MediaError
 from ....loom_core.geometry import snap_size
+from ....loom_core.media.decode import FrameCallback
 from ....loom_core.media.resize import Fit, resize_frame
 from ....loom_core.vae.latents import RGB
-
-FrameCallback = Callable[[int, int], Any]
-"""(frames done, frames in all)."""
 
 _GREY, _RGBA = 1, 4
 _IMAGE_DIMENSIONS = 4

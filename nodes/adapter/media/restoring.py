@@ -7,24 +7,23 @@ picture turned grey), or the edit continued as in a mirror (right for narrow edg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import torch
-from comfy import model_management
 from torch import Tensor
 from torch.nn import functional
 
-from ....loom_core.errors import ConfigError, ResourceError
+from ....loom_core.errors import ConfigError
+from ....loom_core.media.decode import FrameCallback
 from ....loom_core.vae.latents import RGB
 from ...sockets import SourceClip, SourceOrigin
+from ..memory import require_memory
+from .audio import part_of
 from .pictures import check_images, rgb_frame
 from .region import Region, region_of, whole, without_edges
-
-FrameCallback = Callable[[int, int], Any]
-"""(frames done, frames in all)."""
 
 ORIGINAL, EDITED = "original", "edited"
 BORDERS = ("auto", "original", "mirror", "cut")
@@ -32,9 +31,6 @@ _NARROW = 0.08
 """Share of a side: edges up to it are continued from the edit when the choice is left to us."""
 _FEATHER = 0.01
 """Share of a side over which an edit fades into the source's own pixels."""
-_SPARE = 0.9
-"""Share of the free memory that is counted on."""
-_GIB = 1 << 30
 _LARGEST_DENOMINATOR = 1001
 """Of the rates of television: 24000/1001, 30000/1001, 60000/1001."""
 _TOLERANCE = 1.5
@@ -94,7 +90,7 @@ def restore(
         made[position] = _framed(piece, region, border, next(originals) if originals is not None else None)
         if on_frame is not None:
             on_frame(position + 1, len(edited))
-    return Restored(made, fps, _fitting_audio(origin, len(edited) / fps), border)
+    return Restored(made, fps, part_of(origin.audio, 0, len(edited) / fps), border)
 
 
 def exact_rate(fps: float) -> Fraction:
@@ -146,15 +142,12 @@ def _numbers(source: SourceClip, rate: str) -> tuple[list[int], list[int], Fract
 
 
 def _check_room(num_frames: int, region: Region) -> None:
-    """Refuse a result that would not fit, before the system ends the whole server for it."""
-    free = _SPARE * model_management.get_free_memory(torch.device("cpu"))
+    """Refuse a result that would not fit."""
     one = region.width * region.height * RGB * torch.float32.itemsize
-    if num_frames * one <= free:
-        return
-    raise ResourceError(
-        f"{num_frames} frames of {region.width} x {region.height}, which take {num_frames * one / _GIB:.1f} GiB of "
-        f"memory where {free / _GIB:.1f} are free",
-        expected=f"at most {int(free // one)} frames of this size",
+    require_memory(
+        f"{num_frames} frames of {region.width} x {region.height}, which take",
+        num_frames * one,
+        expected=lambda spare: f"at most {int(spare // one)} frames of this size",
         fix="choose size edited, or edit a shorter part",
     )
 
@@ -211,11 +204,3 @@ def _ramp(length: int, begins: bool, ends: bool, feather: int) -> Tensor:
     rising = (steps / (feather + 1)).clamp(max=1) if begins else torch.ones(length)
     falling = (steps.flip(0) / (feather + 1)).clamp(max=1) if ends else torch.ones(length)
     return torch.minimum(rising, falling)
-
-
-def _fitting_audio(origin: SourceOrigin, seconds: Fraction | float) -> dict[str, Any] | None:
-    """The source's sound, no longer than the pictures."""
-    if origin.audio is None:
-        return None
-    rate = int(origin.audio["sample_rate"])
-    return {"waveform": origin.audio["waveform"][..., : round(seconds * rate)], "sample_rate": rate}

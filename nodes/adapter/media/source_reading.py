@@ -8,17 +8,15 @@ edit is given back, since in full resolution they would take gigabytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from comfy import model_management
 from torch import Tensor
 
-from ....loom_core.errors import ConfigError, MediaError, ResourceError
+from ....loom_core.errors import ConfigError, MediaError
 from ....loom_core.geometry import check_size, resample_indices, snap_frames
-from ....loom_core.media.decode import read_clip
+from ....loom_core.media.decode import FrameCallback, read_clip
 from ....loom_core.media.original import find_part
 from ....loom_core.media.probe import MediaInfo, probe
 from ....loom_core.media.resize import Fit
@@ -26,18 +24,14 @@ from ....loom_core.media.sound import read_sound
 from ....loom_core.request import MAX_FPS
 from ....loom_core.vae.latents import RGB
 from ...sockets import SourceOrigin
+from ..memory import require_memory
+from .audio import part_of
 from .pictures import RGBFrames, as_floats, check_images, fitted_frames
 from .video_input import VideoFile, video_file, video_in_memory
-
-FrameCallback = Callable[[int, int], Any]
-"""(frames read, frames in all)."""
 
 _WHAT = "the source"
 _BYTES_A_PIXEL = RGB * 3 * 4
 """Three times as floats: as they are, and twice while a VAE encodes them, where a source needs most (measured)."""
-_SPARE = 0.9
-"""Share of the free memory that is counted on."""
-_GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -146,7 +140,7 @@ def _from_images(
         (images.shape[2], images.shape[1]),
         fps=fps,
         fit=request.fit,
-        audio=_cut(audio, first / fps, count / fps),
+        audio=part_of(audio, first / fps, count / fps),
     )
     return SourceReading(frames, origin, first, _notices(len(wanted), len(part), len(part) / fps, request))
 
@@ -229,27 +223,18 @@ def _own_count(num_frames: int, request: SourceRequest, fps: float) -> int:
     return 1 if num_frames == 1 else max(1, math.floor(num_frames / request.fps * fps + 0.5))
 
 
-def _cut(audio: Mapping[str, Any] | None, start: float, seconds: float) -> dict[str, Any] | None:
-    """The part of a sound, in seconds; None if nothing is heard in it."""
-    if audio is None:
-        return None
-    rate = int(audio["sample_rate"])
-    first = round(start * rate)
-    waveform = audio["waveform"][..., first : first + round(seconds * rate)]
-    return {"waveform": waveform, "sample_rate": rate} if waveform.shape[-1] else None
-
-
 def _check_room(num_frames: int, request: SourceRequest) -> None:
-    """Refuse a source whose pictures would not fit, before the system ends the whole server for it."""
-    free = _SPARE * model_management.get_free_memory(torch.device("cpu"))
+    """Refuse a source whose pictures would not fit."""
     one = request.width * request.height * _BYTES_A_PIXEL
-    if num_frames * one <= free:
-        return
-    fitting = int(free // one)
-    raise ResourceError(
-        f"a source of {num_frames} frames of {request.width} x {request.height}, which takes "
-        f"{num_frames * one / _GIB:.1f} GiB of memory where {free / _GIB:.1f} are free",
-        expected=f"at most {snap_frames(fitting)} frames of this size" if fitting else "a smaller size",
+
+    def fitting(spare: float) -> str:
+        frames = int(spare // one)
+        return f"at most {snap_frames(frames)} frames of this size" if frames else "a smaller size"
+
+    require_memory(
+        f"a source of {num_frames} frames of {request.width} x {request.height}, which takes",
+        num_frames * one,
+        expected=fitting,
         fix="lower max_frames, width or height",
     )
 

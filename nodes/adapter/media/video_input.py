@@ -12,6 +12,7 @@ import folder_paths
 from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
+from ....loom_core.atomic import atomic_target
 from ....loom_core.errors import MediaError
 from ....loom_core.media.probe import probe
 from .pictures import check_images
@@ -68,9 +69,8 @@ def _as_file(content: BytesIO) -> Path:
     path = Path(folder_paths.get_temp_directory()) / f"loomvideo_{hashlib.blake2b(held, digest_size=12).hexdigest()}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        partial.write_bytes(held)
-        partial.replace(path)
+        with atomic_target(path) as temporary:
+            temporary.write_bytes(held)
     return path
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....loom_core.config.model import DiTConfig
 from ....loom_core.errors import ConfigError, WeightsError
-from ....loom_core.geometry import PATCH, SPATIAL_STRIDE, TEMPORAL_STRIDE
+from ....loom_core.geometry import PATCH, SPATIAL_STRIDE, video_frames
 from ..conditioning import NUM_LAYERS, REFERENCE_LATENTS, SOURCE_LATENT, Conditioning
 
 VIDEO_DIMENSIONS = 5
@@ -136,5 +136,5 @@ def describe_size(latents: Tensor) -> str:
     """
     frames, height, width = latents.shape[-3:]
     pixels = f"{width * SPATIAL_STRIDE} x {height * SPATIAL_STRIDE}"
-    num_frames = (frames - 1) * TEMPORAL_STRIDE + 1
+    num_frames = video_frames(frames)
     return f"{num_frames} frame{'s' if num_frames != 1 else ''} of {pixels}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....loom_core.config.sampling import SamplingConfig
 from ....loom_core.errors import LoomError
-from ....loom_core.geometry import TEMPORAL_STRIDE
+from ....loom_core.geometry import video_frames
 from ....loom_core.sampling.guidance import branch_weights, combine
 from ....loom_core.types import Branch
 from ..conditioning import Conditioning, has_visual
@@ -226,7 +226,7 @@ def what_fits(model: Any, latents: Tensor) -> str:
         return model.model.memory_required([batch, channels, count, height, width]) <= free
 
     most = next((count for count in range(frames, 0, -1) if fits(count)), 0)
-    return f"at most about {(most - 1) * TEMPORAL_STRIDE + 1} frames at this size" if 0 < most < frames else ""
+    return f"at most about {video_frames(most)} frames at this size" if 0 < most < frames else ""
 
 
 def check_finite(latents: Tensor) -> None:
