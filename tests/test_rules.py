@@ -38,6 +38,7 @@ IMPORT_ORDER = (
     "provenance",
     "pipeline",
     "output",
+    "data",
     "training",
     "parity",
     "cli",

@@ -1,0 +1,1 @@
+"""Training data: what a sample is, where samples come from, how they become packs."""
