@@ -1,0 +1,1 @@
+"""How a person watches a training run: terminal, metrics file, curves, sample grids."""
