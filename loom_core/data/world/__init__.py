@@ -1,0 +1,1 @@
+"""A procedural world of coloured shapes: clips, exact captions, edits and references with known right answers."""

@@ -1,0 +1,113 @@
+"""Random scenes, and the split into combinations for training and held-out ones.
+
+A thing's combination is its shape and colour, a background's its tone and pattern. Every shape, colour, tone and
+pattern occurs in training, but the held-out combinations never do, neither in a scene nor as the result of an edit.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from .scene import Background, Scene, Thing
+from .words import (
+    CAMERAS,
+    COLOURS,
+    MOTIONS,
+    PATTERNS,
+    PLACES,
+    RGB,
+    ROUND_SHAPES,
+    SHAPES,
+    SIZES,
+    STYLES,
+    TEXTURES,
+    TONES,
+)
+
+_JITTER = 5.0  # pixels from the exact place
+_SHADE = 10  # of 255, how far a colour may be from its name's
+
+
+def is_held_out_thing(thing: Thing) -> bool:
+    """Whether a thing's shape and colour never occur together in training: one colour in seven for each shape."""
+    colour = list(COLOURS).index(thing.colour)
+    return (2 * SHAPES.index(thing.shape) + 3 * colour) % 7 == 0
+
+
+def is_held_out_background(background: Background) -> bool:
+    """Whether a background's tone and pattern never occur together in training."""
+    return (list(TONES).index(background.tone) + 2 * PATTERNS.index(background.pattern)) % 7 == 3  # noqa: PLR2004
+
+
+def is_for_training(scene: Scene) -> bool:
+    """Whether nothing in a scene is held out."""
+    return not any(map(is_held_out_thing, scene.things)) and not is_held_out_background(scene.background)
+
+
+def shade(rgb: RGB, chance: random.Random) -> RGB:
+    """A colour near one of a name."""
+    red, green, blue = (max(0, min(255, value + chance.randint(-_SHADE, _SHADE))) for value in rgb)
+    return red, green, blue
+
+
+def random_colour(chance: random.Random, *, other_than: tuple[str, ...] = ()) -> tuple[str, RGB]:
+    """A name and a shade of it."""
+    name = chance.choice([name for name in COLOURS if name not in other_than])
+    return name, shade(COLOURS[name], chance)
+
+
+def random_background(chance: random.Random) -> Background:
+    """Any background."""
+    tone = chance.choice(list(TONES))
+    return Background(tone, shade(TONES[tone], chance), chance.choice(PATTERNS))
+
+
+def random_motion(shape: str, texture: str, chance: random.Random) -> str:
+    """A motion that can be seen on such a thing."""
+    hidden = {"spins"} if shape in ROUND_SHAPES and texture == "plain" else set()
+    return chance.choice([motion for motion in MOTIONS if motion not in hidden])
+
+
+def free_places(scene_things: tuple[Thing, ...]) -> list[str]:
+    """Places that are no neighbours, up, down or aside, of a taken one."""
+
+    def is_free(place: str) -> bool:
+        x, y = PLACES[place]
+        taken = (PLACES[thing.place] for thing in scene_things)
+        return all(abs(x - other_x) + abs(y - other_y) > 0.3 for other_x, other_y in taken)  # noqa: PLR2004
+
+    return [place for place in PLACES if is_free(place)]
+
+
+def random_thing(chance: random.Random, others: tuple[Thing, ...] = ()) -> Thing:
+    """A thing of another shape than the others, at a free place, often plain."""
+    shape = chance.choice([shape for shape in SHAPES if shape not in {thing.shape for thing in others}])
+    colour, rgb = random_colour(chance)
+    texture = chance.choice(("plain", *TEXTURES))
+    return Thing(
+        shape=shape,
+        colour=colour,
+        rgb=rgb,
+        texture=texture,
+        size=chance.choice(list(SIZES)),
+        place=chance.choice(free_places(others)),
+        motion=random_motion(shape, texture, chance),
+        offset=(chance.uniform(-_JITTER, _JITTER), chance.uniform(-_JITTER, _JITTER)),
+        angle=math.radians(chance.uniform(-15, 15)),
+    )
+
+
+def random_scene(
+    chance: random.Random, *, most_things: int = 3, camera_share: float = 0.1, style_share: float = 0.0
+) -> Scene:
+    """A scene of 1 to `most_things` things."""
+    things: tuple[Thing, ...] = ()
+    for _ in range(chance.randint(1, most_things)):
+        things = (*things, random_thing(chance, things))
+    return Scene(
+        things=things,
+        background=random_background(chance),
+        camera=chance.choice(CAMERAS[1:]) if chance.random() < camera_share else CAMERAS[0],
+        style=chance.choice(STYLES[1:]) if chance.random() < style_share else STYLES[0],
+    )
