@@ -95,8 +95,8 @@ def reference_edit(scene: Scene, *, count: int, chance: random.Random) -> Refere
         changed = replace(changed, texture=_other(TEXTURES, chance, thing.texture, *hidden))
     if "shape" in parts:
         taken = {other.shape for other in scene.things}
-        hidden = ROUND_SHAPES if thing.motion == "spins" and changed.texture == "plain" else ()
-        changed = replace(changed, shape=_other(SHAPES, chance, *taken, *hidden))
+        round_ones = tuple(ROUND_SHAPES) if thing.motion == "spins" and changed.texture == "plain" else ()
+        changed = replace(changed, shape=_other(SHAPES, chance, *taken, *round_ones))
     if "background" in parts:
         while (background.tone, background.pattern) == (scene.background.tone, scene.background.pattern):
             background = random_background(chance)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from .scene import SIDE, Background, Scene, Thing
 from .shapes import DISTANCES, pattern_tone, texture_tone
 from .words import DIRECTIONS, PLACES, RGB, SIZES
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 TRAVEL = 20.0
 """Pixels of a picture 128 wide that a moving thing covers in 9 frames; longer clips cover more, but less a frame."""
