@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from einops import rearrange
 from torch import Tensor, nn
 
 from .attention import CrossAttention, KeysValues, SelfAttention
-from .layers import Modulation, gated_residual, norm_modulate, split_rows
+from .layers import Modulation, Rows, gated_residual, norm_modulate, split_rows
 from .operations import Attention, LayerFactory, cast_like
 from .rope import RopeTable
+from .segments import Segments, segment_rows
 
 NUM_ROWS = 6  # shift, scale and gate, for self-attention and for the feed-forward part
 
@@ -27,6 +29,9 @@ class BlockInputs:
         attention: The attention function.
         token_mask: bool [B, L + R], False on padding; None without padding.
         context_mask: bool [B, S], False on padding; None without padding.
+        context_attention: The attention function to the context, where it is another; None for `attention`.
+        segments: Of a pack, which tokens take which sample's row; None for a batch. B of `time_embedding` and
+            `time_rows` is then the number of samples, B of everything else 1, and `num_target` counts all targets.
     """
 
     time_embedding: Tensor
@@ -36,6 +41,8 @@ class BlockInputs:
     attention: Attention
     token_mask: Tensor | None = None
     context_mask: Tensor | None = None
+    context_attention: Attention | None = None
+    segments: Segments | None = None
 
 
 class LoomBlock(nn.Module):
@@ -50,9 +57,14 @@ class LoomBlock(nn.Module):
         self.ffn = nn.Sequential(layers.linear(dim, ffn_dim), nn.GELU(approximate="tanh"), layers.linear(ffn_dim, dim))
         self.modulation = layers.parameter(1, NUM_ROWS, dim)
 
-    def _modulations(self, time_rows: Tensor, *, has_references: bool) -> tuple[Modulation, Modulation]:
+    def _modulations(self, inputs: BlockInputs, *, has_references: bool) -> tuple[Modulation, Modulation]:
+        time_rows = rearrange(inputs.time_rows, "b (k d) -> b k d", k=NUM_ROWS)
         table = cast_like(self.modulation, time_rows)
-        rows = split_rows(table, time_rows, has_references=has_references)
+        rows: Sequence[Rows]
+        if inputs.segments is None:
+            rows = split_rows(table, time_rows, has_references=has_references)
+        else:
+            rows = segment_rows(table, time_rows, inputs.segments)
         return Modulation(*rows[:3]), Modulation(*rows[3:])
 
     def forward(self, tokens: Tensor, context: Tensor | KeysValues, inputs: BlockInputs) -> Tensor:
@@ -66,8 +78,7 @@ class LoomBlock(nn.Module):
         Returns:
             [B, L + R, D].
         """
-        time_rows = rearrange(inputs.time_rows, "b (k d) -> b k d", k=NUM_ROWS)
-        attn, ffn = self._modulations(time_rows, has_references=tokens.shape[1] > inputs.num_target)
+        attn, ffn = self._modulations(inputs, has_references=tokens.shape[1] > inputs.num_target)
         num_target = inputs.num_target
 
         normed = norm_modulate(tokens, attn.shift, attn.scale, num_target=num_target, eps=self.eps)
@@ -78,7 +89,8 @@ class LoomBlock(nn.Module):
             num_target=num_target,
         )
 
-        tokens = tokens + self.cross_attn(self.norm3(tokens), context, inputs.attention, inputs.context_mask)
+        to_context = inputs.context_attention or inputs.attention
+        tokens = tokens + self.cross_attn(self.norm3(tokens), context, to_context, inputs.context_mask)
 
         normed = norm_modulate(tokens, ffn.shift, ffn.scale, num_target=num_target, eps=self.eps)
         return gated_residual(tokens, self.ffn(normed), ffn.gate, num_target=num_target)

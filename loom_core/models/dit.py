@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import cast, overload
 
 import torch
 from einops import rearrange
@@ -29,14 +29,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ..config.model import DiTConfig
-from ..errors import ConfigError
 from ..geometry import PATCH, LatentShape
 from ..types import Condition
 from .attention import KeysValues
 from .block import NUM_ROWS, BlockInputs, LoomBlock
+from .checks import check_count, check_sources, check_states, checked_shape
 from .head import Head
 from .layers import sinusoidal_embedding
 from .operations import Attention, LayerFactory, Operations, TorchOperations
+from .packed import forward_pack
 from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
@@ -110,37 +111,6 @@ class LoomDiT(nn.Module):
         )
         self.head = Head(dim, config.out_channels * PATCH * PATCH, eps=eps, layers=layers)
 
-    def _checked_shape(self, target: Tensor, num_conditions: int) -> LatentShape:
-        """The size of latents [B, C, F, H, W], unless the model or the conditions do not fit it."""
-        batch, channels, frames, height, width = target.shape
-        if num_conditions != batch:
-            raise ConfigError(f"{num_conditions} conditions for a batch of {batch}", fix="give one condition a sample")
-        if channels != self.config.in_channels or height % PATCH or width % PATCH:
-            raise ConfigError(
-                f"latents of size {tuple(target.shape)}",
-                expected=f"[B, {self.config.in_channels}, F, H, W] with even H and W",
-                fix="use the Wan 2.2 VAE and a size whose sides are multiples of 32 pixels",
-            )
-        return LatentShape(frames, height, width)
-
-    def _check_states(self, conditions: Sequence[Condition]) -> None:
-        """Refuse MLLM states that are not one for each block, of the width that the projector reads."""
-        if not self.config.has_projector:
-            raise ConfigError(
-                "a model without the projector of MLLM states (a plain Wan checkpoint)",
-                expected="LoomVideo weights",
-                fix="train it first, or load the released LoomVideo weights",
-            )
-        for condition in conditions:
-            layers = len(condition.mllm_hidden_states)
-            width = condition.mllm_hidden_states[0].shape[-1] if layers else 0
-            if layers != self.config.num_layers or width != self.config.mllm_dim:
-                raise ConfigError(
-                    f"MLLM states of {layers} layers and width {width}",
-                    expected=f"{self.config.num_layers} layers of width {self.config.mllm_dim}, one for each block",
-                    fix="encode the prompt with the MLLM that this model was trained with",
-                )
-
     def _contexts(
         self, conditions: Sequence[Condition], like: Tensor, *, keys_values: bool
     ) -> tuple[Tensor | KeysValues, ...]:
@@ -154,15 +124,8 @@ class LoomDiT(nn.Module):
 
     def _source(self, conditions: Sequence[Condition], target: Tensor) -> Tensor | None:
         """Every sample's source tokens; None for a model that knows no source."""
-        if self.config.has_source:
-            return source_tokens(self.source_patch_embedding, conditions, target)
-        if any(condition.source_latents is not None for condition in conditions):
-            raise ConfigError(
-                "a source for a model without a source embedding (stage 1, or plain Wan)",
-                expected="weights of stage 2, stage 3 or RL",
-                fix="leave the source out, or load other weights",
-            )
-        return None
+        check_sources(self.config, conditions)
+        return source_tokens(self.source_patch_embedding, conditions, target) if self.config.has_source else None
 
     def prepare(
         self,
@@ -188,10 +151,11 @@ class LoomDiT(nn.Module):
         Raises:
             ConfigError: A condition does not fit the model or the target.
         """
-        shape = self._checked_shape(target, len(conditions))
+        check_count(conditions, len(target))
+        shape = checked_shape(self.config, target)
         context_mask = None
         if contexts is None:
-            self._check_states(conditions)
+            check_states(self.config, conditions)
             contexts = self._contexts(conditions, target, keys_values=keys_values)
             context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
         head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
@@ -220,20 +184,39 @@ class LoomDiT(nn.Module):
             token_mask=token_mask,
         )
 
+    @overload
     def forward(
         self, latents: Tensor, timestep: Tensor, conditions: PreparedConditions | Sequence[Condition]
-    ) -> Tensor:
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, latents: Sequence[Tensor], timestep: Tensor, conditions: Sequence[Condition], *, checkpointing: bool
+    ) -> tuple[Tensor, ...]: ...
+
+    def forward(
+        self,
+        latents: Tensor | Sequence[Tensor],
+        timestep: Tensor,
+        conditions: PreparedConditions | Sequence[Condition],
+        *,
+        checkpointing: bool = False,
+    ) -> Tensor | tuple[Tensor, ...]:
         """Predict the velocity (noise - clean).
 
         Args:
-            latents: Noised latents [B, C, F, H, W].
+            latents: Noised latents [B, C, F, H, W]; or a pack of samples [C, F, H, W] of any size (`forward_pack`).
             timestep: [B], 0 to 1000; integers at inference, as the official scheduler gives them.
             conditions: Made by `prepare` for latents of this size; or one condition a sample, as in training, where
                 nothing is shared between steps and every weight has to be used inside its module's own forward.
+            checkpointing: Of a pack alone, see `forward_pack`.
 
         Returns:
-            [B, C, F, H, W].
+            [B, C, F, H, W]; of a pack, one [C, F, H, W] a sample.
         """
+        if not isinstance(latents, Tensor):
+            assert not isinstance(conditions, PreparedConditions)
+            return forward_pack(self, latents, timestep, conditions, checkpointing=checkpointing)
         if not isinstance(conditions, PreparedConditions):
             conditions = self.prepare(conditions, latents, keys_values=False)
         tokens, inputs = self.embed(latents, timestep, conditions)

@@ -1,7 +1,8 @@
-"""Small parts of a block: the time embedding and the two-row modulation.
+"""Small parts of a block: the time embedding and the modulation by few rows.
 
-Only two distinct modulation rows exist in a sequence: that of the target tokens (the timestep's) and that of the
-reference tokens (none). The official code writes a row for every token; here a row is broadcast.
+Only two distinct modulation rows exist in a sample: that of the target tokens (the timestep's) and that of the
+reference tokens (none). The official code writes a row for every token; here a row is broadcast, over the halves of a
+batch or over the segments of a pack.
 
 Legend: B batch, L target tokens, R reference tokens, D width.
 """
@@ -11,10 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from .segments import SegmentRows
 
 
 def sinusoidal_embedding(timestep: Tensor, dim: int) -> Tensor:
@@ -51,13 +55,17 @@ class TwoRows:
     reference: Tensor | None
 
 
+Rows = TwoRows | SegmentRows
+"""The rows of a batch of equal samples, or of a pack."""
+
+
 @dataclass(frozen=True)
 class Modulation:
     """Shift, scale and gate of one residual branch."""
 
-    shift: TwoRows
-    scale: TwoRows
-    gate: TwoRows
+    shift: Rows
+    scale: Rows
+    gate: Rows
 
 
 def split_rows(table: Tensor, time_rows: Tensor, *, has_references: bool) -> list[TwoRows]:
@@ -76,8 +84,17 @@ def split_rows(table: Tensor, time_rows: Tensor, *, has_references: bool) -> lis
     return [TwoRows(*pair) for pair in zip(target, reference, strict=True)]
 
 
-def _by_rows(function: Callable[..., Tensor], num_target: int, *tensors: Tensor, rows: tuple[TwoRows, ...]) -> Tensor:
-    """Apply `function(*tensors, *rows)` to the target tokens and to the reference tokens, each with its own row."""
+def _by_rows(function: Callable[..., Tensor], num_target: int, *tensors: Tensor, rows: tuple[Rows, ...]) -> Tensor:
+    """Apply `function(*tensors, *rows)` to each run of tokens that share a row."""
+    if isinstance(rows[0], SegmentRows):
+        return _by_segments(function, *tensors, rows=cast("tuple[SegmentRows, ...]", rows))
+    return _by_two_rows(function, num_target, *tensors, rows=cast("tuple[TwoRows, ...]", rows))
+
+
+def _by_two_rows(
+    function: Callable[..., Tensor], num_target: int, *tensors: Tensor, rows: tuple[TwoRows, ...]
+) -> Tensor:
+    """To the target tokens and to the reference tokens."""
     if rows[0].reference is None:
         return function(*tensors, *(row.target for row in rows))
     target = function(*(x[:, :num_target] for x in tensors), *(row.target for row in rows))
@@ -85,7 +102,14 @@ def _by_rows(function: Callable[..., Tensor], num_target: int, *tensors: Tensor,
     return torch.cat((target, reference), dim=1)
 
 
-def norm_modulate(tokens: Tensor, shift: TwoRows, scale: TwoRows, *, num_target: int, eps: float) -> Tensor:
+def _by_segments(function: Callable[..., Tensor], *tensors: Tensor, rows: tuple[SegmentRows, ...]) -> Tensor:
+    """To each segment of a pack."""
+    parts = zip(*(x.split(rows[0].segments.lengths, dim=1) for x in tensors), strict=True)
+    chosen = zip(*(row.of_segments() for row in rows), strict=True)
+    return torch.cat([function(*part, *row) for part, row in zip(parts, chosen, strict=True)], dim=1)
+
+
+def norm_modulate(tokens: Tensor, shift: Rows, scale: Rows, *, num_target: int, eps: float) -> Tensor:
     """LayerNorm without weights, then scale and shift; in float32, returned in the dtype of `tokens` [B, L + R, D]."""
 
     def function(x: Tensor, shift_row: Tensor, scale_row: Tensor) -> Tensor:
@@ -95,7 +119,7 @@ def norm_modulate(tokens: Tensor, shift: TwoRows, scale: TwoRows, *, num_target:
     return _by_rows(function, num_target, tokens, rows=(shift, scale))
 
 
-def gated_residual(tokens: Tensor, update: Tensor, gate: TwoRows, *, num_target: int) -> Tensor:
+def gated_residual(tokens: Tensor, update: Tensor, gate: Rows, *, num_target: int) -> Tensor:
     """Tokens + gate * update; in float32, returned in the dtype of `tokens` [B, L + R, D]."""
 
     def function(x: Tensor, change: Tensor, gate_row: Tensor) -> Tensor:

@@ -36,7 +36,12 @@ class ReferenceTokens:
     mask: Tensor | None
 
 
-def _check(reference: Reference, in_channels: int) -> LatentShape:
+def checked_reference(reference: Reference, in_channels: int) -> LatentShape:
+    """The size of a reference's latents.
+
+    Raises:
+        ConfigError: Other channels than the model's, or odd rows or columns.
+    """
     channels, frames, height, width = reference.latents.shape
     if channels == in_channels and height % PATCH == 0 and width % PATCH == 0 and min(frames, height, width) > 0:
         return LatentShape(frames, height, width)
@@ -54,7 +59,7 @@ def _sample_tokens(
     tokens = [target.new_zeros(0, dim)]
     tables = [RopeTable(torch.zeros(1, 0, head_dim // 2), torch.zeros(1, 0, head_dim // 2))]
     for position, reference in enumerate(references):
-        shape = _check(reference, target.shape[1])
+        shape = checked_reference(reference, target.shape[1])
         index = reference.temporal_index
         index = reference_temporal_index(position) if index is None else index
         tables.append(rope_table(shape, head_dim, temporal_index=index, rounded=rounded))

@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..geometry import PATCH
+from ..geometry import PATCH, LatentShape
 from ..types import Condition
 
 NUM_TRAIN_TIMESTEPS = 1000
@@ -27,6 +27,29 @@ Curve = Sequence[tuple[float, float]]
 def patchify(embedding: nn.Module, latents: Tensor) -> Tensor:
     """Latents [B, C, F, H, W] to tokens [B, F * H/2 * W/2, D] by a strided convolution."""
     return rearrange(embedding(latents), "b d f h w -> b (f h w) d")
+
+
+def source_of(condition: Condition, target: Tensor) -> Tensor:
+    """A sample's source latents, zeros without one.
+
+    Args:
+        condition: Of the sample.
+        target: Latents [C, F, H, W] whose size, dtype and device the source takes.
+
+    Raises:
+        ConfigError: The source has another size.
+    """
+    source = condition.source_latents
+    if source is None:
+        # parity: official `generate` feeds zero latents, so the embedding's bias is added all the same
+        return torch.zeros_like(target)
+    if source.shape != target.shape:
+        raise ConfigError(
+            f"source latents of size {tuple(source.shape)}",
+            expected=f"those of the target, {tuple(target.shape)}",
+            fix="encode the source at the size and frame count of the result",
+        )
+    return source.to(target)
 
 
 def source_tokens(embedding: nn.Module, conditions: Sequence[Condition], target: Tensor) -> Tensor:
@@ -45,24 +68,11 @@ def source_tokens(embedding: nn.Module, conditions: Sequence[Condition], target:
     Raises:
         ConfigError: A source or its mask has another size than the target, or a curve is none.
     """
-    samples = []
-    for condition in conditions:
-        source = condition.source_latents
-        if source is None:
-            # parity: official `generate` feeds zero latents, so the embedding's bias is added all the same
-            samples.append(torch.zeros_like(target[0]))
-        elif source.shape != target.shape[1:]:
-            raise ConfigError(
-                f"source latents of size {tuple(source.shape)}",
-                expected=f"those of the target, {tuple(target.shape[1:])}",
-                fix="encode the source at the size and frame count of the result",
-            )
-        else:
-            samples.append(source.to(target))
+    samples = [source_of(condition, target[0]) for condition in conditions]
     tokens = patchify(embedding, torch.stack(samples))  # [B, L, D]
     strengths = [1.0 if condition.source_latents is None else condition.source_strength for condition in conditions]
     tokens = tokens * tokens.new_tensor(strengths)[:, None, None]
-    masks = [_flat_mask(condition, tokens, target) for condition in conditions]
+    masks = [_flat_mask(condition, tokens, LatentShape(*target.shape[2:])) for condition in conditions]
     if all(mask is None for mask in masks):
         return tokens
     ones = tokens.new_ones(tokens.shape[1])
@@ -123,17 +133,40 @@ def add_source(tokens: Tensor, source: Tensor, timestep: Tensor, curves: Sequenc
     return tokens + (source * scale[:, None, None]).to(tokens.dtype)
 
 
-def _flat_mask(condition: Condition, tokens: Tensor, target: Tensor) -> Tensor | None:
-    """A sample's mask as [L], in the dtype of tokens [B, L, D]."""
+def source_factor(condition: Condition, timestep: Tensor, shape: LatentShape) -> Tensor:
+    """What one sample's source tokens are multiplied by: noise level, strength, curve and mask.
+
+    Args:
+        condition: Of the sample.
+        timestep: Scalar, 0 to 1000.
+        shape: Size of the target.
+
+    Returns:
+        float32, [L] or [1].
+
+    Raises:
+        ConfigError: The mask has another size, or the curve is none.
+    """
+    sigma = timestep.to(torch.float32).reshape(1) / NUM_TRAIN_TIMESTEPS
+    if condition.source_latents is None:
+        return sigma
+    factor = sigma * condition.source_strength
+    for curve in source_curves([condition]):
+        factor = factor * curve_factor(curve, sigma)
+    mask = _flat_mask(condition, sigma, shape)
+    return factor if mask is None else factor * mask
+
+
+def _flat_mask(condition: Condition, like: Tensor, shape: LatentShape) -> Tensor | None:
+    """A sample's mask as [L], in the dtype and on the device of `like`."""
     mask = condition.source_mask
     if mask is None or condition.source_latents is None:
         return None
-    frames, height, width = target.shape[2:]
-    expected = (frames, height // PATCH, width // PATCH)
+    expected = (shape.frames, shape.height // PATCH, shape.width // PATCH)
     if tuple(mask.shape) != expected:
         raise ConfigError(
             f"a source mask of size {tuple(mask.shape)}",
             expected=f"one number a token, {expected}",
             fix="make the mask for the latents of the source",
         )
-    return mask.to(tokens).flatten()
+    return mask.to(like).flatten()

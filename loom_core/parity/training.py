@@ -8,8 +8,10 @@ import torch
 
 from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, closest_bucket
 from ..models.dit import LoomDiT
+from ..models.source import NUM_TRAIN_TIMESTEPS
 from ..sampling.schedule import token_shift
-from ..training.flow import noised_latents, pack_loss, velocity_target
+from ..training.flow import noised_latents
+from ..training.packed import Draws, pack_losses
 from ..training.timesteps import noise_levels
 from ..types import Condition, Reference
 from ..weights.key_maps import to_native
@@ -28,34 +30,38 @@ def check_training(case: Case, report: CaseReport) -> None:
 
 
 def _check_pack(case: Case, report: CaseReport) -> None:
-    """Samples of different sizes, each through the model; one loss and its gradients."""
+    """Samples of different sizes as one sequence; one loss and its gradients. Each sample alone predicts the same."""
     tensors = case.tensors
     model = load_model(case.root, case.about["model"]).requires_grad_(True)
     all_samples = range(len(case.about["samples"]))
     samples = [index for index in all_samples if f"sample{index}.latents" in tensors]  # some may have no target
     levels = tensors["t_step"]
     levels = levels[samples] if levels.shape == (len(all_samples),) else levels.expand(len(samples))
-    report.close("gen_timestep", levels * 1000, tensors["gen_timestep"], atol=1e-3)
-    predictions, targets = [], []
-    for position, index in enumerate(samples):
-        sample = f"sample{index}"
-        clean, noise = tensors[f"{sample}.latents"], tensors[f"{sample}.noise"]
-        source = tensors.get(f"{sample}.source_latents")
-        condition = Condition(
-            mllm_hidden_states=tuple(states[0] for states in case.numbered(f"{sample}.und_hidden")),
-            source_latents=None if source is None else source[0],
-            references=tuple(Reference(latents[0]) for latents in case.numbered(f"{sample}.ref_latents")),
-        )
-        level = levels[position : position + 1]
-        noised = noised_latents(clean, noise, level)
-        report.close(f"{sample}.z_t", noised, tensors[f"{sample}.z_t"], atol=1e-6)
-        prediction = model(noised, level * 1000, model.prepare([condition], noised))
-        report.close(f"{sample}.pred", prediction, tensors[f"{sample}.pred"], atol=PREDICTION_ATOL)
-        predictions.append(prediction)
-        targets.append(velocity_target(clean, noise))
-    loss = pack_loss(predictions, targets)
-    report.close("gen_loss", loss, tensors["gen_loss"], atol=0.0)
-    _check_gradients(case, report, model, loss)
+    timestep = levels * NUM_TRAIN_TIMESTEPS
+    report.close("gen_timestep", timestep, tensors["gen_timestep"], atol=1e-3)
+    clean, noises = ([tensors[f"sample{index}.{name}"][0] for index in samples] for name in ("latents", "noise"))
+    conditions = [_condition(case, f"sample{index}") for index in samples]
+    noised = [noised_latents(*parts) for parts in zip(clean, noises, levels, strict=True)]
+    velocities = model(noised, timestep, conditions)
+    for place, index in enumerate(samples):
+        recorded = tensors[f"sample{index}.pred"][0]
+        report.close(f"sample{index}.z_t", noised[place], tensors[f"sample{index}.z_t"][0], atol=1e-6)
+        report.close(f"sample{index}.pred", velocities[place], recorded, atol=PREDICTION_ATOL)
+        with torch.no_grad():
+            alone = model(noised[place][None], timestep[place : place + 1], [conditions[place]])
+        report.close(f"sample{index}.pred alone", alone[0], recorded, atol=PREDICTION_ATOL)
+    losses = pack_losses(model, clean, conditions, Draws(levels, tuple(noises)))
+    report.close("gen_loss", losses.mean, tensors["gen_loss"], atol=0.0)
+    _check_gradients(case, report, model, losses.mean)
+
+
+def _condition(case: Case, sample: str) -> Condition:
+    source = case.tensors.get(f"{sample}.source_latents")
+    return Condition(
+        mllm_hidden_states=tuple(states[0] for states in case.numbered(f"{sample}.und_hidden")),
+        source_latents=None if source is None else source[0],
+        references=tuple(Reference(latents[0]) for latents in case.numbered(f"{sample}.ref_latents")),
+    )
 
 
 def _check_gradients(case: Case, report: CaseReport, model: LoomDiT, loss: torch.Tensor) -> None:

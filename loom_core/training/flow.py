@@ -17,8 +17,8 @@ EPSILON = 1e-3
 
 
 def noised_latents(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Clean latents and noise [B, C, F, H, W] mixed at t [B] in [0, 1]."""
-    t = t.view(-1, 1, 1, 1, 1)
+    """Clean latents and noise mixed at t in [0, 1]: a batch [B, C, F, H, W] at [B], or a sample [C, F, H, W] at []."""
+    t = t.view(-1, 1, 1, 1, 1) if t.ndim else t
     return (1 - t) * clean + (EPSILON + (1 - EPSILON) * t) * noise
 
 
@@ -27,12 +27,16 @@ def velocity_target(clean: Tensor, noise: Tensor) -> Tensor:
     return (1 - EPSILON) * noise - clean
 
 
+def squared_errors(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Sum of squared errors of each sample, float32 [N], in float32 whatever the model's dtype."""
+    pairs = zip(predictions, targets, strict=True)
+    return torch.stack([(prediction.float() - target.float()).square().sum() for prediction, target in pairs])
+
+
 def pack_loss(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Mean squared error over all elements of a pack of samples, each of any size; long clips weigh more.
 
     Returns:
         float32 scalar.
     """
-    pairs = list(zip(predictions, targets, strict=True))
-    errors = torch.stack([(prediction.float() - target.float()).square().sum() for prediction, target in pairs])
-    return errors.sum() / sum(target.numel() for target in targets)
+    return squared_errors(predictions, targets).sum() / sum(target.numel() for target in targets)

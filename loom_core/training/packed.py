@@ -1,0 +1,139 @@
+"""The loss of one pack: what is drawn for each sample, the packed forward pass, and squared errors by sample.
+
+Every sample draws its noise level and its noise from a generator of its own, seeded by its place in the run, so that
+nothing depends on which samples share its pack or on which rank it lands.
+
+Source: official `LoomVideo.forward_loss`. Differences: draws belong to samples, not to ranks; numerator and denominator
+of the loss are returned apart, since the mean of means over unequal packs is not the mean over elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data.sample import EncodedSample
+from ..data.seeds import seeded_generator
+from ..models.dit import LoomDiT
+from ..models.source import NUM_TRAIN_TIMESTEPS
+from ..sampling.schedule import token_shift
+from ..types import Condition, Reference
+from .flow import noised_latents, squared_errors, velocity_target
+from .timesteps import noise_levels
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for the samples of a pack.
+
+    Args:
+        levels: Noise levels t, float32 [N], in (0, 1).
+        noises: Noise of each sample, float32 [C, F, H, W].
+    """
+
+    levels: Tensor
+    noises: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class PackLoss:
+    """The loss of a pack in parts that can be added up over packs and ranks.
+
+    Args:
+        errors: Sum of squared errors of each sample, float32 [N], with gradients.
+        elements: Target elements of each sample, int64 [N].
+        levels: Noise levels t of the samples, float32 [N].
+    """
+
+    errors: Tensor
+    elements: Tensor
+    levels: Tensor
+
+    @property
+    def numerator(self) -> Tensor:
+        """Sum of squared errors over all target elements, a scalar with gradients."""
+        return self.errors.sum()
+
+    @property
+    def denominator(self) -> Tensor:
+        """Number of target elements, an int64 scalar."""
+        return self.elements.sum()
+
+    @property
+    def mean(self) -> Tensor:
+        """The loss of this pack alone; long clips weigh more."""
+        return self.numerator / self.denominator
+
+    @property
+    def sample_means(self) -> Tensor:
+        """Mean squared error of each sample, [N], without gradients."""
+        return self.errors.detach() / self.elements
+
+
+def draw(samples: Sequence[EncodedSample], *, shift_scale: float) -> Draws:
+    """Draw noise levels and noises on the CPU, where they are the same for every device.
+
+    Args:
+        samples: As they were **before** dropout, which takes no part of the shift away.
+        shift_scale: How much the shift grows with the number of tokens: 0.65 in stage 1, 0.5 in stages 2 and 3.
+    """
+    normal, noises = [], []
+    for sample in samples:
+        generator = seeded_generator(sample.seed, "noise")
+        normal.append(torch.randn((), generator=generator))
+        noises.append(torch.randn(sample.target.shape, generator=generator))
+    tokens = [sample.target_tokens + sample.reference_tokens for sample in samples]
+    shifts = torch.tensor([token_shift(count, scale=shift_scale) for count in tokens])
+    return Draws(noise_levels(torch.stack(normal), shifts), tuple(noises))
+
+
+def condition_of(sample: EncodedSample, mllm_hidden_states: Sequence[Tensor]) -> Condition:
+    """What the DiT is conditioned on: what dropout left of a sample, and the MLLM's states of the same.
+
+    Args:
+        sample: After dropout.
+        mllm_hidden_states: One [S, W] a block, in block order.
+    """
+    references = tuple(Reference(latents) for latents in sample.references)
+    return Condition(tuple(mllm_hidden_states), sample.source, references)
+
+
+def pack_losses(
+    model: LoomDiT,
+    targets: Sequence[Tensor],
+    conditions: Sequence[Condition],
+    draws: Draws,
+    *,
+    checkpointing: bool = False,
+    rounded_timesteps: bool = False,
+) -> PackLoss:
+    """Noise the targets, predict, and sum the squared errors.
+
+    Args:
+        model: The DiT, or a wrapper that shards it; called as a module, so that hooks fire.
+        targets: Clean latents of each sample, [C, F, H, W].
+        conditions: Of each sample, after dropout.
+        draws: See `draw`.
+        checkpointing: See `LoomDiT.forward`.
+        rounded_timesteps: Round the time that the model is told to bfloat16, as the official run does (a grid of 4
+            above 512).
+
+    Returns:
+        The parts of the loss; of their device that of the model.
+    """
+    device = next(model.parameters()).device
+    levels = draws.levels.to(device)
+    clean = [target.to(device, torch.float32) for target in targets]
+    noises = [noise.to(device) for noise in draws.noises]
+    noised = [noised_latents(*parts) for parts in zip(clean, noises, levels, strict=True)]
+    timestep = levels * NUM_TRAIN_TIMESTEPS
+    if rounded_timesteps:
+        timestep = timestep.bfloat16().float()
+    dtype = next(model.parameters()).dtype
+    velocities = model([sample.to(dtype) for sample in noised], timestep, conditions, checkpointing=checkpointing)
+    errors = squared_errors(velocities, [velocity_target(*pair) for pair in zip(clean, noises, strict=True)])
+    elements = torch.tensor([target.numel() for target in targets], device=device)
+    return PackLoss(errors, elements, levels.detach())

@@ -1,0 +1,151 @@
+"""The loss of a pack: draws that belong to samples, sums that can be added up, and the golden pack's numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.config.model import DiTConfig
+from loom_core.data.sample import EncodedSample
+from loom_core.data.tasks import training_task
+from loom_core.models.dit import LoomDiT
+from loom_core.models.initialise import initialise
+from loom_core.sampling.schedule import token_shift
+from loom_core.training.flow import noised_latents, velocity_target
+from loom_core.training.packed import Draws, condition_of, draw, pack_losses
+from loom_core.training.timesteps import noise_levels
+
+CONFIG = DiTConfig(
+    hidden_size=48, num_heads=2, head_dim=24, num_layers=2, ffn_dim=64, in_channels=4, out_channels=4,
+    time_embed_dim=32, mllm_dim=20,
+)  # fmt: skip
+
+
+def sample(*size, seed, references=()):
+    generator = torch.Generator().manual_seed(seed)
+    return EncodedSample(
+        key=str(seed),
+        task=training_task("reference-edit"),
+        instruction="",
+        target=torch.randn(4, *size, generator=generator),
+        source=torch.randn(4, *size, generator=generator),
+        references=tuple(torch.randn(4, *shape, generator=generator) for shape in references),
+        seed=seed,
+    )
+
+
+SAMPLES = [sample(2, 4, 4, seed=1), sample(1, 16, 16, seed=2, references=[(1, 16, 8)]), sample(1, 4, 6, seed=3)]
+
+
+def conditions_of(samples):
+    generator = torch.Generator().manual_seed(11)
+    states = [[torch.randn(3 + n, 20, generator=generator) for _ in range(2)] for n in range(len(samples))]
+    return [condition_of(*pair) for pair in zip(samples, states, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = LoomDiT(CONFIG)
+    generator = torch.Generator().manual_seed(5)
+    initialise(made, generator=generator)
+    for parameter in made.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return made
+
+
+def losses_of(model, samples=SAMPLES, **options):
+    return pack_losses(
+        model, [each.target for each in samples], conditions_of(samples), draw(samples, shift_scale=0.5), **options
+    )
+
+
+def test_draws_belong_to_the_sample_wherever_it_is_packed():
+    together, alone = draw(SAMPLES, shift_scale=0.5), draw(SAMPLES[1:2], shift_scale=0.5)
+    assert torch.equal(together.levels[1:2], alone.levels)
+    assert torch.equal(together.noises[1], alone.noises[0])
+    again = draw([replace(SAMPLES[1], seed=99)], shift_scale=0.5)
+    assert not torch.equal(again.levels, alone.levels)
+    assert not torch.equal(again.noises[0], alone.noises[0])
+
+
+def test_the_shift_counts_references():
+    """64 target and 32 reference tokens are shifted, 64 alone are not."""
+    levels = [draw([each], shift_scale=0.5).levels for each in (SAMPLES[1], replace(SAMPLES[1], references=()))]
+    assert token_shift(96, scale=0.5) > 1
+    normal = levels[1].logit()
+    torch.testing.assert_close(levels[0], noise_levels(normal, torch.tensor([token_shift(96, scale=0.5)])))
+
+
+def test_condition_has_what_dropout_left():
+    condition = condition_of(replace(SAMPLES[1], source=None, references=()), [torch.zeros(2, 20)] * 2)
+    assert condition.source_latents is None
+    assert condition.references == ()
+    full = condition_of(SAMPLES[1], [torch.zeros(2, 20)] * 2)
+    assert full.source_latents is SAMPLES[1].source
+    assert [reference.latents is latents for reference, latents in zip(full.references, SAMPLES[1].references)] == [
+        True
+    ]
+    assert full.references[0].temporal_index is None
+
+
+def test_errors_are_those_of_the_samples_one_by_one(model):
+    losses, draws = losses_of(model), draw(SAMPLES, shift_scale=0.5)
+    conditions = conditions_of(SAMPLES)
+    for place, each in enumerate(SAMPLES):
+        noise, level = draws.noises[place], draws.levels[place]
+        noised = noised_latents(each.target, noise, level)[None]
+        prediction = model(noised, level[None] * 1000, [conditions[place]])
+        expected = (prediction[0] - velocity_target(each.target, noise)).square().sum()
+        torch.testing.assert_close(losses.errors[place], expected, rtol=1e-5, atol=1e-4)
+    assert losses.elements.tolist() == [128, 1024, 96]
+    assert losses.denominator == 1248
+    torch.testing.assert_close(losses.mean, losses.errors.sum() / 1248)
+    torch.testing.assert_close(losses.sample_means[2], losses.errors[2].detach() / 96)
+    assert not losses.sample_means.requires_grad
+
+
+def test_numerators_of_parts_add_up(model):
+    """Split over ranks, the sum of numerators over the sum of denominators is the whole pack's loss; a mean is not."""
+    whole = losses_of(model)
+    conditions, draws = conditions_of(SAMPLES), draw(SAMPLES, shift_scale=0.5)
+    parts = [
+        pack_losses(
+            model,
+            [each.target for each in SAMPLES[part]],
+            conditions[part],
+            Draws(draws.levels[part], draws.noises[part]),
+        )
+        for part in (slice(0, 1), slice(1, 3))
+    ]
+    total = sum(part.numerator for part in parts) / sum(part.denominator for part in parts)
+    torch.testing.assert_close(total, whole.mean)
+    assert not torch.isclose((parts[0].mean + parts[1].mean) / 2, whole.mean, rtol=1e-3)
+
+
+def test_rounded_timesteps_lie_on_the_official_grid(model):
+    told = []
+    handle = model.register_forward_pre_hook(lambda _module, args: told.append(args[1]))
+    try:
+        losses_of(model)
+        losses_of(model, rounded_timesteps=True)
+    finally:
+        handle.remove()
+    assert not torch.equal(*told)
+    assert torch.equal(told[1], told[0].bfloat16().float())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_trains_under_autocast(model, checkpointing):
+    """Float32 weights, bfloat16 arithmetic: a float32 loss near that without autocast, which reaches all weights."""
+    exact = losses_of(model).mean
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = losses_of(model, checkpointing=checkpointing)
+    assert losses.errors.dtype == torch.float32
+    torch.testing.assert_close(losses.mean, exact, rtol=2e-2, atol=0)
+    model.zero_grad()
+    losses.mean.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.dtype == torch.float32
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
