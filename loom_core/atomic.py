@@ -56,13 +56,14 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     except OSError as error:  # PyAV's errors of the operating system are OSErrors as well
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _explained(error: OSError, path: Path) -> OutputError | ResourceError:
+def explained(error: OSError, path: Path) -> OutputError | ResourceError:
+    """What the system's error about writing to `path` means to a user."""
     if error.errno in DISK_FULL:
         return ResourceError(
             f"no space left while writing {path}",

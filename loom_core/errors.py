@@ -71,6 +71,12 @@ class ResourceError(LoomError):
     exit_code = 6
 
 
+class TrainingError(LoomError):
+    """A training run that cannot go on: too many bad samples, numbers that are not finite."""
+
+    exit_code = 7
+
+
 class CancelledError(LoomError):
     """The user stopped the run; nothing was written."""
 

@@ -139,3 +139,8 @@ LOOMVIDEO_5B = DiTConfig(
 
 QUARTER_TWIN = DiTConfig(hidden_size=768, num_heads=6, head_dim=128, num_layers=3, ffn_dim=3584, mllm_dim=1024)
 """A quarter as wide and three blocks deep: the released model's proportions at a size that a CPU can time."""
+
+LOOM_TINY = DiTConfig(
+    hidden_size=320, num_heads=5, head_dim=64, num_layers=4, ffn_dim=640, time_embed_dim=256, mllm_dim=128
+)
+"""The built-in model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from .identify import ModelKind
 from .safetensors_files import INDEX_SUFFIX, open_safetensors, open_sharded, read_index
 
 EMA_FILE = "ema/ema.pth"
+OWN_EMA_FILE, OWN_MODEL_FILE = "ema.safetensors", "model.safetensors"
+"""Averaged and live weights in a checkpoint of our own training."""
 
 CANDIDATES = (
     (EMA_FILE, "official checkpoint folder, averaged weights"),
+    (OWN_EMA_FILE, "LoomVideo training checkpoint, averaged weights"),
     ("latest/gen_model.pth", "official checkpoint folder, live weights"),
     ("gen_model.pth", "official release"),
     ("gen_model.safetensors", "official release, converted"),
@@ -33,6 +37,10 @@ USUAL_NAMES = (
 )
 """The same of names that any model may have: they settle which of several files is meant, unless another is the DiT."""
 
+RUN_FOLDER = "checkpoints"
+"""Where in a run's folder its checkpoints lie."""
+_STEP_FOLDER = re.compile(r"step-(\d{6,})")
+
 _DIT_KINDS = (
     frozenset({ModelKind.LOOMVIDEO, ModelKind.LOOMVIDEO_STAGE_1}),
     frozenset({ModelKind.WAN_22_5B}),
@@ -40,12 +48,27 @@ _DIT_KINDS = (
 """What is looked for among several files, the best first."""
 
 
+def step_folder_name(step: int) -> str:
+    """Name of the checkpoint of an optimiser step."""
+    return f"step-{step:06d}"
+
+
+def step_folders(run: Path) -> dict[int, Path]:
+    """The checkpoints of a run's folder by step, the oldest first; none of another folder."""
+    folder = run / RUN_FOLDER
+    if not folder.is_dir():
+        return {}
+    found = {int(match.group(1)): path for path in folder.iterdir() if (match := _STEP_FOLDER.fullmatch(path.name))}
+    return dict(sorted(found.items()))
+
+
 def find_weights(folder: Path, *, ema: bool = True) -> Path:
     """The file or index in a folder that holds the DiT, or the only model there.
 
     Args:
-        folder: A checkpoint folder of any layout in `CANDIDATES`, or one with safetensors files, of which, if they are
-            several, one is a DiT or has one of the `USUAL_NAMES`. Of those only headers are read.
+        folder: A checkpoint folder of any layout in `CANDIDATES`; the folder of a training run, whose newest checkpoint
+            is taken; or one with safetensors files, of which, if they are several, one is a DiT or has one of the
+            `USUAL_NAMES`. Of those only headers are read.
         ema: False passes averaged weights over and takes the live ones.
 
     Raises:
@@ -53,12 +76,15 @@ def find_weights(folder: Path, *, ema: bool = True) -> Path:
     """
     for relative, _ in CANDIDATES:
         candidate = folder / relative
-        if relative == EMA_FILE and not ema:
+        if relative in (EMA_FILE, OWN_EMA_FILE) and not ema:
             continue
         if candidate.is_file():
             return candidate
         if candidate.is_dir():
             return find_weights(candidate, ema=ema)
+    steps = step_folders(folder)
+    if steps:
+        return find_weights(steps[max(steps)], ema=ema)
     models = _models_in(folder)
     if len(models) == 1:
         return models[0]

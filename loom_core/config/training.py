@@ -1,0 +1,245 @@
+"""Settings of a training run: what is trained from what, on which data, how it is saved and measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ConfigError
+from .data import DataConfig
+from .model import LOOM_TINY, LOOMVIDEO_5B, DiTConfig, RopePrecision
+from .reading import build, flatten, read_settings
+
+MODEL_PRESETS: Mapping[str, DiTConfig] = {"5b": LOOMVIDEO_5B, "tiny": LOOM_TINY}
+"""Sizes by name."""
+
+Precision = Literal["bf16", "bf16-autocast", "fp32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which DiT is trained.
+
+    Args:
+        preset: A name of `MODEL_PRESETS`, whose sizes hold where `sizes` has none.
+        sizes: Fields of `DiTConfig`.
+        has_source: Whether there is a source embedding; stage 1 of the released model had none.
+        rope_precision: Of the rotary tables; None for the preset's.
+    """
+
+    preset: str = "5b"
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    has_source: bool = True
+    rope_precision: RopePrecision | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no model.
+
+        Raises:
+            ConfigError: The preset is unknown or the sizes do not fit together.
+        """
+        self.dit_config()
+
+    def dit_config(self) -> DiTConfig:
+        """The sizes of the model."""
+        if self.preset not in MODEL_PRESETS:
+            raise ConfigError(
+                f"model preset {self.preset!r}",
+                expected=f"one of {', '.join(MODEL_PRESETS)}",
+                fix="use one, and change its sizes under model.sizes",
+            )
+        values = flatten(MODEL_PRESETS[self.preset]) | dict(self.sizes) | {"has_source": self.has_source}
+        if self.rope_precision is not None:
+            values["rope_precision"] = self.rope_precision
+        return build(DiTConfig, values, where="model.sizes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSettings:
+    """AdamW and its learning rate. Source of the defaults: official training configs.
+
+    Args:
+        lr: Learning rate after the warm-up.
+        betas: Decay of the first and second moment.
+        eps: Added to the root of the second moment.
+        weight_decay: Decoupled, times the learning rate.
+        clip: Largest norm of the gradient over all parameters.
+        warmup: Optimiser steps over which the rate rises evenly to `lr`.
+        decay: What follows: "constant" as published, or "cosine" down to `final_lr` at the last step (ours).
+        final_lr: As a share of `lr`; only of "cosine".
+    """
+
+    lr: float = 2e-5
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    warmup: int = 1000
+    decay: Literal["constant", "cosine"] = "constant"
+    final_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        _require(self, lr=self.lr > 0, eps=self.eps > 0, clip=self.clip > 0, warmup=self.warmup >= 0)
+        _require(self, weight_decay=self.weight_decay >= 0, final_lr=0 <= self.final_lr <= 1)
+        _require(self, betas=all(0 <= beta < 1 for beta in self.betas))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    """When a run is saved and what is kept.
+
+    Args:
+        every: Optimiser steps between two checkpoints; the last step and a stop are saved too.
+        keep_last: Newest checkpoints that are kept.
+        keep_every: Checkpoints at multiples of this step are kept for good; 0 for none.
+    """
+
+    every: int = 1000
+    keep_last: int = 3
+    keep_every: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        _require(self, every=self.every > 0, keep_last=self.keep_last > 0, keep_every=self.keep_every >= 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """The loss of held-out samples, by task and noise third.
+
+    Args:
+        every: Optimiser steps between two measurements; 0 for none.
+        samples: Taken evenly from each set.
+        levels_per_sample: Noise levels that each sample is measured at, of the 19 that are spread over all samples.
+        seed: Of their noise and clip starts, the same each time, so that differences are the model's.
+    """
+
+    every: int = 1000
+    samples: int = 30
+    levels_per_sample: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        _require(self, every=self.every >= 0, samples=self.samples > 0, levels_per_sample=self.levels_per_sample > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run.
+
+    Args:
+        name: Of the run, in what is shown.
+        run: Folder that everything is written to.
+        steps: Optimiser steps.
+        data: Sets, mixture, sizes, packing.
+        mllm: Qwen3-VL, frozen; None for the built-in model's.
+        codec: The VAE, frozen; None for the built-in model's.
+        model: Which DiT.
+        starts_from: A plain Wan 2.2 checkpoint, a LoomVideo checkpoint, or the run folder of the stage before; None
+            for random weights.
+        starts_from_ema: Take averaged weights where `starts_from` has them, as the official loader does.
+        seed: Of everything that is drawn.
+        grad_accumulation: Packs to an optimiser step, on each rank.
+        optimiser: AdamW and its rate.
+        timestep_shift_scale: How far noise levels move toward noise with the size of a sample.
+        round_timestep: Round the model's time as the official run does, which casts it to bfloat16.
+        precision: "bf16": weights in bf16 with a float32 copy in the optimiser, as the official run has them;
+            "bf16-autocast": float32 weights, computation in bf16; "fp32": all in float32.
+        gradient_checkpointing: Keep no activations inside blocks but compute them again, to save memory.
+        ema: Decay of the averaged weights, which are kept in float32; 0 for none.
+        checkpoint: When it is saved.
+        validation: How it is measured.
+        most_skipped_steps: So many steps in a row whose loss or gradient is not finite end the run.
+    """
+
+    name: str
+    run: Path
+    steps: int
+    data: DataConfig
+    mllm: Path | None = None
+    codec: Path | None = None
+    model: ModelSettings = field(default_factory=ModelSettings)
+    starts_from: Path | None = None
+    starts_from_ema: bool = True
+    seed: int = 0
+    grad_accumulation: int = 1
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    timestep_shift_scale: float = 0.5
+    round_timestep: bool = False
+    precision: Precision = "bf16"
+    gradient_checkpointing: bool = True
+    ema: float = 0.0
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    most_skipped_steps: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        _require(self, steps=self.steps > 0, grad_accumulation=self.grad_accumulation > 0, ema=0 <= self.ema < 1)
+        _require(
+            self, timestep_shift_scale=self.timestep_shift_scale >= 0, most_skipped_steps=self.most_skipped_steps > 0
+        )
+
+
+def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """The run that a config file describes.
+
+    Args:
+        path: A YAML file.
+        overrides: Texts `name.of.setting=value` that hold in place of the file's.
+
+    Raises:
+        ConfigError: Something in it makes no sense; the message names it.
+    """
+    return build(TrainingConfig, read_settings(path, overrides=overrides))
+
+
+FREE_TO_CHANGE = (
+    "name", "run", "steps", "checkpoint.", "validation.", "most_skipped_steps", "gradient_checkpointing",
+    "data.workers", "data.prefetch", "data.cache", "data.max_bad_share", "data.min_bad_samples",
+)  # fmt: skip
+"""Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
+
+
+def changed_settings(before: Mapping[str, Any], config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ between a saved run and a config in a way that changes what is trained.
+
+    Args:
+        before: What `flatten` gave for the saved run's config.
+        config: Of the run that goes on.
+
+    Returns:
+        Dotted name -> (value before, value now).
+    """
+    now = flatten(config)
+    free = tuple(name for name in FREE_TO_CHANGE if name != "steps" or config.optimiser.decay == "constant")
+    return {
+        name: (before.get(name), now.get(name))
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not _is_free(name, free)
+    }
+
+
+def _is_free(name: str, free: Iterable[str]) -> bool:
+    return any(name == entry or (entry.endswith(".") and name.startswith(entry)) for entry in free)
+
+
+def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:
+    """The config with another number of steps; None keeps its own."""
+    return config if steps is None else replace(config, steps=steps)
+
+
+def _require(settings: Any, **conditions: bool) -> None:
+    """Refuse the first setting whose condition does not hold."""
+    for name, holds in conditions.items():
+        value = getattr(settings, name)
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not (holds and finite):
+            raise ConfigError(
+                f"{name} {value!r}", expected="a number that makes sense there", fix="correct the config file"
+            )

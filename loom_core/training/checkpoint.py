@@ -1,0 +1,228 @@
+"""Checkpoints of a run: everything that the next step depends on, in one folder that is either whole or not there.
+
+    run/checkpoints/step-001000/
+        model.safetensors       the model, loadable by everything else (`weights.loading.load_dit`)
+        ema.safetensors         averaged weights in float32, by the same names
+        optimiser.safetensors   moments, counts and float32 copies, by weight
+        rng.safetensors         torch's own generators
+        state.json              step, data position, counts, settings
+
+Differences from the official trainer: no pickles, averaged weights by name, the data position itself instead of an
+estimated number of samples to skip, nothing partial is ever accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..atomic import explained
+from ..errors import WeightsError
+from ..models.dit import LoomDiT
+from ..weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
+from ..weights.layouts import OWN_EMA_FILE, OWN_MODEL_FILE, RUN_FOLDER, step_folder_name, step_folders
+from ..weights.saving import entries_of, save_safetensors
+from .ema import Ema
+from .optimiser import Optimiser
+
+OPTIMISER_FILE = "optimiser.safetensors"
+RNG_FILE = "rng.safetensors"
+STATE_FILE = "state.json"
+STATE_VERSION = 1
+_CPU_RNG, _CUDA_RNG = "cpu", "cuda"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """Where a run stands, beside its tensors.
+
+    Args:
+        step: Optimiser steps done, skipped ones included.
+        data: Position in the data, as the loader gives and takes it.
+        settings: The run's config by dotted name.
+        data_fingerprints: Name of each set -> its fingerprint.
+        ema_updates: Of the averaged weights.
+        skipped_steps: Steps without an update since the run began.
+        skipped_in_a_row: Of these, the last ones without an update between them.
+        bad_samples: Samples left out since the run began.
+        samples: Samples trained on since the run began.
+        tokens: Target and reference tokens of these.
+        seconds: Spent in steps since the run began.
+    """
+
+    step: int = 0
+    data: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    ema_updates: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    bad_samples: int = 0
+    samples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The newest complete checkpoint of a run's folder; None if it has none."""
+    complete = [path for path in step_folders(run).values() if (path / STATE_FILE).is_file()]
+    return complete[-1] if complete else None
+
+
+def save_checkpoint(
+    run: Path, state: RunState, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None
+) -> Path:
+    """Write a checkpoint; what is there of this step already stays.
+
+    Args:
+        run: The run's folder; made if it is not there.
+        state: Where the run stands.
+        model: Its weights and sizes.
+        optimiser: Of the model.
+        ema: Averaged weights, if the run has them.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+        ResourceError: The disk is full. Older checkpoints are as they were, and nothing is left of this one.
+    """
+    folder = run / RUN_FOLDER / step_folder_name(state.step)
+    if (folder / STATE_FILE).is_file():
+        return folder
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        remove_leftovers(run)
+        partial.mkdir(parents=True)
+        _write(partial, state, model=model, optimiser=optimiser, ema=ema)
+        partial.replace(folder)
+    except OSError as error:
+        raise explained(error, folder) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def remove_leftovers(run: Path) -> None:
+    """Remove what a killed process left of checkpoints that it was writing or removing."""
+    for leftover in (run / RUN_FOLDER).glob(".step-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write(folder: Path, state: RunState, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None) -> None:
+    about = {
+        FORMAT_KEY: FORMAT,
+        FORMAT_VERSION_KEY: str(FORMAT_VERSION),
+        CONFIG_KEY: model.config.to_json(),
+        "step": str(state.step),
+    }
+    weights = model.state_dict()
+    save_safetensors(folder / OWN_MODEL_FILE, entries_of(weights), metadata=about)
+    if ema is not None:
+        save_safetensors(folder / OWN_EMA_FILE, entries_of({**weights, **ema.weights}), metadata=about)
+    save_safetensors(folder / OPTIMISER_FILE, entries_of(optimiser.state()))
+    save_safetensors(folder / RNG_FILE, entries_of(_rng_states()))
+    content = {"version": STATE_VERSION, **asdict(state)}
+    with (folder / STATE_FILE).open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_state(folder: Path) -> RunState:
+    """Where the run of a checkpoint stood.
+
+    Raises:
+        WeightsError: It is no checkpoint, is damaged, or a newer version wrote it.
+    """
+    try:
+        content = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        version = content.pop("version")
+        if version != STATE_VERSION:
+            raise WeightsError(
+                f"{folder}, of version {version!r}", expected=f"version {STATE_VERSION}", fix="update LoomVideo"
+            )
+        known = {entry.name for entry in fields(RunState)}
+        return RunState(**{name: value for name, value in content.items() if name in known})
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def load_checkpoint(folder: Path, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None) -> RunState:
+    """Put a run back to where a checkpoint has it: weights, optimiser, averaged weights, torch's generators.
+
+    Args:
+        folder: The checkpoint.
+        model: Of its sizes and precision.
+        optimiser: Of the model.
+        ema: Averaged weights, if the run has them.
+
+    Returns:
+        Where the run stood.
+
+    Raises:
+        WeightsError: It is damaged or of another model.
+    """
+    state = read_state(folder)
+    try:
+        _load_model(model, load_file(folder / OWN_MODEL_FILE), folder)
+        optimiser.load_state(load_file(folder / OPTIMISER_FILE))
+        if ema is not None:
+            averages = load_file(folder / OWN_EMA_FILE)
+            ema.load({name: averages[name] for name in ema.weights}, updates=state.ema_updates)
+        _restore_rng(load_file(folder / RNG_FILE))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise _damaged(folder, error) from error
+    return state
+
+
+@torch.no_grad()
+def _load_model(model: LoomDiT, weights: Mapping[str, Tensor], folder: Path) -> None:
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ weights.keys())
+    wrong += [
+        name
+        for name, weight in weights.items()
+        if name in own and (own[name].shape != weight.shape or own[name].dtype != weight.dtype)
+    ]
+    if wrong:
+        raise WeightsError(
+            f"{folder}, whose model differs in {len(wrong)} weights (the first is {wrong[0]})",
+            expected="a model of the config's sizes and precision",
+            fix="resume with the config that the run was started with",
+        )
+    for name, weight in weights.items():
+        own[name].copy_(weight)
+
+
+def _rng_states() -> dict[str, Tensor]:
+    states = {_CPU_RNG: torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"{_CUDA_RNG}.{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def _restore_rng(states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states[_CPU_RNG])
+    on_gpus = [states[name] for name in sorted(states) if name.startswith(_CUDA_RNG)]
+    if on_gpus and torch.cuda.is_available() and torch.cuda.device_count() == len(on_gpus):
+        torch.cuda.set_rng_state_all(on_gpus)
+
+
+def _damaged(folder: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{folder}, which cannot be read as a checkpoint ({type(error).__name__}: {error})",
+        expected=f"a folder with {OWN_MODEL_FILE}, {OPTIMISER_FILE} and {STATE_FILE}",
+        fix="resume from an older one with --resume FOLDER, or start anew with --resume never",
+    )

@@ -1,0 +1,96 @@
+"""Averaged weights: an exponential moving average in float32, kept by the weights' names.
+
+Differences from the official trainer: by name, where that one goes by order; a file of it can be loaded like any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import WeightsError
+
+
+def ema_decay(updates: int, limit: float) -> float:
+    """Share of the old average that stays.
+
+    Args:
+        updates: Made before this one; the first takes the weights as they are.
+        limit: Largest share.
+
+    Source: diffusers `EMAModel.get_decay` without warm-up, which the official trainer uses.
+    """
+    return 0.0 if updates <= 0 else min((1 + updates) / (10 + updates), limit)
+
+
+class Ema:
+    """The moving average of a set of weights.
+
+    Args:
+        weights: By name, as training starts; copied.
+        decay: Largest share of the old average that stays at an update.
+        updates: Made before.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], *, decay: float, updates: int = 0) -> None:
+        self.weights = {name: weight.detach().to(torch.float32, copy=True) for name, weight in weights.items()}
+        self.decay = decay
+        self.updates = updates
+
+    @torch.no_grad()
+    def update(self, weights: Mapping[str, Tensor]) -> None:
+        """Move the average toward the weights.
+
+        Args:
+            weights: The same names and shapes, in any order.
+
+        Raises:
+            WeightsError: Names are missing or too many.
+        """
+        self._check(weights)
+        share = 1 - ema_decay(self.updates, self.decay)
+        for name, average in self.weights.items():
+            average.lerp_(weights[name].detach().to(average), share)
+        self.updates += 1
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor], *, updates: int) -> None:
+        """Go on from saved averages.
+
+        Args:
+            weights: By name.
+            updates: Made before they were saved.
+
+        Raises:
+            WeightsError: They are of another model.
+        """
+        self._check(weights)
+        for name, average in self.weights.items():
+            average.copy_(weights[name])
+        self.updates = updates
+
+    @contextmanager
+    def swapped_into(self, model: nn.Module) -> Iterator[None]:
+        """Within, a model has the averaged weights; afterwards its own again, bit for bit."""
+        parameters = {name: weight for name, weight in model.named_parameters() if name in self.weights}
+        own = {name: parameter.data for name, parameter in parameters.items()}
+        try:
+            for name, parameter in parameters.items():
+                parameter.data = self.weights[name].to(parameter.data, copy=True)
+            yield
+        finally:
+            for name, parameter in parameters.items():
+                parameter.data = own[name]
+
+    def _check(self, weights: Mapping[str, Tensor]) -> None:
+        wrong = sorted(weights.keys() ^ self.weights.keys())
+        wrong += [name for name in weights if name in self.weights and weights[name].shape != self.weights[name].shape]
+        if wrong:
+            raise WeightsError(
+                f"averaged weights of another model ({len(wrong)} do not fit, the first is {wrong[0]})",
+                expected="the weights of this model",
+                fix="resume with the config that the run was started with",
+            )

@@ -1,0 +1,115 @@
+"""The training objective of a pack: what of its conditions is dropped, what the MLLM says, the errors of the model.
+
+Everything drawn for a sample follows from its own seed, on the CPU: the same on every device and rank, whatever else is
+in the pack. (The official trainer seeds every rank alike, so that first draws coincide across ranks.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data.dropout import Conditions, Dropped, conditions_of, draw_dropout
+from ..data.sample import EncodedSample
+from ..models.dit import LoomDiT
+from ..types import Clip, Condition, Reference
+from .packed import Draws, draw, pack_losses
+
+PromptReader = Callable[[Sequence[Sequence[str | Clip]]], Sequence[tuple[Tensor, ...]]]
+"""States of the MLLM for each prompt, one [S, W] a DiT block; on any device, without gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings:
+    """What the objective depends on beside model and samples.
+
+    Args:
+        shift_scale: How far noise levels move toward noise with the size of a sample.
+        dropout_all: Share of samples that lose all conditions.
+        dropout_text: Share of samples that lose all text.
+        source_to_mllm: Whether the prompt has the source.
+        source_to_dit: Whether the DiT gets its latents.
+        rounded_timesteps: Give the model its time rounded to bfloat16, as the official run does.
+        autocast: Compute in bfloat16 with float32 weights.
+        checkpointing: Compute the insides of blocks again in the backward pass instead of keeping them.
+    """
+
+    shift_scale: float
+    dropout_all: float = 0.0
+    dropout_text: float = 0.0
+    source_to_mllm: bool = True
+    source_to_dit: bool = True
+    rounded_timesteps: bool = False
+    autocast: bool = False
+    checkpointing: bool = False
+
+
+class PackObjective:
+    """Squared errors of a model's predictions for a pack.
+
+    Args:
+        model: The DiT, or what wraps it; called as a module.
+        read_prompts: Asks the MLLM.
+        settings: See `ObjectiveSettings`.
+    """
+
+    def __init__(self, model: LoomDiT, read_prompts: PromptReader, settings: ObjectiveSettings) -> None:
+        self.model, self.read_prompts, self.settings = model, read_prompts, settings
+
+    def __call__(self, samples: Sequence[EncodedSample]) -> Tensor:
+        """The squared error of each sample, summed over its elements, float32 [N], at what is drawn for it."""
+        settings = self.settings
+        dropped = [
+            draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
+            for sample in samples
+        ]
+        conditions = self._conditions(samples, dropped)
+        return self._errors(samples, conditions, draw(samples, shift_scale=settings.shift_scale))
+
+    def at_levels(self, sample: EncodedSample, levels: Tensor) -> Tensor:
+        """The squared error of one sample, summed over its elements, at each of some noise levels.
+
+        Args:
+            sample: Keeps all its conditions.
+            levels: [K], in (0, 1); the noise is the same at all of them.
+
+        Returns:
+            float32 [K].
+        """
+        conditions = self._conditions([sample], [Dropped.NOTHING]) * len(levels)
+        noise = draw([sample], shift_scale=self.settings.shift_scale).noises[0]
+        return self._errors([sample] * len(levels), conditions, Draws(levels, (noise,) * len(levels)))
+
+    def _conditions(self, samples: Sequence[EncodedSample], dropped: Sequence[Dropped]) -> list[Condition]:
+        settings = self.settings
+        left = [
+            conditions_of(
+                sample, dropped=lost, source_to_mllm=settings.source_to_mllm, source_to_dit=settings.source_to_dit
+            )
+            for sample, lost in zip(samples, dropped, strict=True)
+        ]
+        states = self.read_prompts([entry.content for entry in left])
+        return [_condition(*pair) for pair in zip(left, states, strict=True)]
+
+    def _errors(self, samples: Sequence[EncodedSample], conditions: Sequence[Condition], draws: Draws) -> Tensor:
+        device = next(self.model.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.autocast):
+            return pack_losses(
+                self.model,
+                [sample.target for sample in samples],
+                conditions,
+                draws,
+                checkpointing=self.settings.checkpointing,
+                rounded_timesteps=self.settings.rounded_timesteps,
+            ).errors
+
+
+def _condition(left: Conditions, states: tuple[Tensor, ...]) -> Condition:
+    return Condition(
+        mllm_hidden_states=states,
+        source_latents=left.source,
+        references=tuple(Reference(latents) for latents in left.references),
+    )

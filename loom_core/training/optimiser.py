@@ -1,0 +1,131 @@
+"""AdamW over named weights, in float32 whatever the model computes in.
+
+A model in bfloat16 keeps a float32 copy of its weights here: at a learning rate of 2e-5 most updates are smaller than
+the steps of bfloat16 and would be lost. Gradients of several packs are summed in float32 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..config.training import OptimiserSettings
+from ..errors import WeightsError
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_MASTER, _COUNT = "master", "step"
+
+
+class Optimiser:
+    """AdamW over the trained parameters of a model; its state goes by their names.
+
+    Args:
+        model: Its parameters that require a gradient are trained.
+        settings: See `OptimiserSettings`.
+    """
+
+    def __init__(self, model: nn.Module, settings: OptimiserSettings) -> None:
+        self._parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._masters = {name: _in_float32(weight) for name, weight in self._parameters.items()}
+        self._clip = settings.clip
+        self._adamw = torch.optim.AdamW(
+            list(self._masters.values()),
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.eps,
+            weight_decay=settings.weight_decay,
+        )
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The trained weights by name, in float32."""
+        return {name: weight.detach() for name, weight in self._masters.items()}
+
+    def collect_gradients(self) -> None:
+        """Take the gradients of a backward pass; those of the passes since the last update are summed."""
+        for name, parameter in self._parameters.items():
+            master = self._masters[name]
+            if master is parameter or parameter.grad is None:
+                continue
+            gradient = parameter.grad.float()
+            master.grad = gradient if master.grad is None else master.grad + gradient
+            parameter.grad = None
+
+    def clip_gradients(self) -> float:
+        """Scale the gradients down to the largest allowed norm; returns the norm before that, which may be infinite."""
+        return float(torch.nn.utils.clip_grad_norm_(list(self._masters.values()), self._clip))
+
+    @torch.no_grad()
+    def step(self, *, lr: float) -> None:
+        """Update the weights with the gradients that were collected, and forget those.
+
+        Args:
+            lr: Learning rate of this step.
+        """
+        for group in self._adamw.param_groups:
+            group["lr"] = lr
+        self._adamw.step()
+        self.discard_gradients()
+        for name, parameter in self._parameters.items():
+            if self._masters[name] is not parameter:
+                parameter.copy_(self._masters[name])
+
+    def discard_gradients(self) -> None:
+        """Forget the gradients."""
+        for weight in (*self._masters.values(), *self._parameters.values()):
+            weight.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by kind and weight: moments, counts, float32 copies."""
+        tensors: dict[str, Tensor] = {}
+        for name, master in self._masters.items():
+            entries = self._adamw.state.get(master, {})
+            tensors |= {f"{kind}.{name}": entries[kind] for kind in (*_MOMENTS, _COUNT) if kind in entries}
+            if master is not self._parameters[name]:
+                tensors[f"{_MASTER}.{name}"] = master.detach()
+        return tensors
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave.
+
+        Args:
+            tensors: By kind and weight; copied.
+
+        Raises:
+            WeightsError: They are of another model or precision.
+        """
+        self._check(tensors)
+        for name, master in self._masters.items():
+            if master is not self._parameters[name]:
+                master.copy_(tensors[f"{_MASTER}.{name}"])
+            if f"{_COUNT}.{name}" in tensors:
+                moments = {kind: tensors[f"{kind}.{name}"].to(master.device, copy=True) for kind in _MOMENTS}
+                self._adamw.state[master] = {_COUNT: tensors[f"{_COUNT}.{name}"].clone(), **moments}
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        allowed = {f"{kind}.{name}": master.shape for name, master in self._masters.items() for kind in _MOMENTS}
+        allowed |= {f"{_COUNT}.{name}": torch.Size() for name in self._masters}
+        needed = {
+            f"{_MASTER}.{name}": master.shape
+            for name, master in self._masters.items()
+            if master is not self._parameters[name]
+        }
+        allowed |= needed
+        wrong = [name for name, tensor in tensors.items() if allowed.get(name) != tensor.shape]
+        wrong += sorted(needed.keys() - tensors.keys())
+        if wrong:
+            raise WeightsError(
+                f"the state of another optimiser ({len(wrong)} tensors do not fit, the first is {wrong[0]})",
+                expected="that of this model in this precision",
+                fix="resume with the config that the run was started with",
+            )
+
+
+def _in_float32(parameter: nn.Parameter) -> nn.Parameter:
+    """The parameter itself, or a copy where it is narrower."""
+    if parameter.dtype == torch.float32:
+        return parameter
+    return nn.Parameter(parameter.detach().float())

@@ -1,0 +1,225 @@
+"""The training loop: packs in, optimiser steps, checkpoints and metrics out.
+
+Differences from the official trainer:
+- the loss of a step is the sum of squared errors over all packs and ranks, divided by the number of elements over all
+  packs and ranks, so that the gradient is the mean over target tokens however they are spread (there it is a mean of
+  means, and with accumulation divided twice);
+- the model is called, not a method of it, so that the hooks of DDP and FSDP fire;
+- a step whose loss or gradient is not finite is left out and counted; several in a row end the run.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..config.training import TrainingConfig
+from ..data.packing import Pack
+from ..data.sample import EncodedSample
+from ..errors import TrainingError
+from ..models.dit import LoomDiT
+from .checkpoint import RunState, save_checkpoint
+from .ema import Ema
+from .interruption import StopRequest
+from .learning_rate import learning_rate
+from .optimiser import Optimiser
+from .ranks import OneRank, Ranks
+from .retention import prune
+from .watch.observer import RunAbout, StepMetrics, TrainingObserver, ValidationMetrics
+
+
+class Objective(Protocol):
+    """Squared errors of a model's predictions for a pack."""
+
+    def __call__(self, samples: Sequence[EncodedSample]) -> Tensor:
+        """The squared error of each sample, summed over its elements: float32 [N], with a graph."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """Summed squared errors and elements of a step, over all ranks."""
+
+    errors: float
+    elements: int
+    by_task: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        return self.errors / self.elements
+
+
+class Trainer:
+    """One run, from where its state says to its last step.
+
+    Args:
+        config: Of the run.
+        model: What is trained.
+        optimiser: Of the model.
+        ema: Averaged weights, if any.
+        packs: At the position of `state`.
+        objective: Runs the model.
+        state: Where the run stands.
+        observer: Is told what happens.
+        bad_samples: Tells how many samples were left out since the run began.
+        validate: Measures the model after a number of steps; None for no measurements.
+        ranks: The processes of the run.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        model: LoomDiT,
+        optimiser: Optimiser,
+        packs: Iterator[Pack],
+        objective: Objective,
+        state: RunState,
+        observer: TrainingObserver,
+        ema: Ema | None = None,
+        bad_samples: Callable[[], int] = lambda: 0,
+        validate: Callable[[int], ValidationMetrics] | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.config, self.model, self.optimiser, self.ema = config, model, optimiser, ema
+        self.packs, self.objective, self.validate = packs, objective, validate
+        self.state, self.observer, self.bad_samples = state, observer, bad_samples
+        self.ranks: Ranks = ranks or OneRank()
+        self._saved_step = state.step
+
+    def run(self) -> RunState:
+        """Train until the last step or a signal; returns where the run stands then, which is saved.
+
+        Raises:
+            TrainingError: Too many steps in a row were not finite, or a checkpoint could not be written.
+        """
+        config = self.config
+        about = RunAbout(name=config.name, folder=config.run, steps=config.steps, first_step=self.state.step)
+        self.observer.on_start(about)
+        try:
+            with StopRequest() as stop:
+                while self.state.step < config.steps and stop.signal is None:
+                    self.observer.on_step(self.step())
+                    self._measure()
+                    self._save(is_last=stop.signal is not None)
+                if stop.signal is not None:
+                    self._save(is_last=True)  # it may have come after the last one was written
+                    self.observer.on_note(f"{stop.signal}: stopped after step {self.state.step}, which is saved")
+        finally:
+            self.observer.close()
+        return self.state
+
+    def step(self) -> StepMetrics:
+        """One optimiser step.
+
+        Raises:
+            TrainingError: Too many in a row were not finite.
+        """
+        start = time.perf_counter()
+        number = self.state.step + 1
+        packs = [next(self.packs) for _ in range(self.config.grad_accumulation)]
+        losses = self._backward(packs)
+        norm = self.optimiser.clip_gradients()
+        is_finite = math.isfinite(losses.mean) and math.isfinite(norm)
+        lr = learning_rate(number, self.config.optimiser, steps=self.config.steps)
+        if is_finite:
+            self.optimiser.step(lr=lr)
+            if self.ema is not None:
+                self.ema.update(self.optimiser.weights)
+        else:
+            self.optimiser.discard_gradients()
+        return self._count(packs, losses, norm=norm, lr=lr, is_finite=is_finite, seconds=time.perf_counter() - start)
+
+    def _backward(self, packs: Sequence[Pack]) -> _Losses:
+        """Gradients of a step's loss, and the loss."""
+        samples = [sample for pack in packs for sample in pack.samples]
+        elements = int(self._over_ranks(float(sum(sample.target.numel() for sample in samples))))
+        errors = []
+        for pack in packs:
+            pack_errors = self.objective(pack.samples)
+            # times the number of ranks, over which whatever wraps the model takes the mean
+            (pack_errors.sum() * (self.ranks.size / elements)).backward()
+            self.optimiser.collect_gradients()
+            errors += pack_errors.detach().double().tolist()
+        by_task: dict[str, tuple[float, int]] = {}
+        for sample, error in zip(samples, errors, strict=True):
+            total, count = by_task.get(sample.task.name, (0.0, 0))
+            by_task[sample.task.name] = (total + error, count + sample.target.numel())
+        means = {task: total / count for task, (total, count) in sorted(by_task.items())}
+        return _Losses(self._over_ranks(math.fsum(errors)), elements, means)
+
+    def _over_ranks(self, value: float) -> float:
+        return float(self.ranks.sum(torch.tensor(value, dtype=torch.float64)))
+
+    def _count(
+        self,
+        packs: Sequence[Pack],
+        losses: _Losses,
+        *,
+        norm: float,
+        lr: float,
+        is_finite: bool,
+        seconds: float,
+    ) -> StepMetrics:
+        """Move the run's state on by the step that was made."""
+        samples = [sample for pack in packs for sample in pack.samples]
+        tokens = sum(sample.target_tokens + sample.reference_tokens for sample in samples)
+        before = self.state
+        self.state = replace(
+            before,
+            step=before.step + 1,
+            data=packs[-1].state,
+            ema_updates=0 if self.ema is None else self.ema.updates,
+            skipped_steps=before.skipped_steps + (not is_finite),
+            skipped_in_a_row=0 if is_finite else before.skipped_in_a_row + 1,
+            bad_samples=self.bad_samples(),
+            samples=before.samples + len(samples),
+            tokens=before.tokens + tokens,
+            seconds=before.seconds + seconds,
+        )
+        if self.state.skipped_in_a_row >= self.config.most_skipped_steps:
+            raise TrainingError(
+                f"{self.state.skipped_in_a_row} steps in a row without a finite loss and gradient "
+                f"(the last: step {self.state.step}, loss {losses.mean:g}, gradient norm {norm:g})",
+                expected="finite numbers",
+                fix="go on from an older checkpoint with a lower optimiser.lr, or train with precision bf16-autocast",
+            )
+        if not is_finite:
+            self.observer.on_note(
+                f"step {self.state.step} left out: loss {losses.mean:g}, gradient norm {norm:g} is not finite"
+            )
+        return StepMetrics(
+            step=self.state.step,
+            steps=self.config.steps,
+            loss=losses.mean,
+            grad_norm=norm,
+            lr=lr,
+            tokens=tokens,
+            samples=len(samples),
+            seconds=seconds,
+            bad_samples=self.state.bad_samples,
+            skipped_steps=self.state.skipped_steps,
+            loss_by_task=losses.by_task,
+        )
+
+    def _measure(self) -> None:
+        every, step = self.config.validation.every, self.state.step
+        if self.validate is not None and every and (step % every == 0 or step == self.config.steps):
+            self.observer.on_validation(self.validate(step))
+
+    def _save(self, *, is_last: bool) -> None:
+        """Save the run where it is time to and has not been done."""
+        config, step = self.config, self.state.step
+        is_due = is_last or step % config.checkpoint.every == 0 or step == config.steps
+        if not is_due or step == self._saved_step or self.ranks.rank != 0:
+            return
+        path = save_checkpoint(config.run, self.state, model=self.model, optimiser=self.optimiser, ema=self.ema)
+        self._saved_step = step
+        self.observer.on_checkpoint(step, path)
+        prune(config.run, config.checkpoint)

@@ -1,0 +1,218 @@
+"""The loop: the loss falls, the gradient is the mean over tokens, what is not finite is left out."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.config.training import CheckpointSettings, OptimiserSettings
+from loom_core.errors import TrainingError
+from loom_core.training.checkpoint import newest_checkpoint, read_state
+from loom_core.training.starting import starting_model
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+class KeptGradients:
+    """Stands in for an optimiser: gradients stay where they are."""
+
+    def __init__(self, model):
+        self.weights = dict(model.named_parameters())
+
+    def collect_gradients(self):
+        pass
+
+    def clip_gradients(self):
+        return 1.0
+
+    def step(self, *, lr):
+        self.lr = lr
+
+
+def test_the_loss_falls_on_few_samples(config, make_trainer, make_packs, recorder):
+    config = replace(config, steps=60, optimiser=OptimiserSettings(lr=3e-3, warmup=5))
+    make_trainer(config, packs=make_packs(num_samples=2, per_pack=4)).run()
+    losses = [metrics.loss for metrics in recorder.steps]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    assert recorder.is_closed
+
+
+def test_metrics_tell_of_the_step(config, make_trainer, recorder):
+    make_trainer(config).run()
+    first = recorder.steps[0]
+    assert (first.step, first.steps, first.samples) == (1, 6, 2)
+    assert first.tokens == 4 + 8  # an image of 2 x 2 tokens, a clip of two latent frames
+    assert set(first.loss_by_task) == {"edit-image", "text-to-image"}
+    assert [metrics.step for metrics in recorder.steps] == list(range(1, 7))
+
+
+def test_fault_6_accumulated_gradients_are_those_of_one_pack(config, make_trainer, make_packs):
+    """Two packs of unequal size to a step give the gradient of one pack with all their samples."""
+    model = starting_model(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    whole = make_trainer(config, model=model, optimiser=KeptGradients(model), ema=None, packs=make_packs(per_pack=6))
+    whole_loss = whole.step().loss
+    expected = gradients(model)
+    model.zero_grad()
+
+    class Unequal:
+        """The same samples as 1 + 5."""
+
+        def __init__(self):
+            pack = next(make_packs(per_pack=6))
+            self.packs = [replace(pack, samples=pack.samples[:1]), replace(pack, samples=pack.samples[1:])]
+
+        def __next__(self):
+            return self.packs.pop(0)
+
+    config = replace(config, grad_accumulation=2)
+    parts = make_trainer(config, model=model, optimiser=KeptGradients(model), ema=None, packs=Unequal())
+    assert parts.step().loss == pytest.approx(whole_loss, rel=1e-6)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-7)
+
+
+def test_fault_8_ranks_with_unequal_packs_have_the_gradient_of_the_whole(config, make_trainer, make_packs):
+    """The mean over ranks of their gradients, as DDP takes it, is that of all samples in one pack."""
+    model = starting_model(config)
+    whole = make_trainer(config, model=model, optimiser=KeptGradients(model), ema=None, packs=make_packs(per_pack=6))
+    whole_loss = whole.step().loss
+    expected = gradients(model)
+    pack = next(make_packs(per_pack=6))
+    parts = [replace(pack, samples=pack.samples[:2]), replace(pack, samples=pack.samples[2:])]
+    elements = [float(sum(sample.target.numel() for sample in part.samples)) for part in parts]
+    found: dict[str, torch.Tensor] = {}
+    losses = []
+    for rank, part in enumerate(parts):
+
+        class TwoRanks:
+            """This rank's sums with those of the other put in."""
+
+            size = 2
+
+            def __init__(self, rank):
+                self.rank, self.sums = rank, [elements[1 - rank]]
+
+            def sum(self, values):
+                return values + self.sums.pop(0) if self.sums else values
+
+        model.zero_grad()
+        trainer = make_trainer(
+            config, model=model, optimiser=KeptGradients(model), ema=None, packs=iter([part]), ranks=TwoRanks(rank)
+        )
+        losses.append(trainer.step().loss)
+        for name, gradient in gradients(model).items():
+            found[name] = found.get(name, 0) + gradient / 2
+    assert sum(losses) == pytest.approx(whole_loss, rel=1e-6)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-7)
+
+
+def test_fault_7_the_model_is_called_so_that_hooks_fire(config, make_trainer):
+    model = starting_model(config)
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append("model"))
+    for block in model.blocks:
+        block.register_forward_hook(lambda *_: calls.append("block"))
+    model.mllm_embedder.register_forward_hook(lambda *_: calls.append("projector"))
+    make_trainer(config, model=model).step()
+    assert calls.count("model") == 1
+    assert calls.count("block") == 2
+    assert "projector" in calls
+
+
+class Poisoned:
+    """An objective that gives no number at some steps."""
+
+    def __init__(self, objective, bad):
+        self.objective, self.bad, self.calls = objective, bad, 0
+
+    def __call__(self, samples):
+        self.calls += 1
+        errors = self.objective(samples)
+        return errors * float("nan") if self.calls in self.bad else errors
+
+
+def test_steps_that_are_not_finite_are_left_out(config, make_trainer, make_objective, recorder):
+    model = starting_model(config)
+    trainer = make_trainer(config, model=model, objective=Poisoned(make_objective(model), {2, 3}))
+    trainer.step()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    trainer.step(), trainer.step()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert trainer.ema.updates == 1
+    metrics = trainer.step()
+    assert metrics.skipped_steps == 2
+    assert metrics.step == 4
+    assert trainer.state.skipped_in_a_row == 0
+    assert len(recorder.notes) == 2
+    assert "step 2 left out" in recorder.notes[0]
+    assert all(bool(weight.isfinite().all()) for weight in model.parameters())
+
+
+def test_gradients_that_are_not_finite_are_left_out(config, make_trainer):
+    model = starting_model(config)
+    model.head.head.bias.register_hook(lambda gradient: gradient * float("inf"))
+    trainer = make_trainer(config, model=model)
+    before = model.head.head.bias.clone()
+    assert trainer.step().skipped_steps == 1
+    assert torch.equal(model.head.head.bias, before)
+
+
+def test_too_many_in_a_row_end_the_run(config, make_trainer, make_objective, recorder):
+    config = replace(config, steps=100, most_skipped_steps=3, checkpoint=CheckpointSettings(every=2))
+    model = starting_model(config)
+    trainer = make_trainer(config, model=model, objective=Poisoned(make_objective(model), set(range(4, 100))))
+    with pytest.raises(TrainingError, match=r"3 steps in a row.*lower optimiser.lr") as caught:
+        trainer.run()
+    assert caught.value.exit_code == 7
+    assert recorder.is_closed
+    assert read_state(newest_checkpoint(config.run)).step == 4
+
+
+def test_checkpoints_come_in_time_and_at_the_end(config, make_trainer, recorder):
+    make_trainer(replace(config, steps=5, checkpoint=CheckpointSettings(every=2, keep_last=2))).run()
+    assert [step for step, _ in recorder.checkpoints] == [2, 4, 5]
+    assert sorted(path.name for path in (config.run / "checkpoints").iterdir()) == ["step-000004", "step-000005"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step(config, make_trainer, recorder, number):
+    class Interrupting:
+        def on_step(self, metrics):
+            recorder.on_step(metrics)
+            if metrics.step == 2:
+                os.kill(os.getpid(), number)
+
+        def __getattr__(self, name):
+            return getattr(recorder, name)
+
+    before = signal.getsignal(number)
+    state = make_trainer(config, observer=Interrupting()).run()
+    assert state.step == 2
+    assert [step for step, _ in recorder.checkpoints] == [2]
+    assert recorder.notes == [f"{signal.Signals(number).name}: stopped after step 2, which is saved"]
+    assert signal.getsignal(number) is before
+
+
+def test_warm_up_is_counted_in_optimiser_steps(config, make_trainer, recorder):
+    """Fault 5: whatever the packs to a step and the number of processes."""
+
+    class ManyRanks:
+        rank, size = 0, 8
+
+        def sum(self, values):
+            return values
+
+    config = replace(config, grad_accumulation=3, optimiser=OptimiserSettings(lr=1.0, warmup=4))
+    trainer = make_trainer(config, ranks=ManyRanks())
+    rates = [trainer.step().lr for _ in range(5)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0]
