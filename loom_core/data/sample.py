@@ -6,7 +6,7 @@ Legend: C latent channels, F latent frames, H W latent rows and columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -89,6 +89,11 @@ class EncodedSample:
         """DiT tokens of all references."""
         return sum(_tokens(latents) for latents in self.references)
 
+    @property
+    def shift_tokens(self) -> int:
+        """DiT tokens that the noise level is shifted by: of target and references, dropped or not."""
+        return self.target_tokens + self.reference_tokens
+
 
 def _tokens(latents: Tensor) -> int:
     return LatentShape(*latents.shape[1:]).tokens
@@ -114,5 +119,36 @@ class SampleSource(Protocol):
 
         Raises:
             SampleError: It cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """What a source knows of a sample without decoding it.
+
+    Args:
+        fingerprint: Changes when its files, its text or how it is cut change.
+        has_variants: Whether it may be cut at several starts.
+    """
+
+    fingerprint: str
+    has_variants: bool
+
+    @classmethod
+    def of_set(cls, source: SampleSource, index: int) -> SampleFacts:
+        """What holds of a sample when its source tells of the whole set alone."""
+        return cls(f"{source.fingerprint} {index}", has_variants=True)
+
+
+@runtime_checkable
+class DescribingSource(SampleSource, Protocol):
+    """A source that can tell more than the whole set's fingerprint."""
+
+    def describe(self, index: int) -> SampleFacts:
+        """Facts about a sample.
+
+        Raises:
+            SampleError: It lacks something.
         """
         ...

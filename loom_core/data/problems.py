@@ -1,0 +1,107 @@
+"""Counting what cannot be used, by kind and with examples, and stopping a run that loses too much."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import MediaError
+from .sample import SampleError
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 5
+
+
+def kind_of(reason: str) -> str:
+    """What a reason is counted under: what stands before its first colon."""
+    return reason.partition(":")[0].strip()
+
+
+class Problems:
+    """Numbers of samples that cannot be used, by kind, with the first few of each."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.examples: dict[str, list[str]] = {}
+
+    def add(self, key: str, reason: str) -> bool:
+        """Count one; True when it is the first of its kind."""
+        kind = kind_of(reason)
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append(f"{key} ({reason})" if reason != kind else key)
+        return self.counts[kind] == 1
+
+    @property
+    def total(self) -> int:
+        """Number of all of them."""
+        return sum(self.counts.values())
+
+    def summary(self) -> str:
+        """All kinds with their numbers and examples, in one line; the most frequent first."""
+        kinds = sorted(self.counts, key=lambda kind: -self.counts[kind])
+        return "; ".join(f"{self.counts[kind]} x {kind}: {', '.join(self.examples[kind])}" for kind in kinds)
+
+    def state(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "counts": dict(self.counts),
+            "examples": {kind: list(examples) for kind, examples in self.examples.items()},
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        self.counts = dict(state["counts"])
+        self.examples = {kind: list(examples) for kind, examples in state["examples"].items()}
+
+
+class BadSampleGuard:
+    """Counts the samples of a run and stops it when too many cannot be used.
+
+    Args:
+        max_share: Largest share of bad samples, below 1.
+        min_bad: Number of bad samples below which nothing is said.
+    """
+
+    def __init__(self, *, max_share: float, min_bad: int) -> None:
+        self.max_share = max_share
+        self.min_bad = min_bad
+        self.seen = 0
+        self.problems = Problems()
+
+    def good(self) -> None:
+        """Count a sample that can be used."""
+        self.seen += 1
+
+    def take_back(self) -> None:
+        """Uncount the last good one."""
+        self.seen -= 1
+
+    def bad(self, error: SampleError) -> None:
+        """Count one that cannot; the first of each kind is logged.
+
+        Raises:
+            MediaError: They are too many.
+        """
+        self.seen += 1
+        if self.problems.add(error.key, error.reason):
+            logger.warning("a sample was left out: %s; further ones of this kind are counted", error)
+        bad = self.problems.total
+        if bad >= self.min_bad and bad > self.max_share * self.seen:
+            raise MediaError(
+                f"{bad} of {self.seen} samples that cannot be used ({self.problems.summary()})",
+                expected=f"at most {self.max_share:.1%}",
+                fix="repair or remove them, or raise max_bad_share",
+            )
+
+    def state(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"seen": self.seen, **self.problems.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        self.seen = int(state["seen"])
+        self.problems.load(state)

@@ -1,0 +1,285 @@
+"""The samples of one rank in the order of their positions: decoded ahead by workers, encoded or read from the cache.
+
+Order does not depend on which worker is quick: it is that of the positions, without those whose sample cannot be used.
+A sample that lies in the cache is not decoded at all.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..errors import ConfigError, ResourceError
+from .cache import LatentCache
+from .encoding import Encode
+from .mixture import Mixture, Place
+from .problems import BadSampleGuard
+from .sample import DescribingSource, EncodedSample, Sample, SampleError, SampleFacts, SampleSource
+from .seeds import derive_seed, seeded_generator
+
+
+@dataclass(frozen=True)
+class Positioned:
+    """A sample at its place.
+
+    Args:
+        number: Of the rank's own positions, from 0.
+        place: What stands there.
+        sample: Encoded, with its seed.
+    """
+
+    number: int
+    place: Place
+    sample: EncodedSample
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker is asked for; `cache_name` is empty for a sample that is not kept."""
+
+    number: int
+    place: Place
+    variant: int
+    cache_name: str
+    is_cached: bool
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What comes back; `bad` is the key and the reason of one that cannot be used. Errors do not travel well."""
+
+    job: _Job
+    sample: Sample | None = None
+    bad: tuple[str, str] | None = None
+
+
+class SampleStream:
+    """The samples of one rank, without end.
+
+    Args:
+        sources: The sets, in the order of the mixture.
+        mixture: Says which sample stands where.
+        encode: Makes latents; called in this process.
+        guard: Counts bad samples.
+        cache: Keeps what was encoded; None for no cache.
+        clip_variants: Number of starts that a clip is cut at, over the epochs.
+        rank: This rank.
+        world_size: Number of ranks.
+        workers: Processes that decode; 0 decodes here.
+        prefetch: Samples that each worker decodes ahead.
+        state: Of an earlier stream, to go on where it stood.
+
+    Raises:
+        ConfigError: The state belongs to other data, another seed or another number of ranks.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[SampleSource],
+        mixture: Mixture,
+        *,
+        encode: Encode,
+        guard: BadSampleGuard,
+        cache: LatentCache | None = None,
+        clip_variants: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        prefetch: int = 2,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.sources = tuple(sources)
+        self.mixture = mixture
+        self.guard = guard
+        self.cache = cache
+        self.rank, self.world_size = rank, world_size
+        self.next_number = 0
+        self._encode = encode
+        self._clip_variants = clip_variants
+        self._workers, self._prefetch = workers, prefetch
+        self._outcomes: Iterator[_Outcome] | None = None
+        self.fingerprint = str(
+            derive_seed(
+                mixture.seed,
+                *mixture.counts,
+                *mixture.lengths,
+                *(source.fingerprint for source in sources),
+                clip_variants,
+            )
+        )
+        if state:
+            self._load(state)
+
+    def __iter__(self) -> Iterator[Positioned]:
+        return self
+
+    def __next__(self) -> Positioned:
+        """The next sample that can be used.
+
+        Raises:
+            MediaError: Too many cannot.
+            ResourceError: A worker was ended from outside, which mostly means that memory ran out.
+        """
+        while True:
+            outcome = self._next_outcome()
+            self.next_number = outcome.job.number + 1
+            try:
+                sample = self._encoded(outcome)
+            except SampleError as error:
+                self.guard.bad(error)
+                continue
+            self.guard.good()
+            place = outcome.job.place
+            seed = derive_seed(self.mixture.seed, "sample", place.position)
+            return Positioned(outcome.job.number, place, replace(sample, seed=seed))
+
+    def reject(self, error: SampleError) -> None:
+        """Count the sample that was given last as one that cannot be used after all.
+
+        Raises:
+            MediaError: Too many cannot.
+        """
+        self.guard.take_back()
+        self.guard.bad(error)
+
+    def state(self, *, before: Positioned | None = None) -> dict[str, Any]:
+        """Where the stream stands, as plain values.
+
+        Args:
+            before: The sample that was given last, if it is to be given again.
+        """
+        guard = self.guard.state()
+        if before is not None:
+            guard["seen"] -= 1
+        return {
+            "next": self.next_number if before is None else before.number,
+            "rank": self.rank,
+            "world_size": self.world_size,
+            "seed": self.mixture.seed,
+            "fingerprint": self.fingerprint,
+            "guard": guard,
+        }
+
+    def close(self) -> None:
+        """Stop the workers; asking for a sample starts them again."""
+        self._outcomes = None
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        own = self.state()
+        for name, meaning in (
+            ("seed", "the run's seed"),
+            ("world_size", "the number of ranks"),
+            ("rank", "the rank"),
+            ("fingerprint", "the sets, their weights or their samples"),
+        ):
+            if state[name] != own[name]:
+                raise ConfigError(
+                    f"a data position of a run in which {meaning} differed ({state[name]} then, {own[name]} now)",
+                    expected="the same data in the same order",
+                    fix="restore what was changed, or start a new run from these weights",
+                )
+        self.next_number = int(state["next"])
+        self.guard.load(state["guard"])
+
+    def _next_outcome(self) -> _Outcome:
+        if self._outcomes is None:
+            self._outcomes = self._start()
+        try:
+            return next(self._outcomes)
+        except RuntimeError as error:
+            self._outcomes = None
+            if "DataLoader worker" in str(error) and ("exited unexpectedly" in str(error) or "signal" in str(error)):
+                raise ResourceError(
+                    f"a decoding process that was ended from outside ({error})",
+                    expected="enough memory for all of them",
+                    fix="use fewer workers or a smaller prefetch",
+                ) from error
+            raise
+
+    def _start(self) -> Iterator[_Outcome]:
+        loader = DataLoader(
+            _Decoder(self.sources),
+            batch_size=None,
+            sampler=_Jobs(self),
+            num_workers=self._workers,
+            prefetch_factor=self._prefetch if self._workers else None,
+            worker_init_fn=_leave_interrupts_to_the_parent if self._workers else None,
+        )
+        return iter(loader)
+
+    def jobs(self) -> Iterator[_Job]:
+        """What is to be decoded from here on; each is looked up in the cache as its turn to be decoded comes."""
+        number = self.next_number
+        while True:
+            yield self._job(number)
+            number += 1
+
+    def _job(self, number: int) -> _Job:
+        place = self.mixture[number * self.world_size + self.rank]
+        source = self.sources[place.set_index]
+        facts = SampleFacts.of_set(source, place.index)
+        try:
+            if isinstance(source, DescribingSource):
+                facts = source.describe(place.index)
+        except SampleError:  # decoding it meets the same and reports it in its turn
+            return _Job(number, place, 0, "", is_cached=False)
+        variant = place.clip % self._clip_variants if facts.has_variants else 0
+        name = "" if self.cache is None else self.cache.name_of(facts.fingerprint, variant=variant)
+        return _Job(number, place, variant, name, is_cached=self.cache is not None and self.cache.has(name))
+
+    def _encoded(self, outcome: _Outcome) -> EncodedSample:
+        """The sample of an outcome.
+
+        Raises:
+            SampleError: It cannot be used.
+        """
+        job = outcome.job
+        if job.is_cached and self.cache is not None:
+            cached = self.cache.load(job.cache_name)
+            if cached is not None:
+                return cached
+            outcome = _decoded(self.sources, job)
+        if outcome.bad is not None or outcome.sample is None:
+            raise SampleError(*(outcome.bad or ("", "not decoded")))
+        encoded = self._encode(outcome.sample)
+        if self.cache is not None and job.cache_name:
+            self.cache.store(job.cache_name, encoded)
+        return encoded
+
+
+class _Jobs(Sampler[_Job]):
+    """The jobs of a stream, as the loader of torch takes them."""
+
+    def __init__(self, stream: SampleStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[_Job]:
+        return self._stream.jobs()
+
+
+class _Decoder(Dataset[_Outcome]):
+    """What a worker holds: the sources alone."""
+
+    def __init__(self, sources: Sequence[SampleSource]) -> None:
+        self._sources = sources
+
+    def __getitem__(self, job: _Job) -> _Outcome:
+        return _Outcome(job) if job.is_cached else _decoded(self._sources, job)
+
+
+def _decoded(sources: Sequence[SampleSource], job: _Job) -> _Outcome:
+    source = sources[job.place.set_index]
+    generator = seeded_generator("start", source.name, job.place.index, job.variant)
+    try:
+        return _Outcome(job, sample=source.load(job.place.index, generator=generator))
+    except SampleError as error:
+        return _Outcome(job, bad=(error.key, error.reason))
+
+
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    """Ctrl-C goes to every process of a terminal; the parent ends the workers once it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,114 @@
+"""Packs: what counts against the budget, what is carried over, what goes on after a resume."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+
+import pytest
+import torch
+
+from loom_core.data.packing import PackStream, estimate_prompt_tokens
+from loom_core.data.problems import BadSampleGuard
+from loom_core.data.sample import EncodedSample
+from loom_core.data.tasks import training_task
+from loom_core.errors import MediaError
+from loom_core.types import Clip
+
+
+def packs(samples, budget, **kwargs):
+    return PackStream(samples, token_budget=budget, **{"prompt_tokens": lambda sample: 10, **kwargs})
+
+
+def keys(pack):
+    return [sample.key for sample in pack.samples]
+
+
+def test_packs_are_filled_in_order(stream, memory_source):
+    """A still of 64 x 64 pixels has 4 tokens, and here 10 of the prompt."""
+    source = memory_source(20, size=64)
+    order = [item.sample.key for item in itertools.islice(stream([source]), 7)]
+    ours = packs(stream([source]), 45)
+    first, second = next(ours), next(ours)
+    assert keys(first) + keys(second) == order[:6]
+    assert (first.tokens, second.tokens) == (42, 42)
+
+
+def test_fault_1_the_sample_that_overflows_is_decoded_once(stream, memory_source, tmp_path):
+    """The official trainer throws it away and decodes it again in the next round."""
+    log = tmp_path / "decoded"
+    ours = packs(stream([memory_source(12, log=log)]), 30)
+    taken = [key for _ in range(4) for key in keys(next(ours))]
+    decoded = collections.Counter(log.read_text().splitlines())
+    assert len(taken) == len(set(taken)) == 8
+    assert set(decoded.values()) == {1}
+    assert len(decoded) == 9  # the ninth waits for the next pack
+
+
+def test_fault_2_references_count_against_the_budget(stream, memory_source):
+    """The official budget counts targets and prompts alone, so packs with many references run out of memory."""
+    plain = packs(stream([memory_source(20, size=64)]), 90)
+    with_references = packs(stream([memory_source(20, size=64, task="reference-to-image", references=4)]), 90)
+    assert len(next(plain).samples) == 6  # 4 + 10 each
+    pack = next(with_references)
+    assert len(pack.samples) == 3  # 4 + 4 x 4 + 10 each
+    assert pack.tokens == 90
+
+
+def test_most_samples(stream, memory_source):
+    ours = packs(stream([memory_source(20)]), 10_000, max_samples=3)
+    assert [len(next(ours).samples) for _ in range(3)] == [3, 3, 3]
+
+
+def test_a_sample_larger_than_a_pack_is_counted_and_says_why(stream, memory_source):
+    small, large = memory_source(6), memory_source(2, name="large", size=256)
+    ours = packs(stream([small, large]), 40)
+    taken = [key for _ in range(4) for key in keys(next(ours))]
+    problems = ours.samples.guard.problems
+    assert all(key.startswith("memory/") for key in taken)
+    assert list(problems.counts) == ["larger than a pack"]
+    (example, *_) = problems.examples["larger than a pack"]
+    assert "74 tokens (64 of the target, 0 of references) with a budget of 40" in example
+    assert ours.samples.guard.seen == len(taken) + problems.total + 1  # and the one that is carried over
+
+
+def test_nothing_that_fits_ends_the_run(stream, memory_source):
+    guard = BadSampleGuard(max_share=0.5, min_bad=4)
+    ours = packs(stream([memory_source(6, size=256)], guard=guard), 40)
+    with pytest.raises(MediaError, match="4 x larger than a pack"):
+        next(ours)
+    assert guard.seen == 4
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_gets_the_same_packs(stream, memory_source, workers):
+    sources = [
+        memory_source(7, broken=[3], size=64),
+        memory_source(5, name="other"),
+        memory_source(3, name="large", size=256),
+    ]
+    whole = packs(stream(sources), 50)
+    expected = [
+        (keys(pack), [sample.seed for sample in pack.samples], pack.state) for pack in itertools.islice(whole, 12)
+    ]
+    for stop in (1, 4, 7):
+        ours = packs(stream(sources), 50)
+        state = list(itertools.islice(ours, stop))[-1].state
+        resumed = packs(stream(sources, state=state, workers=workers), 50)
+        found = [
+            (keys(pack), [sample.seed for sample in pack.samples], pack.state)
+            for pack in itertools.islice(resumed, 12 - stop)
+        ]
+        resumed.close()
+        assert found == expected[stop:]
+
+
+def test_estimate_counts_text_and_pictures():
+    task = training_task("edit-video")
+    source = Clip(torch.zeros(8, 64, 96, 3, dtype=torch.uint8), 24.0)
+    latents = torch.zeros(3, 2, 4, 6)
+    bare = EncodedSample(key="a", task=task, instruction="make it red", target=latents)
+    edit = EncodedSample(key="a", task=task, instruction="make it red", target=latents, mllm_source=source)
+    # 4 temporal patches of 3 x 2 tokens, 2 for the span and 6 for the time, and one that rounding the two texts adds
+    assert 4 * 14 <= estimate_prompt_tokens(edit) - estimate_prompt_tokens(bare) <= 4 * 14 + 1
+    assert estimate_prompt_tokens(bare) == 8 + 10  # 28 letters

@@ -1,0 +1,173 @@
+"""The order of samples: exact, without doubles, whoever decodes; resumed where it stood."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import time
+
+import pytest
+import torch
+
+from loom_core.data.cache import LatentCache
+from loom_core.data.problems import BadSampleGuard
+from loom_core.errors import ConfigError, MediaError, ResourceError
+
+
+def keys(stream, count):
+    return [item.sample.key for item in itertools.islice(stream, count)]
+
+
+class SlowForSome:
+    """A source whose even samples take longer, so that workers finish out of order."""
+
+    def __init__(self, source):
+        self.name, self.fingerprint, self._source = source.name, source.fingerprint, source
+
+    def __len__(self):
+        return len(self._source)
+
+    def load(self, index, *, generator):
+        if index % 2 == 0:
+            time.sleep(0.02)
+        return self._source.load(index, generator=generator)
+
+
+class EndsItself:
+    """A source whose decoder dies, as one that the system ends for its memory."""
+
+    name, fingerprint = "ends", "ends"
+
+    def __len__(self):
+        return 3
+
+    def load(self, index, *, generator):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_fault_3_no_sample_twice_in_an_epoch_over_ranks_and_workers(stream, memory_source):
+    """The official trainer splits by rank alone, so the workers of a rank decode the same samples."""
+    seen = collections.Counter()
+    for rank in range(2):
+        ours = stream([memory_source(12)], rank=rank, world_size=2, workers=2)
+        seen.update(keys(ours, 6))
+        ours.close()
+    assert seen == {f"memory/{index}": 1 for index in range(12)}
+
+
+def test_order_does_not_depend_on_workers(stream, memory_source):
+    source = memory_source(20)
+    alone = keys(stream([source]), 20)
+    workers = stream([SlowForSome(source)], workers=2)
+    assert keys(workers, 20) == alone
+    workers.close()
+
+
+def test_seeds_follow_from_the_position_and_differ_between_ranks(stream, memory_source):
+    first = [item.sample.seed for item in itertools.islice(stream([memory_source(3)], rank=0, world_size=2), 20)]
+    second = [item.sample.seed for item in itertools.islice(stream([memory_source(3)], rank=1, world_size=2), 20)]
+    alone = [item.sample.seed for item in itertools.islice(stream([memory_source(3)]), 40)]
+    assert len(set(first + second)) == 40
+    assert alone[::2] == first
+    assert alone[1::2] == second
+
+
+def test_bad_samples_leave_the_others_in_place(stream, memory_source):
+    whole = keys(stream([memory_source(10)]), 10)
+    ours = stream([memory_source(10, broken=[2, 5])])
+    assert keys(ours, 8) == [key for key in whole if key not in ("memory/2", "memory/5")]
+    next(ours)
+    assert ours.guard.problems.counts == {"unreadable": 2}
+    assert sorted(ours.guard.problems.examples["unreadable"]) == [
+        "memory/2 (unreadable: made so)",
+        "memory/5 (unreadable: made so)",
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fault_9_the_run_stops_when_too_many_are_bad(stream, memory_source, workers):
+    """The official trainer prints and goes on: a broken folder looks like a hang."""
+    ours = stream(
+        [memory_source(10, broken=range(10))], guard=BadSampleGuard(max_share=0.05, min_bad=7), workers=workers
+    )
+    with pytest.raises(MediaError, match=r"7 of 7 samples.*7 x unreadable: memory/\d.*at most 5.0%") as caught:
+        next(ours)
+    assert "max_bad_share" in str(caught.value)
+    ours.close()
+
+
+def test_a_resumed_stream_goes_on_exactly(stream, memory_source):
+    sources = [memory_source(7, broken=[3]), memory_source(5, name="other")]
+    whole = stream(sources, weights=[2, 1])
+    everything = [(item.sample.key, item.sample.seed) for item in itertools.islice(whole, 30)]
+    ours = stream(sources, weights=[2, 1])
+    before = [(item.sample.key, item.sample.seed) for item in itertools.islice(ours, 11)]
+    resumed = stream(sources, weights=[2, 1], state=ours.state(), workers=2)
+    after = [(item.sample.key, item.sample.seed) for item in itertools.islice(resumed, 19)]
+    resumed.close()
+    assert before + after == everything
+    assert resumed.state() == whole.state()
+
+
+def test_a_state_before_the_last_sample_gives_it_again(stream, memory_source):
+    ours = stream([memory_source(9)])
+    items = list(itertools.islice(ours, 4))
+    resumed = stream([memory_source(9)], state=ours.state(before=items[-1]))
+    assert next(resumed).sample.key == items[-1].sample.key
+    assert resumed.state() == ours.state()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"world_size": 2}, "number of ranks"),
+        ({"weights": [1, 3]}, "weights"),
+        ({"clip_variants": 3}, "sets"),
+    ],
+)
+def test_a_state_of_other_data_is_refused(stream, memory_source, change, named):
+    sources = [memory_source(4), memory_source(4, name="other")]
+    state = stream(sources).state()
+    with pytest.raises(ConfigError, match=named):
+        stream(sources, state=state, **change)
+
+
+def test_a_cached_sample_is_not_decoded(stream, memory_source, tmp_path):
+    log = tmp_path / "decoded"
+    sources = [memory_source(6, log=log, references=1)]
+    first = stream(sources, cache=LatentCache(tmp_path / "cache", identity="a"))
+    once = list(itertools.islice(first, 6))
+    assert len(log.read_text().splitlines()) == 6
+    cache = LatentCache(tmp_path / "cache", identity="a")
+    second = stream(sources, cache=cache, workers=2)
+    again = list(itertools.islice(second, 6))
+    second.close()
+    assert len(log.read_text().splitlines()) == 6
+    assert cache.hits == 6
+    for before, after in zip(once, again, strict=True):
+        assert before.sample.key == after.sample.key
+        assert before.sample.seed == after.sample.seed
+        assert torch.equal(before.sample.target, after.sample.target)
+    stream(sources, cache=LatentCache(tmp_path / "cache", identity="b")).__next__()
+    assert len(log.read_text().splitlines()) == 7
+
+
+def test_a_damaged_entry_is_decoded_again(stream, memory_source, tmp_path):
+    log = tmp_path / "decoded"
+    cache = LatentCache(tmp_path / "cache", identity="a")
+    before = next(stream([memory_source(1, log=log)], cache=cache))
+    (entry,) = (tmp_path / "cache").rglob("*.safetensors")
+    entry.write_bytes(entry.read_bytes()[:-3])
+    again = next(stream([memory_source(1, log=log)], cache=cache))
+    assert torch.equal(again.sample.target, before.sample.target)
+    assert (cache.damaged, cache.written, len(log.read_text().splitlines())) == (1, 2, 2)
+
+
+def test_a_worker_that_is_ended_is_said_to_be(stream):
+    ours = stream([EndsItself()], workers=1)
+    with pytest.raises(ResourceError, match="fewer workers"):
+        next(ours)
