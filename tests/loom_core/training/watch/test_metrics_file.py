@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from loom_core.training.watch.metrics_file import MetricsFile, drop_later, read_events, read_history
-from loom_core.training.watch.observer import RunAbout, StepMetrics, ValidationLoss, ValidationMetrics
+from loom_core.training.watch.observer import (
+    Observers,
+    RunAbout,
+    SilentObserver,
+    StepMetrics,
+    ValidationLoss,
+    ValidationMetrics,
+)
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -150,3 +157,19 @@ def test_a_step_told_twice_counts_once(path):
     file.on_step(step(1, loss=2.0))
     file.close()
     assert [metrics.loss for metrics in read_history(path).steps] == [2.0]
+
+
+def test_a_full_disk_switches_the_file_off_and_nothing_else(tmp_path):
+    """Linux has a device that is always full; elsewhere a folder in the file's place refuses as well."""
+    full = Path("/dev/full")
+    notes = []
+
+    class Notes(SilentObserver):
+        def on_note(self, text):
+            notes.append(text)
+
+    observers = Observers(MetricsFile(full if full.exists() else tmp_path), Notes())
+    observers.on_step(step(1))
+    observers.on_step(step(2))
+    assert len(notes) == 1
+    assert "MetricsFile is switched off" in notes[0]

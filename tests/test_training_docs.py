@@ -1,0 +1,88 @@
+"""The page about training says what the code says: every setting with its default, every task with its prefix."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from loom_core.config.data import DataConfig, DataSetConfig
+from loom_core.config.training import (
+    CheckpointSettings,
+    ModelSettings,
+    OptimiserSettings,
+    TrainingConfig,
+    ValidationSettings,
+)
+from loom_core.data.single_json import NAMES
+from loom_core.data.tasks import TRAINING_TASKS
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
+SECTIONS = {
+    "The run": TrainingConfig,
+    "model": ModelSettings,
+    "optimiser": OptimiserSettings,
+    "checkpoint": CheckpointSettings,
+    "validation": ValidationSettings,
+    "data": DataConfig,
+    "data.sets": DataSetConfig,
+}
+
+
+def section(title):
+    """What stands between a heading and the next."""
+    _, _, rest = PAGE.partition(f"\n### {title}\n")
+    return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def default_text(entry):
+    """A field's default as a config file has it."""
+    default = entry.default if entry.default_factory is MISSING else entry.default_factory()
+    if default is MISSING:
+        return "required"
+    if is_dataclass(default):
+        return "see below"
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return str(list(default))
+    return str(default) if default != "" else '""'
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_settings_and_defaults_are_those_of_the_code(title):
+    told = dict(ROW.findall(section(title)))
+    assert told == {entry.name: default_text(entry) for entry in fields(SECTIONS[title])}
+
+
+def test_every_task_is_there_with_its_prefix():
+    for task in TRAINING_TASKS.values():
+        assert f"`{task.name}`" in section("Tasks")
+        assert f"`{task.prefix}`" in section("Tasks")
+
+
+def test_names_of_the_official_layout_are_those_of_the_code():
+    rows = {}
+    for line in section("The official layout").splitlines():
+        if line.startswith("| `"):
+            tasks, names = (set(re.findall(r"`([\w-]+)`", cell)) for cell in line.strip("|").split("|"))
+            rows |= dict.fromkeys(tasks, names)
+    assert rows.keys() == NAMES.keys()
+    for task, names in NAMES.items():
+        needed = {names.target, names.instruction, names.source, names.references} - {""}
+        told = rows[task] | (rows["edit-video"] if "edit-video" in rows[task] else set())
+        assert needed <= told
+
+
+def test_settings_that_the_text_names_exist():
+    """Dotted names in the text lead to a field."""
+    roots = {"data": DataConfig, "model": ModelSettings, "optimiser": OptimiserSettings}
+    named = re.findall(r"`(data|model|optimiser)\.(\w+)", PAGE)
+    assert len(named) > 5
+    for root, name in named:
+        assert name in {entry.name for entry in fields(roots[root])}, f"{root}.{name}"
