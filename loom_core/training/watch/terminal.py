@@ -13,7 +13,8 @@ from .observer import RunAbout, SilentObserver, StepMetrics, ValidationMetrics
 from .smoothing import RunningMean
 
 _WINDOW = 50
-_BAR_WIDTH = 20
+_GAP = "  "
+_BAR_WIDTHS = ((120, 20), (60, 10))  # columns of the terminal from which the bar is so wide
 _REFRESH_SECONDS = 0.1
 
 
@@ -61,7 +62,7 @@ class TerminalObserver(SilentObserver):
         is_last = metrics.step == metrics.steps
         if not self._is_terminal:
             if is_last or metrics.step % self._log_every == 0:
-                self._say(f"step {metrics.step}/{metrics.steps}  {self._pace.text(metrics, now=now)}")
+                self._say(_GAP.join([f"step {metrics.step}/{metrics.steps}", *self._pace.parts(metrics, now=now)]))
         elif is_last or now - self._drawn_at >= _REFRESH_SECONDS:
             self._drawn_at = now
             self._draw(self._line(metrics, now=now))
@@ -89,10 +90,23 @@ class TerminalObserver(SilentObserver):
             self._drawn_width = 0
 
     def _line(self, metrics: StepMetrics, *, now: float) -> str:
-        filled = _BAR_WIDTH * metrics.step // max(1, metrics.steps)
+        # one column less: a full last column makes some terminals break the line
+        room = max(1, self._columns() - 1)
+        bar = self._bar(metrics.step / max(1, metrics.steps), room)
+        line = f"{self._name} {bar}{metrics.step}/{metrics.steps}"[:room]
+        for part in self._pace.parts(metrics, now=now):
+            if len(line) + len(_GAP) + len(part) > room:
+                break
+            line += _GAP + part
+        return line
+
+    def _bar(self, share: float, room: int) -> str:
+        width = next((width for columns, width in _BAR_WIDTHS if room >= columns - 1), 0)
+        if not width:
+            return ""
+        filled = int(width * share)
         full, empty = ("█", "░") if "utf" in (getattr(self._stream, "encoding", None) or "").lower() else ("#", "-")
-        bar = full * filled + empty * (_BAR_WIDTH - filled)
-        return f"{self._name} {bar} {metrics.step}/{metrics.steps}  {self._pace.text(metrics, now=now)}"
+        return full * filled + empty * (width - filled) + " "
 
     def _say(self, text: str) -> None:
         line = " ".join(text.splitlines())
@@ -103,8 +117,6 @@ class TerminalObserver(SilentObserver):
         self._drawn_at = -math.inf
 
     def _draw(self, line: str) -> None:
-        # one column less: a full last column makes some terminals break the line
-        line = line[: max(1, self._columns() - 1)]
         self._stream.write("\r" + line.ljust(self._drawn_width))
         self._stream.flush()
         self._drawn_width = len(line)
@@ -129,24 +141,24 @@ class _Pace:
         self._done += 1
         self._between = max(0.0, now - self._started - self._in_steps) / self._done
 
-    def text(self, metrics: StepMetrics, *, now: float) -> str:
+    def parts(self, metrics: StepMetrics, *, now: float) -> list[str]:
+        """What is told of a step, the most important first."""
         seconds = max(self._seconds.mean, 1e-9)
         # a step as it is now, and what validation and checkpoints have taken between steps so far
         left = (metrics.steps - metrics.step) * (seconds + self._between)
-        parts = [
-            f"loss {self._loss.mean:.4f}",
-            f"grad {metrics.grad_norm:.3g}",
-            f"lr {metrics.lr:.2e}",
-            f"{_count(self._tokens.mean / seconds)} tok/s",
-            f"{_count(self._samples.mean / seconds)} samples/s",
-            f"left {duration(left)}",
-            f"elapsed {duration(now - self._started)}",
-        ]
+        parts = [f"loss {self._loss.mean:.4f}", f"left {duration(left)}"]
         if metrics.bad_samples:
             parts.append(f"{metrics.bad_samples} bad samples")
         if metrics.skipped_steps:
             parts.append(f"{metrics.skipped_steps} steps skipped")
-        return "  ".join(parts)
+        return [
+            *parts,
+            f"{_count(self._tokens.mean / seconds)} tok/s",
+            f"{_count(self._samples.mean / seconds)} samples/s",
+            f"lr {metrics.lr:.2e}",
+            f"grad {metrics.grad_norm:.3g}",
+            f"elapsed {duration(now - self._started)}",
+        ]
 
 
 def _count(number: float) -> str:
