@@ -2,14 +2,17 @@
 
     python scripts/fit_tiny_codec.py [--output FILE] [--clips N]
 
-The material is made here, from a fixed seed, so that the weights derive from nobody's pictures: moving dead leaves.
+The material is made here, from a fixed seed, so that the weights derive from nobody's pictures: every other clip is of
+the procedural world that the model is trained on, the others are moving dead leaves, so that real clips pass as well.
 Discs, rectangles and triangles of power-law size, each with its own colour, shading, 1/f texture and velocity, cover
 one another in front of a panning background. Such pictures have the scale invariance, edges and occlusions of natural
 ones. Then, without any iteration:
 
 1. patterns: the cosine patterns of largest variance. `SHARED` of them are spatial ones averaged over time, common to
    first frames and groups of four; the rest are the next spatial ones (first frame) or the strongest moving ones.
-2. statistics: mean and standard deviation of each coefficient, so that latents have zero mean and unit variance.
+2. statistics: mean and scale of each coefficient. The scale is a power of the standard deviation: latents of strong
+   patterns (the mean colour before all) keep more variance than those of fine ones, which hardly show in the picture,
+   so that a model trained on latents spends its effort in about the proportion in which errors are seen.
 3. decoder: ridge regression of the pixels of a block on its 3 x 3 latents. `LATENT_NOISE` is the standard deviation of
    the error to expect in latents; it keeps weights small, so that generated latents decode as quietly as encoded ones.
 
@@ -30,7 +33,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from loom_core.data.world.samples import WorldSettings, make_sample
 from loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from loom_core.media.resize import to_pixels
 from loom_core.vae.latents import LATENT_CHANNELS
 from loom_core.vae.linear import FILE_METADATA, BlockTransform, colour_basis, cosine_basis, mirror_pad
 
@@ -42,6 +47,7 @@ FRAMES = 1 + 2 * TEMPORAL_STRIDE
 LEAVES = 40
 SHARED = 42  # channels that first frames and groups of four have in common
 LATENT_NOISE = 0.05
+WHITENING = 0.5  # 1 gives every channel unit variance, 0 leaves pixels' own proportions
 logger = logging.getLogger("fit_tiny_codec")
 
 
@@ -178,10 +184,12 @@ def fit_synthesis(pixels: Tensor, latents: Tensor, patterns: Tensor) -> tuple[Te
 
 
 def normalisation(values: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (kept for constant patterns only; the others have none by symmetry) and standard deviation, [C] each."""
+    """Mean (kept for constant patterns only; the others have none by symmetry) and scale, [C] each."""
     constant = (patterns[:, 1:] == 0).all(dim=1)
     mean = values.mean(dim=0) * constant
-    return mean, (values - mean).square().mean(dim=0).sqrt()
+    std = (values - mean).square().mean(dim=0).sqrt()
+    scale = std**WHITENING
+    return mean, scale * (std / scale).square().mean().sqrt()  # the latents' mean variance is 1
 
 
 def fit(clips: Tensor) -> dict[str, Tensor]:
@@ -216,13 +224,19 @@ def fit(clips: Tensor) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
+def world_clip(index: int) -> Tensor:
+    """One clip of the procedural world, [3, FRAMES, SIDE, SIDE] in [-1, 1]."""
+    settings = WorldSettings(seed=SEED, frames=(FRAMES,), tasks={"text-to-video": 1.0})
+    return to_pixels(make_sample(index, settings).sample.target.frames)
+
+
 def material(count: int) -> Iterator[Tensor]:
     """The clips to fit on, the same at every run."""
     generator = torch.Generator().manual_seed(SEED)
     for index in range(count):
         if index % 40 == 0:
             logger.info("clip %d of %d", index, count)
-        yield moving_leaves(generator)
+        yield world_clip(index) if index % 2 else moving_leaves(generator)
 
 
 def main() -> None:
@@ -233,7 +247,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=NUM_CLIPS, help="number of clips to fit on")
     arguments = parser.parse_args()
     tensors = fit(torch.stack(list(material(arguments.clips))))
-    recipe = f"scripts/fit_tiny_codec.py: {arguments.clips} clips of {LEAVES} moving dead leaves, seed {SEED}"
+    recipe = f"scripts/fit_tiny_codec.py: {arguments.clips} clips, world and {LEAVES} dead leaves by turns, seed {SEED}"
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = arguments.output.with_suffix(".unfinished")
     try:

@@ -1,11 +1,10 @@
-"""Makes the MLLM of the built-in tiny model: a real Qwen3-VL, small, with random weights and its own tokenizer.
+"""Makes the untrained MLLM of the built-in tiny model: a real Qwen3-VL, small, with its own tokenizer.
 
     python scripts/make_tiny_mllm.py [--output FOLDER]
 
-The weights are drawn once from a fixed seed and never trained: random layers already turn words and pictures into
-features that a small DiT can learn to read. The tokenizer is Qwen's kind (byte-level BPE, the same cutting into words,
-the same special tokens), its merges learned on sentences about coloured shapes, edits and camera work that this script
-writes. The same versions of the packages give the same files.
+The weights are drawn from a fixed seed; `train_tiny_mllm.py` trains them. The tokenizer is Qwen's kind (byte-level BPE,
+the same cutting into words, the same special tokens), its merges learned on requests of the procedural world and on
+sentences about edits and camera work that this script writes. The same versions of the packages give the same files.
 """
 
 from __future__ import annotations
@@ -27,9 +26,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from torch import Tensor
 
 from loom_core.config.sampling import DEFAULT_NEGATIVE_PROMPT
+from loom_core.data.world.samples import WorldSettings, make_sample
 from loom_core.mllm.loading import build_empty
 from loom_core.mllm.prompts import NEGATIVE_PREFIX, TASKS
 from loom_core.mllm.tokens import QWEN_SPLIT
+from loom_core.types import Task
 
 ASSETS = Path(__file__).resolve().parent.parent / "loom_core" / "assets" / "loom_tiny" / "mllm"
 
@@ -40,13 +41,11 @@ SPECIAL_TOKENS = (
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 
-HIDDEN, LAYERS = 128, 6
+WORLD_SENTENCES = 1500
+HIDDEN, INTERMEDIATE, LAYERS = 128, 256, 6
 VISION_HIDDEN, VISION_DEPTH = 64, 3
 PIXELS_A_TOKEN = 32 * 32
 MAX_TOKENS_A_PICTURE = 64
-# Random attention is nearly an even mean, which drowns single words. These make it pick, and make what it picks count.
-QUERY_GAIN = 2.0
-ATTENTION_GAIN = 1.0
 
 COLOURS = (
     "red", "green", "blue", "yellow", "orange", "purple", "pink", "cyan", "white", "black", "grey", "brown",
@@ -115,6 +114,10 @@ def sentences() -> Iterator[str]:
         yield f"user\n{prefixes[number % len(prefixes)]}{caption}"
         yield f"{prefixes[(number + 2) % len(prefixes)]}{edit}, then a {second} {other} {motion}"
         yield f"<{number % 30 / 10:.1f} seconds>"
+    settings = WorldSettings(seed=SEED, tasks=dict.fromkeys((task.value for task in Task), 1.0))
+    for index in range(WORLD_SENTENCES):
+        sample = make_sample(index, settings).sample
+        yield f"{sample.task.prefix}{sample.instruction}"
     for scene in SCENES * 8:
         yield f"assistant\n {scene}, {scene}"
     yield from [" " + WORDS] * 8
@@ -157,7 +160,7 @@ def make_config(tokenizer: Tokenizer) -> dict[str, Any]:
             "model_type": "qwen3_vl_text",
             "vocab_size": tokenizer.get_vocab_size(),
             "hidden_size": HIDDEN,
-            "intermediate_size": 160,
+            "intermediate_size": INTERMEDIATE,
             "num_hidden_layers": LAYERS,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
@@ -211,24 +214,20 @@ def make_preprocessors() -> dict[str, dict[str, Any]]:
     }
 
 
-FIXED_SCALES = {"embed_tokens.weight": 1.0, "pos_embed.weight": 0.3}
-"""End of a table's name -> standard deviation of its entries."""
-GAINS = (
-    (r"\.o_proj\.weight$", ATTENTION_GAIN),
-    (r"\.down_proj\.weight$", (2 * LAYERS) ** -0.5),
+EMBEDDING_SCALE = 0.2
+"""Standard deviation of embeddings, which also make the words' logits."""
+RESIDUAL_OUTPUTS = (
+    (r"\.(o_proj|down_proj)\.weight$", (2 * LAYERS) ** -0.5),
     (r"\.blocks\..*\.(attn\.proj|linear_fc2)\.weight$", (2 * VISION_DEPTH) ** -0.5),
-    # pixels, and what a GELU leaves, are about half as large as a unit normal
-    (r"(patch_embed\.proj|visual\.merger\.linear_fc2)\.weight$", 2.0),
 )
-"""Pattern of a matrix's name -> its size beside that which keeps unit variance."""
+"""Pattern of a matrix's name -> its size beside that which keeps unit variance, as the residual stream sums them up."""
 
 
 def weight_scale(name: str, weight: Tensor) -> float:
     """Standard deviation of a weight matrix: keeps every stream near unit size through the layers."""
-    for ending, scale in FIXED_SCALES.items():
-        if name.endswith(ending):
-            return scale
-    gains = [gain for pattern, gain in GAINS if re.search(pattern, name)]
+    if name.endswith(("embed_tokens.weight", "pos_embed.weight")):
+        return EMBEDDING_SCALE
+    gains = [gain for pattern, gain in RESIDUAL_OUTPUTS if re.search(pattern, name)]
     return weight[0].numel() ** -0.5 * math.prod(gains)
 
 
@@ -240,7 +239,7 @@ def make_weights(config: Mapping[str, Any]) -> dict[str, Tensor]:
         if name.endswith("bias"):
             value = torch.zeros(weight.shape)
         elif weight.ndim == 1:
-            value = torch.full(weight.shape, QUERY_GAIN if name.endswith("q_norm.weight") else 1.0)
+            value = torch.ones(weight.shape)
         else:
             value = torch.randn(weight.shape, generator=generator) * weight_scale(name, weight)
         weights[f"model.{name}"] = value.to(torch.bfloat16)

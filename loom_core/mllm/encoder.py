@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from ..errors import ConfigError, WeightsError
 from ..protocols import EncodedPrompt
 from ..types import Branch, Clip, Task
+from .batch import PromptBatch, batch_prompts
 from .frames import TRAINED_MAX_FRAMES
 from .loading import load_qwen, open_qwen
 from .reader import PromptReader
 from .tokens import PromptTokenizer, TokenizedPrompt, load_tokenizer
-from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionPatches, VisionSettings, load_vision_settings
+from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings, load_vision_settings
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLModel
@@ -180,7 +181,6 @@ class QwenEncoder:
             visual=states.get(Branch.VISUAL),
         )
 
-    @torch.no_grad()
     def hidden_states(self, prompt: TokenizedPrompt) -> tuple[Tensor, ...]:
         """States of the last `num_blocks` decoder layers.
 
@@ -193,26 +193,41 @@ class QwenEncoder:
         Raises:
             WeightsError: They are not finite.
         """
+        return self.hidden_states_of_all([prompt])[0]
+
+    @torch.no_grad()
+    def hidden_states_of_all(self, prompts: Sequence[TokenizedPrompt]) -> list[tuple[Tensor, ...]]:
+        """States of several prompts, read in one batch; see `hidden_states`.
+
+        Args:
+            prompts: At least one. All of them and their states are in memory at once.
+
+        Raises:
+            WeightsError: The states are not finite.
+        """
         model = self.model
         device = model.language_model.embed_tokens.weight.device
-        ids = prompt.input_ids.to(device)[None]  # [1, S]
-        pictures = _vision_inputs(prompt, dtype=model.visual.patch_embed.proj.weight.dtype, device=device)
+        batch = batch_prompts(prompts, pad_id=self.tokenizer.special.im_end)
+        batch = batch.to(device, model.visual.patch_embed.proj.weight.dtype)
         with _taps(model, self.num_blocks) as states:
             model(
-                input_ids=ids,
-                # all ones: without a mask some versions take the jumps of the positions for packed samples
-                attention_mask=torch.ones_like(ids),
-                position_ids=self._positions(ids, pictures),
+                input_ids=batch.input_ids,
+                # always given: without a mask some versions take the jumps of the positions for packed samples
+                attention_mask=batch.attention_mask,
+                position_ids=positions_of(model, batch, self.tokenizer),
                 use_cache=False,
-                **pictures,
+                **batch.pictures,
             )
-        if not all(bool(state.isfinite().all()) for state in states):
+        of_each = [
+            tuple(state[index, :length] for state in states) for index, length in enumerate(batch.lengths)
+        ]  # [S, W]
+        if not all(bool(state.isfinite().all()) for states_of_one in of_each for state in states_of_one):
             raise WeightsError(
                 "states of the MLLM that are not finite",
                 expected="finite numbers",
                 fix="use bf16 or fp32 instead of fp16; if that does not help, download the weights again",
             )
-        return tuple(state[0] for state in states)  # [S, W]
+        return of_each
 
     def _states_on_cpu(self, prompt: TokenizedPrompt) -> tuple[Tensor, ...]:
         return tuple(state.cpu() for state in self.hidden_states(prompt))
@@ -225,32 +240,20 @@ class QwenEncoder:
         if on_gpu:
             torch.cuda.empty_cache()
 
-    def _positions(self, ids: Tensor, pictures: dict[str, Tensor]) -> Tensor:
-        """M-RoPE positions (time, height, width): int64 [3, 1, S]."""
-        model: Any = self.model  # the signature depends on the version
-        grids = {name: value for name, value in pictures.items() if name.endswith("_grid_thw")}
-        if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
-            grids["mm_token_type_ids"] = self.tokenizer.token_types(ids)
-        positions, _ = model.get_rope_index(ids, attention_mask=torch.ones_like(ids), **grids)
-        return positions
 
+def positions_of(model: Any, batch: PromptBatch, tokenizer: PromptTokenizer) -> Tensor:
+    """M-RoPE positions (time, height, width) of a batch: int64 [3, B, S].
 
-def _vision_inputs(prompt: TokenizedPrompt, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-    """Pixels and grids by transformers' names; kinds without a picture are left out."""
-    names = (
-        ("pixel_values", "image_grid_thw", prompt.images),
-        ("pixel_values_videos", "video_grid_thw", prompt.videos),
-    )
-    inputs: dict[str, Tensor] = {}
-    for pixels, grids, pictures in names:
-        if pictures:
-            inputs[pixels] = _all_pixels(pictures).to(device=device, dtype=dtype)
-            inputs[grids] = torch.tensor([picture.grid for picture in pictures], device=device)
-    return inputs
-
-
-def _all_pixels(pictures: Sequence[VisionPatches]) -> Tensor:
-    return torch.cat([picture.pixels for picture in pictures])
+    Args:
+        model: Qwen3-VL, whose own rule is asked; its signature depends on the version.
+        batch: The prompts.
+        tokenizer: Knows which tokens are pictures.
+    """
+    grids = {name: value for name, value in batch.pictures.items() if name.endswith("_grid_thw")}
+    if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
+        grids["mm_token_type_ids"] = tokenizer.token_types(batch.input_ids)
+    positions, _ = model.get_rope_index(batch.input_ids, attention_mask=batch.attention_mask, **grids)
+    return positions
 
 
 @contextmanager

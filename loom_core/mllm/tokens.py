@@ -116,9 +116,9 @@ class PromptTokenizer:
             if isinstance(piece, str):  # neighbouring texts are one text to the merges
                 text += piece
             else:
-                ids += self._text_ids(text) + piece
+                ids += self.text_ids(text) + piece
                 text = ""
-        ids += [*self._text_ids(text), *self._ending()]
+        ids += [*self.text_ids(text), *self._ending()]
         items = [item for item in content if isinstance(item, VisionItem)]
         return TokenizedPrompt(
             torch.tensor(ids, dtype=torch.int64),
@@ -129,7 +129,7 @@ class PromptTokenizer:
     def visual_only(self, prompt: TokenizedPrompt) -> TokenizedPrompt:
         """The same pictures without a word, for the visual branch of guidance."""
         spans = vision_spans(prompt.input_ids.tolist(), special=self.special)
-        ids = [self.special.im_start, *self._text_ids("user\n"), *spans, *self._ending()]
+        ids = [self.special.im_start, *self.text_ids("user\n"), *spans, *self._ending()]
         return replace(prompt, input_ids=torch.tensor(ids, dtype=torch.int64))
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
@@ -155,10 +155,11 @@ class PromptTokenizer:
         return [self.special.vision_start, *[pad] * count, self.special.vision_end]
 
     def _ending(self) -> list[int]:
-        newline = self._text_ids("\n")
-        return [self.special.im_end, *newline, self.special.im_start, *self._text_ids("assistant\n")]
+        newline = self.text_ids("\n")
+        return [self.special.im_end, *newline, self.special.im_start, *self.text_ids("assistant\n")]
 
-    def _text_ids(self, text: str) -> list[int]:
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of a text, without any special token."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids if text else []
 
     def _special_id(self, token: str) -> int:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from loom_core.errors import ConfigError, WeightsError
-from loom_core.mllm.encoder import QwenEncoder
+from loom_core.mllm.batch import batch_prompts
+from loom_core.mllm.encoder import QwenEncoder, positions_of
 from loom_core.mllm.frames import source_frame_indices
 from loom_core.mllm.loading import load_qwen
 from loom_core.types import Branch, Clip, Task
@@ -73,12 +74,9 @@ def test_golden_states_with_bf16_frequencies(golden_case, qwen_dir):
 
 
 def test_golden_positions(golden_case, encoder):
-    from loom_core.mllm.encoder import _vision_inputs
-
     sidecar, tensors = golden_case("deepstack/image_text")
-    prompt = encoder.reader.read(golden_content(sidecar, tensors))
-    pictures = _vision_inputs(prompt, dtype=torch.float32, device=CPU)
-    assert torch.equal(encoder._positions(prompt.input_ids[None], pictures), tensors["position_ids"])
+    batch = batch_prompts([encoder.reader.read(golden_content(sidecar, tensors))], pad_id=0)
+    assert torch.equal(positions_of(encoder.model, batch, encoder.tokenizer), tensors["position_ids"])
 
 
 def assert_branches(encoded, tensors):
