@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError
-from .data import DataConfig
+from .data import DataConfig, DataSetConfig
 from .model import LOOM_TINY, LOOMVIDEO_5B, DiTConfig, RopePrecision
 from .reading import build, flatten, read_settings
 
@@ -112,12 +112,14 @@ class ValidationSettings:
     """The loss of held-out samples, by task and noise third.
 
     Args:
+        sets: Held-out samples, cut and packed like those of training; none, no measurements.
         every: Optimiser steps between two measurements; 0 for none.
         samples: Taken evenly from each set.
         levels_per_sample: Noise levels that each sample is measured at, of the 19 that are spread over all samples.
         seed: Of their noise and clip starts, the same each time, so that differences are the model's.
     """
 
+    sets: tuple[DataSetConfig, ...] = ()
     every: int = 1000
     samples: int = 30
     levels_per_sample: int = 3
@@ -200,8 +202,9 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
 
 
 FREE_TO_CHANGE = (
-    "name", "run", "steps", "checkpoint.", "validation.", "most_skipped_steps", "gradient_checkpointing",
-    "data.workers", "data.prefetch", "data.cache", "data.max_bad_share", "data.min_bad_samples",
+    "name", "run", "steps", "starts_from", "starts_from_ema", "checkpoint.", "validation.", "most_skipped_steps",
+    "gradient_checkpointing", "data.workers", "data.prefetch", "data.cache", "data.max_bad_share",
+    "data.min_bad_samples",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
 

@@ -82,7 +82,7 @@ def newest_checkpoint(run: Path) -> Path | None:
 def save_checkpoint(
     run: Path, state: RunState, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None
 ) -> Path:
-    """Write a checkpoint; what is there of this step already stays.
+    """Write a checkpoint; one of the same step is replaced once the new one is whole.
 
     Args:
         run: The run's folder; made if it is not there.
@@ -99,14 +99,15 @@ def save_checkpoint(
         ResourceError: The disk is full. Older checkpoints are as they were, and nothing is left of this one.
     """
     folder = run / RUN_FOLDER / step_folder_name(state.step)
-    if (folder / STATE_FILE).is_file():
-        return folder
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         remove_leftovers(run)
         partial.mkdir(parents=True)
         _write(partial, state, model=model, optimiser=optimiser, ema=ema)
-        partial.replace(folder)
+        if folder.exists():
+            folder.rename(folder.with_name(f".{folder.name}.old"))
+        partial.rename(folder)
+        remove_leftovers(run)
     except OSError as error:
         raise explained(error, folder) from error
     finally:

@@ -100,6 +100,17 @@ def starting_model(config: TrainingConfig, *, device: torch.device | str = "cpu"
     return model.train().requires_grad_(True)
 
 
+def empty_model(config: TrainingConfig, *, device: torch.device | str = "cpu") -> LoomDiT:
+    """A model of the config's sizes and precision whose weights are still to be filled in, from a checkpoint.
+
+    Args:
+        config: Names sizes and precision.
+        device: Where the weights go.
+    """
+    model = LoomDiT(config.model.dit_config(), device="meta", dtype=weight_dtype(config.precision))
+    return model.to_empty(device=device).train().requires_grad_(True)
+
+
 def _open(config: TrainingConfig) -> Checkpoint:
     """The starting weights, of the config's sizes."""
     path = config.starts_from

@@ -1,0 +1,172 @@
+"""`python -m loom_core.cli.train`: train a stage, from its start or from where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config.training import TrainingConfig, read_training_config, with_steps
+from ..errors import ConfigError
+from ..weights.presence import require_present
+from .arguments import Parser
+from .compute import ComputeWords, choose_device
+from .exits import run
+
+if TYPE_CHECKING:
+    from ..training.run import RunPlan
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = Parser(
+        prog="python -m loom_core.cli.train",
+        description="Train a stage. What is trained on what is said by a config file (configs/training/); a run that "
+        "was stopped or killed goes on from its newest checkpoint when the same command is given again.",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file of the run")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="where the run writes (default: the config's)")
+    parser.add_argument(
+        "--resume",
+        default="auto",
+        metavar="HOW",
+        help="auto: from the newest checkpoint of the run, if there is one (default); never; or a checkpoint's folder",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps in all (default: the config's)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="NAME=VALUE",
+        help="a setting in place of the config's, as in optimiser.lr=1e-4; repeat for more",
+    )
+    parser.add_argument(
+        "--allow-config-change", action="store_true", help="resume with other settings than the run was saved with"
+    )
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the fastest present)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads that compute (default: all cores)")
+    parser.add_argument("--tensorboard", action="store_true", help="also write metrics for TensorBoard")
+    parser.add_argument("--log-every", type=int, default=10, metavar="N", help="steps between lines without a terminal")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and show the plan, without training")
+    parser.add_argument("--quiet", action="store_true", help="show no progress; metrics are written all the same")
+    return parser
+
+
+def to_config(arguments: argparse.Namespace) -> TrainingConfig:
+    """The run that the arguments stand for.
+
+    Raises:
+        ConfigError: Something makes no sense.
+    """
+    config = with_steps(read_training_config(arguments.config, overrides=arguments.overrides), arguments.steps)
+    return config if arguments.run is None else replace(config, run=arguments.run)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = build_parser().parse_args(argv)
+    # What is wrong with the request is said before torch is asked for anything.
+    words = ComputeWords(device=arguments.device)
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ConfigError(f"{arguments.threads} threads", expected="at least 1", fix="leave --threads out")
+    config = to_config(arguments)
+    require_present(config.mllm, config.codec)
+
+    import torch
+
+    from ..training.run import plan_run
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    plan = plan_run(config, resume=arguments.resume, allow_config_change=arguments.allow_config_change)
+    device = choose_device(words.device)
+    if arguments.dry_run:
+        for line in describe(plan, device=str(device)):
+            print(line)
+        return 0
+    _train(plan, device=device, arguments=arguments)
+    return 0
+
+
+def _train(plan: RunPlan, *, device: object, arguments: argparse.Namespace) -> None:
+    import torch
+
+    from ..training.run import open_trainer
+    from ..training.watch.run_folder import watch_run
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    assert isinstance(device, torch.device)
+    plan.config.run.mkdir(parents=True, exist_ok=True)
+    observer = watch_run(
+        plan.config.run,
+        stream=None if arguments.quiet else sys.stderr,
+        tensorboard=arguments.tensorboard,
+        log_every=arguments.log_every,
+    )
+    try:
+        trainer = open_trainer(plan, device=device, observer=observer)
+    except BaseException:
+        observer.close()
+        raise
+    if plan.start is not None:
+        observer.on_note(f"starts from {plan.start}")
+    if plan.checkpoint is not None:
+        observer.on_note(f"goes on from {plan.checkpoint}")
+    state = trainer.run()
+    print(f"{plan.config.run}: {state.step} of {plan.config.steps} steps")
+
+
+def describe(plan: RunPlan, *, device: str) -> list[str]:
+    """A plan in a few lines."""
+    from ..training.estimate import training_needs
+    from ..weights.inspection import format_bytes
+
+    config, sizes, needs = plan.config, plan.config.model.dit_config(), training_needs(plan.config)
+    begun = f"from {plan.start}" if plan.start is not None else f"goes on from {plan.checkpoint}"
+    precision = config.precision + (", gradient checkpointing" if config.gradient_checkpointing else "")
+    return [
+        f"run         {config.name} in {config.run}: step {plan.state.step} of {config.steps} on {device}",
+        f"weights     {begun}",
+        f"model       {sizes.num_layers} blocks, {sizes.hidden_size} wide, {needs.parameters / 1e6:.1f} M parameters; "
+        f"{precision}",
+        f"frozen      {plan.files.mllm}, {plan.files.codec}",
+        *_describe_data(plan),
+        f"memory      {format_bytes(needs.memory)}: weights {format_bytes(needs.weights)}, gradients "
+        f"{format_bytes(needs.gradients)}, optimiser {format_bytes(needs.optimiser)}, EMA {format_bytes(needs.ema)}, "
+        f"activations about {format_bytes(needs.activations)}; MLLM and codec come on top",
+        f"disk        {format_bytes(needs.checkpoint)} a checkpoint, every {config.checkpoint.every} steps, the last "
+        f"{config.checkpoint.keep_last} kept",
+    ]
+
+
+def _describe_data(plan: RunPlan) -> list[str]:
+    """The sets of a plan, which are opened for it, and the tokens."""
+    from ..data.mixture import set_weights
+    from ..data.opening import open_sources
+
+    data, validation = plan.config.data, plan.config.validation
+    sources = open_sources(data)
+    lines = [
+        f"{'data' if index == 0 else '':12}{source.name}: {len(source)} samples, {share:.1%} of the stream"
+        for index, (source, share) in enumerate(zip(sources, set_weights(data), strict=True))
+    ]
+    sides = ", ".join(map(str, data.buckets)) or ", ".join(f"{width}x{height}" for width, height in data.sizes)
+    lines.append(
+        f"tokens      at most {data.token_budget} a pack, {plan.config.grad_accumulation} packs a step; sizes {sides}, "
+        f"up to {data.num_frames} frames"
+    )
+    if validation.every and validation.sets:
+        names = ", ".join(entry.label for entry in validation.sets)
+        lines.append(f"validation  every {validation.every} steps, {validation.samples} samples each of {names}")
+    else:
+        lines.append("validation  none")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

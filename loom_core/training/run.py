@@ -1,0 +1,173 @@
+"""A run put together from its config: starting weights or a checkpoint, frozen parts, data, validation, trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..config.reading import flatten
+from ..config.training import TrainingConfig
+from ..data.opening import open_packs
+from ..data.packing import PackStream
+from ..errors import ConfigError, OutputError
+from ..protocols import VideoCodec
+from .checkpoint import RunState, load_checkpoint, read_state, remove_leftovers
+from .ema import Ema
+from .frozen import FrozenFiles, codec_dtype
+from .held_out import HeldOutSamples
+from .objective import ObjectiveSettings, PackObjective
+from .optimiser import Optimiser
+from .prompts import PromptBatches
+from .ranks import OneRank, Ranks
+from .resuming import AUTO, check_unchanged, find_resume
+from .starting import Start, check_start, empty_model, starting_model
+from .trainer import Trainer
+from .validation import Validator
+from .watch.observer import TrainingObserver
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will do, known from headers alone.
+
+    Args:
+        config: Of the run.
+        files: Of the frozen parts.
+        checkpoint: That it goes on from; None for a run that begins.
+        state: Where it stands.
+        start: What it begins with; None for a run that goes on.
+        allow_config_change: Go on with other settings than the checkpoint was saved with.
+    """
+
+    config: TrainingConfig
+    files: FrozenFiles
+    checkpoint: Path | None
+    state: RunState
+    start: Start | None
+    allow_config_change: bool = False
+
+
+def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_change: bool = False) -> RunPlan:
+    """Look at everything that a run needs, before anything large is read or written.
+
+    Args:
+        config: Of the run.
+        resume: See `resuming.find_resume`.
+        allow_config_change: Go on with other settings than the checkpoint was saved with.
+
+    Raises:
+        ConfigError: The checkpoint was saved with other settings; parts do not fit each other.
+        WeightsError: Starting weights, checkpoint, MLLM or codec are missing or of another model.
+    """
+    checkpoint = find_resume(config.run, resume)
+    if checkpoint is None:
+        state, start = RunState(), check_start(config)
+    else:
+        state, start = read_state(checkpoint), None
+        if not allow_config_change:
+            check_unchanged(state, config, checkpoint=checkpoint)
+    files = FrozenFiles.of(config)
+    files.check(config)
+    return RunPlan(config, files, checkpoint, state, start, allow_config_change)
+
+
+def open_trainer(
+    plan: RunPlan, *, device: torch.device, observer: TrainingObserver, ranks: Ranks | None = None
+) -> Trainer:
+    """Load everything and return the trainer at the place where the run stands.
+
+    Args:
+        plan: From `plan_run`.
+        device: Of all parts.
+        observer: Is told what happens.
+        ranks: The processes of the run.
+
+    Raises:
+        LoomError: Something does not fit or cannot be read; see the parts.
+    """
+    config, ranks = plan.config, ranks or OneRank()
+    _make_folder(config.run)
+    codec = plan.files.load_codec(device=device)
+    packs = _packs(plan, codec, device=device, observer=observer, ranks=ranks)
+    model = starting_model(config, device=device) if plan.checkpoint is None else empty_model(config, device=device)
+    optimiser = Optimiser(model, config.optimiser)
+    ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
+    if plan.checkpoint is not None:
+        load_checkpoint(plan.checkpoint, model=model, optimiser=optimiser, ema=ema)
+    objective = PackObjective(
+        model, PromptBatches(plan.files.load_mllm(config, device=device)), objective_settings(config)
+    )
+    validator = None
+    if config.validation.every and config.validation.sets:
+        held_out = HeldOutSamples(config, codec)
+        validator = Validator(
+            held_out, objective, model=model, ema=ema, levels_per_sample=config.validation.levels_per_sample
+        )
+    fingerprints = {source.name: source.fingerprint for source in packs.samples.sources}
+    return Trainer(
+        config,
+        model=model,
+        optimiser=optimiser,
+        ema=ema,
+        packs=packs,
+        objective=objective,
+        state=replace(plan.state, settings=flatten(config), data_fingerprints=fingerprints),
+        observer=observer,
+        bad_samples=lambda: packs.samples.guard.problems.total,
+        validate=validator,
+        ranks=ranks,
+    )
+
+
+def objective_settings(config: TrainingConfig) -> ObjectiveSettings:
+    """What a config says of the objective."""
+    return ObjectiveSettings(
+        shift_scale=config.timestep_shift_scale,
+        dropout_all=config.data.dropout_all,
+        dropout_text=config.data.dropout_text,
+        source_to_mllm=config.data.source_to_mllm,
+        source_to_dit=config.data.source_to_dit,
+        rounded_timesteps=config.round_timestep,
+        autocast=config.precision == "bf16-autocast",
+        checkpointing=config.gradient_checkpointing,
+    )
+
+
+def _make_folder(run: Path) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the run's folder {run}, which cannot be created ({error.strerror})",
+            expected="a writable place",
+            fix="give another --run",
+        ) from error
+    remove_leftovers(run)
+
+
+def _packs(
+    plan: RunPlan, codec: VideoCodec, *, device: torch.device, observer: TrainingObserver, ranks: Ranks
+) -> PackStream:
+    """The data from where the run stands on."""
+    config = plan.config
+
+    def opened(state: RunState) -> PackStream:
+        return open_packs(
+            config.data,
+            seed=config.seed,
+            codec=codec,
+            codec_identity=plan.files.codec_identity(codec_dtype(device)),
+            rank=ranks.rank,
+            world_size=ranks.size,
+            state=state.data or None,
+        )
+
+    try:
+        return opened(plan.state)
+    except ConfigError as error:
+        if not (plan.allow_config_change and plan.state.data):
+            raise
+        observer.on_note(f"the data begins anew: {error}")
+        return opened(replace(plan.state, data={}))
