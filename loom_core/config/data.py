@@ -13,6 +13,8 @@ from ..geometry import NATIVE_FPS, VIDEO_BUCKETS, check_frames, check_size
 SetKind = Literal["folder", "manifest", "single_jsons", "world"]
 ReferenceSize = Literal["target", "own"]
 LatentDtype = Literal["bf16", "fp32"]
+PromptOrder = Literal["training", "inference"]
+UnconditionalPrompt = Literal["empty", "inference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,9 @@ class DataConfig:
         dropout_text: Share of samples that lose all text but keep what is seen.
         source_to_mllm: Whether the MLLM sees the source.
         source_to_dit: Whether the DiT gets the source's latents.
+        prompt_order: Order of a prompt's parts: "training", as the official trainer has it, or that of "inference".
+        unconditional_prompt: What a sample reads that lost all conditions: "empty", as the official trainer has it, or
+            the negative prompt of "inference".
         workers: Processes that decode; 0 decodes in the trainer's own.
         prefetch: Samples that each worker decodes ahead.
         clip_variants: Number of fixed clip starts that a long clip is cut at, so that a cache can serve them.
@@ -110,6 +115,8 @@ class DataConfig:
     dropout_text: float = 0.0
     source_to_mllm: bool = True
     source_to_dit: bool = True
+    prompt_order: PromptOrder = "training"
+    unconditional_prompt: UnconditionalPrompt = "empty"
     workers: int = 0
     prefetch: int = 2
     clip_variants: int = 4

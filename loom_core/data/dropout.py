@@ -15,7 +15,9 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from ..mllm.prompts import Part
+from ..config.data import PromptOrder, UnconditionalPrompt
+from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
+from ..mllm.prompts import NEGATIVE_PREFIX, Part
 from ..types import Clip
 from .sample import EncodedSample
 from .seeds import seeded_generator
@@ -67,6 +69,8 @@ def conditions_of(
     dropped: Dropped = Dropped.NOTHING,
     source_to_mllm: bool = True,
     source_to_dit: bool = True,
+    prompt_order: PromptOrder = "training",
+    unconditional_prompt: UnconditionalPrompt = "empty",
 ) -> Conditions:
     """Everything that a sample's prediction is conditioned on.
 
@@ -75,10 +79,15 @@ def conditions_of(
         dropped: What it loses.
         source_to_mllm: Whether the prompt has the source.
         source_to_dit: Whether the DiT gets its latents.
+        prompt_order: See `DataConfig`.
+        unconditional_prompt: See `DataConfig`.
     """
     is_bare = dropped is Dropped.ALL
+    content = prompt_content(sample, dropped=dropped, source_to_mllm=source_to_mllm, prompt_order=prompt_order)
+    if is_bare and unconditional_prompt == "inference":
+        content = (NEGATIVE_PREFIX + DEFAULT_NEGATIVE_PROMPT,)
     return Conditions(
-        content=prompt_content(sample, dropped=dropped, source_to_mllm=source_to_mllm),
+        content=content,
         source=sample.source if source_to_dit and not is_bare else None,
         references=() if is_bare else sample.references,
         dropped=dropped,
@@ -86,9 +95,13 @@ def conditions_of(
 
 
 def prompt_content(
-    sample: EncodedSample, *, dropped: Dropped = Dropped.NOTHING, source_to_mllm: bool = True
+    sample: EncodedSample,
+    *,
+    dropped: Dropped = Dropped.NOTHING,
+    source_to_mllm: bool = True,
+    prompt_order: PromptOrder = "training",
 ) -> tuple[str | Clip, ...]:
-    """Texts and pictures of a prompt in training order; neighbouring texts are joined, empty ones left out."""
+    """Texts and pictures of a prompt in reading order; neighbouring texts are joined, empty ones left out."""
     if dropped is Dropped.ALL:
         return ()
     text = dropped is Dropped.NOTHING
@@ -100,7 +113,8 @@ def prompt_content(
         Part.REFERENCES: sample.mllm_references,
     }
     content: list[str | Clip] = []
-    for item in (item for part in sample.task.order for item in parts[part]):
+    order = sample.task.order if prompt_order == "training" else sample.task.inference_order
+    for item in (item for part in order for item in parts[part]):
         last = content[-1] if content else None
         if isinstance(item, str) and isinstance(last, str):
             content[-1] = last + item

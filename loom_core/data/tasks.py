@@ -25,7 +25,7 @@ class TrainingTask:
     Args:
         name: In configs, manifests and metrics.
         prefix: Text that tells the model the task.
-        order: Order of the prompt's parts.
+        order: Order of the prompt's parts in training.
         is_image: Whether the target is one frame.
         needs_source: Whether there is a source; of a reconstruction it is the target itself.
         needs_references: Whether at least one reference is given.
@@ -39,6 +39,13 @@ class TrainingTask:
     needs_source: bool
     needs_references: bool
     inference_task: Task | None
+
+    @property
+    def inference_order(self) -> tuple[Part, ...]:
+        """Order of the prompt's parts at inference."""
+        if self.inference_task is None:
+            return (Part.SOURCE, Part.PREFIX)
+        return TASKS[self.inference_task].inference_order
 
     @property
     def is_reconstruction(self) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..config.data import PromptOrder, UnconditionalPrompt
 from ..data.dropout import Conditions, Dropped, conditions_of, draw_dropout
 from ..data.sample import EncodedSample
 from ..models.dit import LoomDiT
@@ -32,6 +33,8 @@ class ObjectiveSettings:
         dropout_text: Share of samples that lose all text.
         source_to_mllm: Whether the prompt has the source.
         source_to_dit: Whether the DiT gets its latents.
+        prompt_order: See `DataConfig`.
+        unconditional_prompt: See `DataConfig`.
         rounded_timesteps: Give the model its time rounded to bfloat16, as the official run does.
         autocast: Compute in bfloat16 with float32 weights.
         checkpointing: Compute the insides of blocks again in the backward pass instead of keeping them.
@@ -42,6 +45,8 @@ class ObjectiveSettings:
     dropout_text: float = 0.0
     source_to_mllm: bool = True
     source_to_dit: bool = True
+    prompt_order: PromptOrder = "training"
+    unconditional_prompt: UnconditionalPrompt = "empty"
     rounded_timesteps: bool = False
     autocast: bool = False
     checkpointing: bool = False
@@ -87,7 +92,12 @@ class PackObjective:
         settings = self.settings
         left = [
             conditions_of(
-                sample, dropped=lost, source_to_mllm=settings.source_to_mllm, source_to_dit=settings.source_to_dit
+                sample,
+                dropped=lost,
+                source_to_mllm=settings.source_to_mllm,
+                source_to_dit=settings.source_to_dit,
+                prompt_order=settings.prompt_order,
+                unconditional_prompt=settings.unconditional_prompt,
             )
             for sample, lost in zip(samples, dropped, strict=True)
         ]

@@ -129,6 +129,8 @@ def objective_settings(config: TrainingConfig) -> ObjectiveSettings:
         dropout_text=config.data.dropout_text,
         source_to_mllm=config.data.source_to_mllm,
         source_to_dit=config.data.source_to_dit,
+        prompt_order=config.data.prompt_order,
+        unconditional_prompt=config.data.unconditional_prompt,
         rounded_timesteps=config.round_timestep,
         autocast=config.precision == "bf16-autocast",
         checkpointing=config.gradient_checkpointing,
