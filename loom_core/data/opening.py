@@ -48,6 +48,7 @@ def open_packs(
     world_size: int = 1,
     prompt_tokens: PromptTokens = estimate_prompt_tokens,
     state: Mapping[str, Any] | None = None,
+    strict: bool = True,
 ) -> PackStream:
     """The packs that a rank is trained on, without end.
 
@@ -60,6 +61,7 @@ def open_packs(
         world_size: Number of ranks.
         prompt_tokens: Counts a prompt's tokens; an estimate when left out.
         state: Of an earlier run (`Pack.state`), to go on after that pack.
+        strict: Refuse a state of other data; else go on at about the same place, with a warning.
 
     Raises:
         ConfigError: A setting makes no sense, or the state belongs to other data.
@@ -68,7 +70,14 @@ def open_packs(
         MissingExtraError: A package for decoding is not installed.
     """
     samples = open_samples(
-        config, seed=seed, codec=codec, codec_identity=codec_identity, rank=rank, world_size=world_size, state=state
+        config,
+        seed=seed,
+        codec=codec,
+        codec_identity=codec_identity,
+        rank=rank,
+        world_size=world_size,
+        state=state,
+        strict=strict,
     )
     return PackStream(
         samples,
@@ -87,6 +96,7 @@ def open_samples(
     rank: int = 0,
     world_size: int = 1,
     state: Mapping[str, Any] | None = None,
+    strict: bool = True,
 ) -> SampleStream:
     """The samples that packs are made of; see `open_packs`."""
     sources = open_sources(config)
@@ -108,6 +118,7 @@ def open_samples(
         workers=config.workers,
         prefetch=config.prefetch,
         state=state,
+        strict=strict,
     )
 
 

@@ -119,6 +119,7 @@ class PackStream:
             if tokens <= self.token_budget:
                 return item, tokens
             self.samples.reject(
+                item,
                 SampleError(
                     item.sample.key,
                     f"larger than a pack: {tokens} tokens ({item.sample.target_tokens} of the target,"

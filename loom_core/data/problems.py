@@ -59,7 +59,7 @@ class Problems:
 
 
 class BadSampleGuard:
-    """Counts the samples of a run and stops it when too many cannot be used.
+    """Counts the samples of a run and stops it when too many of all, or of one set, cannot be used.
 
     Args:
         max_share: Largest share of bad samples, below 1.
@@ -69,39 +69,51 @@ class BadSampleGuard:
     def __init__(self, *, max_share: float, min_bad: int) -> None:
         self.max_share = max_share
         self.min_bad = min_bad
-        self.seen = 0
+        self.seen: dict[str, int] = {}
+        """Samples by set."""
+        self.lost: dict[str, int] = {}
+        """Bad ones among them."""
         self.problems = Problems()
 
-    def good(self) -> None:
+    @property
+    def num_seen(self) -> int:
+        """Number of samples so far."""
+        return sum(self.seen.values())
+
+    def good(self, set_name: str) -> None:
         """Count a sample that can be used."""
-        self.seen += 1
+        self.seen[set_name] = self.seen.get(set_name, 0) + 1
 
-    def take_back(self) -> None:
-        """Uncount the last good one."""
-        self.seen -= 1
+    def take_back(self, set_name: str) -> None:
+        """Uncount a good one."""
+        self.seen[set_name] -= 1
 
-    def bad(self, error: SampleError) -> None:
+    def bad(self, set_name: str, error: SampleError) -> None:
         """Count one that cannot; the first of each kind is logged.
 
         Raises:
             MediaError: They are too many.
         """
-        self.seen += 1
-        if self.problems.add(error.key, error.reason):
-            logger.warning("a sample was left out: %s; further ones of this kind are counted", error)
-        bad = self.problems.total
-        if bad >= self.min_bad and bad > self.max_share * self.seen:
+        self.seen[set_name] = self.seen.get(set_name, 0) + 1
+        self.lost[set_name] = self.lost.get(set_name, 0) + 1
+        if self.problems.add(f"{set_name}: {error.key}", error.reason):
+            logger.warning("a sample of %s was left out: %s; more of this kind are only counted", set_name, error)
+        self._check(self.lost[set_name], self.seen[set_name], f"samples of {set_name}")
+        self._check(self.problems.total, self.num_seen, "samples")
+
+    def _check(self, bad: int, seen: int, what: str) -> None:
+        if bad >= self.min_bad and bad > self.max_share * seen:
             raise MediaError(
-                f"{bad} of {self.seen} samples that cannot be used ({self.problems.summary()})",
+                f"{bad} of {seen} {what} that cannot be used ({self.problems.summary()})",
                 expected=f"at most {self.max_share:.1%}",
                 fix="repair or remove them, or raise max_bad_share",
             )
 
     def state(self) -> dict[str, Any]:
         """As plain values."""
-        return {"seen": self.seen, **self.problems.state()}
+        return {"seen": dict(self.seen), "lost": dict(self.lost), **self.problems.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave."""
-        self.seen = int(state["seen"])
+        self.seen, self.lost = dict(state["seen"]), dict(state["lost"])
         self.problems.load(state)

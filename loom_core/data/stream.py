@@ -6,6 +6,7 @@ A sample that lies in the cache is not decoded at all.
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from .mixture import Mixture, Place
 from .problems import BadSampleGuard
 from .sample import DescribingSource, EncodedSample, Sample, SampleError, SampleFacts, SampleSource
 from .seeds import derive_seed, seeded_generator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,11 @@ class SampleStream:
         workers: Processes that decode; 0 decodes here.
         prefetch: Samples that each worker decodes ahead.
         state: Of an earlier stream, to go on where it stood.
+        strict: Refuse a state of other data, another seed or another number of ranks; else go on at about the same
+            place, with a warning.
 
     Raises:
-        ConfigError: The state belongs to other data, another seed or another number of ranks.
+        ConfigError: The state is refused.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class SampleStream:
         workers: int = 0,
         prefetch: int = 2,
         state: Mapping[str, Any] | None = None,
+        strict: bool = True,
     ) -> None:
         self.sources = tuple(sources)
         self.mixture = mixture
@@ -112,7 +118,7 @@ class SampleStream:
             )
         )
         if state:
-            self._load(state)
+            self._load(state, strict=strict)
 
     def __iter__(self) -> Iterator[Positioned]:
         return self
@@ -130,21 +136,21 @@ class SampleStream:
             try:
                 sample = self._encoded(outcome)
             except SampleError as error:
-                self.guard.bad(error)
+                self.guard.bad(self._set_name(outcome.job.place), error)
                 continue
-            self.guard.good()
             place = outcome.job.place
+            self.guard.good(self._set_name(place))
             seed = derive_seed(self.mixture.seed, "sample", place.position)
             return Positioned(outcome.job.number, place, replace(sample, seed=seed))
 
-    def reject(self, error: SampleError) -> None:
-        """Count the sample that was given last as one that cannot be used after all.
+    def reject(self, item: Positioned, error: SampleError) -> None:
+        """Count a sample that was given as one that cannot be used after all.
 
         Raises:
             MediaError: Too many cannot.
         """
-        self.guard.take_back()
-        self.guard.bad(error)
+        self.guard.take_back(self._set_name(item.place))
+        self.guard.bad(self._set_name(item.place), error)
 
     def state(self, *, before: Positioned | None = None) -> dict[str, Any]:
         """Where the stream stands, as plain values.
@@ -154,7 +160,7 @@ class SampleStream:
         """
         guard = self.guard.state()
         if before is not None:
-            guard["seen"] -= 1
+            guard["seen"][self._set_name(before.place)] -= 1
         return {
             "next": self.next_number if before is None else before.number,
             "rank": self.rank,
@@ -168,7 +174,7 @@ class SampleStream:
         """Stop the workers; asking for a sample starts them again."""
         self._outcomes = None
 
-    def _load(self, state: Mapping[str, Any]) -> None:
+    def _load(self, state: Mapping[str, Any], *, strict: bool) -> None:
         own = self.state()
         for name, meaning in (
             ("seed", "the run's seed"),
@@ -176,14 +182,21 @@ class SampleStream:
             ("rank", "the rank"),
             ("fingerprint", "the sets, their weights or their samples"),
         ):
-            if state[name] != own[name]:
+            if state[name] == own[name]:
+                continue
+            found = f"a data position of a run in which {meaning} differed ({state[name]} then, {own[name]} now)"
+            if strict:
                 raise ConfigError(
-                    f"a data position of a run in which {meaning} differed ({state[name]} then, {own[name]} now)",
+                    found,
                     expected="the same data in the same order",
                     fix="restore what was changed, or start a new run from these weights",
                 )
-        self.next_number = int(state["next"])
+            logger.warning("%s; some samples may come again or never", found)
+        self.next_number = int(state["next"]) * int(state["world_size"]) // self.world_size
         self.guard.load(state["guard"])
+
+    def _set_name(self, place: Place) -> str:
+        return self.sources[place.set_index].name
 
     def _next_outcome(self) -> _Outcome:
         if self._outcomes is None:
@@ -221,15 +234,16 @@ class SampleStream:
     def _job(self, number: int) -> _Job:
         place = self.mixture[number * self.world_size + self.rank]
         source = self.sources[place.set_index]
-        facts = SampleFacts.of_set(source, place.index)
+        variant = place.clip % self._clip_variants
+        if self.cache is None:
+            return _Job(number, place, variant, "", is_cached=False)
         try:
-            if isinstance(source, DescribingSource):
-                facts = source.describe(place.index)
+            facts = source.describe(place.index) if isinstance(source, DescribingSource) else None
         except SampleError:  # decoding it meets the same and reports it in its turn
-            return _Job(number, place, 0, "", is_cached=False)
-        variant = place.clip % self._clip_variants if facts.has_variants else 0
-        name = "" if self.cache is None else self.cache.name_of(facts.fingerprint, variant=variant)
-        return _Job(number, place, variant, name, is_cached=self.cache is not None and self.cache.has(name))
+            return _Job(number, place, variant, "", is_cached=False)
+        facts = facts or SampleFacts.of_set(source, place.index)
+        name = self.cache.name_of(facts.fingerprint, variant=variant if facts.has_variants else 0)
+        return _Job(number, place, variant, name, is_cached=self.cache.has(name))
 
     def _encoded(self, outcome: _Outcome) -> EncodedSample:
         """The sample of an outcome.

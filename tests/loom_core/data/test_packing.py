@@ -69,7 +69,7 @@ def test_a_sample_larger_than_a_pack_is_counted_and_says_why(stream, memory_sour
     assert list(problems.counts) == ["larger than a pack"]
     (example, *_) = problems.examples["larger than a pack"]
     assert "74 tokens (64 of the target, 0 of references) with a budget of 40" in example
-    assert ours.samples.guard.seen == len(taken) + problems.total + 1  # and the one that is carried over
+    assert ours.samples.guard.num_seen == len(taken) + problems.total + 1  # and the one that is carried over
 
 
 def test_nothing_that_fits_ends_the_run(stream, memory_source):
@@ -77,7 +77,7 @@ def test_nothing_that_fits_ends_the_run(stream, memory_source):
     ours = packs(stream([memory_source(6, size=256)], guard=guard), 40)
     with pytest.raises(MediaError, match="4 x larger than a pack"):
         next(ours)
-    assert guard.seen == 4
+    assert guard.num_seen == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

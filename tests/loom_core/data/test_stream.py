@@ -82,8 +82,8 @@ def test_bad_samples_leave_the_others_in_place(stream, memory_source):
     next(ours)
     assert ours.guard.problems.counts == {"unreadable": 2}
     assert sorted(ours.guard.problems.examples["unreadable"]) == [
-        "memory/2 (unreadable: made so)",
-        "memory/5 (unreadable: made so)",
+        "memory: memory/2 (unreadable: made so)",
+        "memory: memory/5 (unreadable: made so)",
     ]
 
 
@@ -93,7 +93,9 @@ def test_fault_9_the_run_stops_when_too_many_are_bad(stream, memory_source, work
     ours = stream(
         [memory_source(10, broken=range(10))], guard=BadSampleGuard(max_share=0.05, min_bad=7), workers=workers
     )
-    with pytest.raises(MediaError, match=r"7 of 7 samples.*7 x unreadable: memory/\d.*at most 5.0%") as caught:
+    with pytest.raises(
+        MediaError, match=r"7 of 7 samples of memory.*7 x unreadable: memory: memory/\d.*at most 5.0%"
+    ) as caught:
         next(ours)
     assert "max_bad_share" in str(caught.value)
     ours.close()
@@ -134,6 +136,14 @@ def test_a_state_of_other_data_is_refused(stream, memory_source, change, named):
     state = stream(sources).state()
     with pytest.raises(ConfigError, match=named):
         stream(sources, state=state, **change)
+
+
+def test_a_state_of_other_ranks_can_be_taken_up_near_its_place(stream, memory_source, caplog):
+    ours = stream([memory_source(100)], rank=1, world_size=4)
+    keys(ours, 10)
+    other = stream([memory_source(100)], rank=1, world_size=2, state=ours.state(), strict=False)
+    assert next(other).place.position == 20 * 2 + 1
+    assert "number of ranks differed" in caplog.text
 
 
 def test_a_cached_sample_is_not_decoded(stream, memory_source, tmp_path):
