@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .fused import gate_segments, is_fused, norm_modulate_segments
 from .segments import SegmentRows
 
 
@@ -111,6 +112,9 @@ def _by_segments(function: Callable[..., Tensor], *tensors: Tensor, rows: tuple[
 
 def norm_modulate(tokens: Tensor, shift: Rows, scale: Rows, *, num_target: int, eps: float) -> Tensor:
     """LayerNorm without weights, then scale and shift; in float32, returned in the dtype of `tokens` [B, L + R, D]."""
+    if isinstance(shift, SegmentRows) and isinstance(scale, SegmentRows) and is_fused(tokens):
+        where = shift.segments
+        return norm_modulate_segments(tokens, shift.table, scale.table, lengths=where.lengths, rows=where.rows, eps=eps)
 
     def function(x: Tensor, shift_row: Tensor, scale_row: Tensor) -> Tensor:
         normed = functional.layer_norm(x.float(), x.shape[-1:], eps=eps)
@@ -121,6 +125,9 @@ def norm_modulate(tokens: Tensor, shift: Rows, scale: Rows, *, num_target: int, 
 
 def gated_residual(tokens: Tensor, update: Tensor, gate: Rows, *, num_target: int) -> Tensor:
     """Tokens + gate * update; in float32, returned in the dtype of `tokens` [B, L + R, D]."""
+    if isinstance(gate, SegmentRows) and is_fused(tokens):
+        where = gate.segments
+        return gate_segments(tokens, update, gate.table, lengths=where.lengths, rows=where.rows)
 
     def function(x: Tensor, change: Tensor, gate_row: Tensor) -> Tensor:
         return torch.addcmul(x.float(), change.float(), gate_row).to(x.dtype)

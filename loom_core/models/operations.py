@@ -7,12 +7,14 @@ ComfyUI casts, quantises and offloads inside its own Linear, Conv3d and norms; t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .fused import is_fused, rms_norm
 
 
 class Attention(Protocol):
@@ -52,13 +54,33 @@ class Operations(Protocol):
         ...
 
 
+class RMSNorm(nn.RMSNorm):
+    """Torch's, in the dtype of what comes in also where the weight has another (float32 under autocast)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norm over the last dimension."""
+        if is_fused(x):
+            return rms_norm(x, self.weight, eps=cast("float", self.eps))
+        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
+class PatchConv3d(nn.Conv3d):
+    """Torch's, but a matrix product where all that comes in is one patch a row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve [B, C, F, H, W]."""
+        if tuple(x.shape[2:]) != self.kernel_size:
+            return super().forward(x)
+        return functional.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None, None]
+
+
 class TorchOperations:
-    """Plain torch: `torch.nn` layers and scaled dot product attention."""
+    """Plain torch: its layers, where it helps with a faster way to the same numbers, and its attention."""
 
     Linear = nn.Linear
-    Conv3d = nn.Conv3d
+    Conv3d = PatchConv3d
     LayerNorm = nn.LayerNorm
-    RMSNorm = nn.RMSNorm
+    RMSNorm = RMSNorm
 
     @staticmethod
     def attention(

@@ -9,6 +9,7 @@ Source: official `WanRotaryPosEmbed` and `compute_ref_rotary_emb`; LoomVideo's N
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from einops import rearrange, repeat
@@ -26,6 +27,11 @@ class RopeTable:
 
     cos: Tensor
     sin: Tensor
+
+    @cached_property
+    def rotation(self) -> Tensor:
+        """Cos + i sin, complex64."""
+        return torch.complex(self.cos, self.sin)
 
     def to(self, device: torch.device) -> RopeTable:
         """The same table on another device."""
@@ -106,6 +112,10 @@ def apply_rope(x: Tensor, table: RopeTable, *, num_heads: int) -> Tensor:
     Returns:
         [B, L, D], in the dtype of x; the turn itself is in float32.
     """
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        # one complex product is several times faster there than strided real ones
+        turning = torch.view_as_complex(rearrange(x.float(), "b l (n d two) -> b l n d two", n=num_heads, two=2))
+        return torch.view_as_real(turning * table.rotation[:, :, None]).flatten(2).to(x.dtype)
     pairs = rearrange(x, "b l (n d two) -> b l n d two", n=num_heads, two=2).float()
     even, odd = pairs.unbind(-1)  # [B, L, N, head_dim / 2]
     cos, sin = table.cos[:, :, None], table.sin[:, :, None]

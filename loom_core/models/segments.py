@@ -43,16 +43,17 @@ class SegmentRows:
     """One value of every token of a pack, as rows that segments choose from.
 
     Args:
-        rows: float32, each [D].
+        table: float32 [K, D].
         segments: Which tokens take which row.
     """
 
-    rows: tuple[Tensor, ...]
+    table: Tensor
     segments: Segments
 
     def of_segments(self) -> Iterator[Tensor]:
         """The row [D] of each segment in turn."""
-        return (self.rows[row] for row in self.segments.rows)
+        rows = self.table.unbind(0)
+        return (rows[row] for row in self.segments.rows)
 
 
 def segment_rows(table: Tensor, time_rows: Tensor, segments: Segments) -> list[SegmentRows]:
@@ -67,7 +68,7 @@ def segment_rows(table: Tensor, time_rows: Tensor, segments: Segments) -> list[S
         K values.
     """
     rows = torch.cat((table + time_rows, table))  # [N + 1, K, D]
-    return [SegmentRows(value.unbind(0), segments) for value in rows.unbind(1)]
+    return [SegmentRows(value, segments) for value in rows.unbind(1)]
 
 
 def varlen_arguments(
@@ -113,10 +114,16 @@ class SegmentAttention:
             heads = [rearrange(x, "1 l (n d) -> l n d", n=num_heads) for x in (queries, keys, values)]
             kernel = cast("Callable[..., Tensor]", varlen_attn)
             return rearrange(kernel(*heads, *self._varlen), "l n d -> 1 l (n d)")
-        query_runs = queries[0].split([count * length for count, length, _ in self._runs])
-        key_runs, value_runs = (x[0].split([count * length for count, _, length in self._runs]) for x in (keys, values))
+        dtype = torch.promote_types(queries.dtype, torch.float32) if queries.device.type == "cpu" else queries.dtype
+        return self._looped(*(x[0].to(dtype) for x in (queries, keys, values)), num_heads=num_heads).to(queries.dtype)
+
+    def _looped(self, queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int) -> Tensor:
+        """Segment after segment: [sum of query lengths, D] to [1, sum of query lengths, D]."""
+        query_runs = queries.split([count * length for count, length, _ in self._runs])
+        key_runs, value_runs = (x.split([count * length for count, _, length in self._runs]) for x in (keys, values))
         mixed = []
-        for (count, *_), *run in zip(self._runs, query_runs, key_runs, value_runs, strict=True):
-            batch = (rearrange(x, "(b l) d -> b l d", b=count) for x in run)
-            mixed.append(self._attend(*batch, num_heads=num_heads).flatten(0, 1))
-        return torch.cat(mixed)[None]  # [1, sum of query lengths, D]
+        with torch.autocast(queries.device.type, enabled=False):  # of the dtype that it was given
+            for (count, *_), *run in zip(self._runs, query_runs, key_runs, value_runs, strict=True):
+                batch = (rearrange(x, "(b l) d -> b l d", b=count) for x in run)
+                mixed.append(self._attend(*batch, num_heads=num_heads).flatten(0, 1))
+        return torch.cat(mixed)[None]

@@ -67,3 +67,18 @@ def test_cast_like_follows_the_activations():
     parameter = torch.zeros(2, dtype=torch.bfloat16)
     assert cast_like(parameter, torch.zeros(1)).dtype == torch.float32
     assert cast_like(parameter, torch.zeros(1, dtype=torch.float16), torch.float32).dtype == torch.float32
+
+
+def test_a_patch_a_row_is_a_matrix_product_with_the_same_numbers():
+    layer = TorchOperations.Conv3d(4, 6, kernel_size=(1, 2, 2), stride=(1, 2, 2))
+    patches = torch.randn(5, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(layer(patches), torch.nn.Conv3d.forward(layer, patches))
+    assert layer(torch.zeros(1, 4, 2, 4, 6)).shape == (1, 6, 2, 2, 3)
+
+
+def test_a_norm_keeps_the_dtype_of_what_comes_in():
+    """The weight stays float32 under autocast; it must not widen everything after it."""
+    norm = TorchOperations.RMSNorm(8, eps=1e-6)
+    assert norm(torch.ones(1, 2, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    meta = TorchOperations.RMSNorm(8, eps=1e-6, device="meta")
+    assert meta(torch.ones(1, 2, 8, dtype=torch.bfloat16, device="meta")).dtype == torch.bfloat16

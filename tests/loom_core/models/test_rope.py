@@ -76,3 +76,17 @@ def test_append_repeats_over_the_batch():
     assert joined.cos.shape == (3, 7, 12)
     assert torch.equal(joined.cos[2, :2], target.cos[0])
     assert torch.equal(joined.sin[1, 2:], torch.zeros(5, 12))
+
+
+def test_the_complex_product_equals_the_real_one(monkeypatch):
+    """A CPU takes one, other devices and compilers the other; both have gradients."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 8, 48, generator=generator, requires_grad=True)
+    table = rope_table(LatentShape(2, 4, 4), 24)
+    results = []
+    for is_compiling in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda value=is_compiling: value)
+        turned = apply_rope(x, table, num_heads=2)
+        results.append((turned, *torch.autograd.grad(turned.pow(3).sum(), x)))
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second)

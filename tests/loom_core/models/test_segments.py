@@ -98,7 +98,7 @@ def test_modulation_and_gate_equal_a_row_for_every_token(dtype):
         weights = torch.linspace(-1, 1, 80).view(1, 10, 8)
         return torch.autograd.grad(((modulated.float() + gated.float() * 2) * weights).sum(), leaves)
 
-    shift, scale, gate = (SegmentRows(values.unbind(0), where) for values in rows)
+    shift, scale, gate = (SegmentRows(values, where) for values in rows)
     modulated = norm_modulate(tokens, shift, scale, num_target=7, eps=1e-6)
     gated = gated_residual(tokens, update, gate, num_target=7)
     assert modulated.dtype == gated.dtype == dtype
