@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loom_core.cli.train import build_parser
 from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.training import (
     CheckpointSettings,
@@ -82,7 +83,21 @@ def test_names_of_the_official_layout_are_those_of_the_code():
 def test_settings_that_the_text_names_exist():
     """Dotted names in the text lead to a field."""
     roots = {"data": DataConfig, "model": ModelSettings, "optimiser": OptimiserSettings}
-    named = re.findall(r"`(data|model|optimiser)\.(\w+)", PAGE)
+    named = re.findall(r"`(data|model|optimiser)\.(?!safetensors)(\w+)", PAGE)
     assert len(named) > 5
     for root, name in named:
         assert name in {entry.name for entry in fields(roots[root])}, f"{root}.{name}"
+
+
+def test_options_are_those_of_the_command():
+    known = {name for action in build_parser()._actions for name in action.option_strings} - {"-h", "--help"}
+    table = PAGE.partition("| option | does |")[2].partition("\n\n")[0]
+    told = set(re.findall(r"--[a-z][a-z-]*", table))
+    assert told == known
+
+
+def test_configs_that_commands_name_exist():
+    root = Path(__file__).resolve().parent.parent
+    named = set(re.findall(r"configs/[\w/.-]+\.yaml", PAGE))
+    assert len(named) >= 3
+    assert [name for name in named if not (root / name).is_file()] == []
