@@ -71,7 +71,7 @@ def _pose(thing: Thing, time: float, num_frames: int) -> _Pose:
     return _Pose(
         x=place[0] * SIDE + thing.offset[0] + direction[0] * way,
         y=place[1] * SIDE + thing.offset[1] + direction[1] * way,
-        radius=SIZES[thing.size] * (1 + growth * time),
+        radius=SIZES[thing.size] * thing.scale * (1 + growth * time),
         angle=thing.angle + (SPIN * time if thing.motion == "spins" else 0.0),
     )
 
@@ -120,7 +120,7 @@ def _paint_thing(thing: Thing, pose: _Pose, picture: Array, masks: Array) -> Non
     own_x, own_y = along * cos + down * sin, down * cos - along * sin  # turned back into the thing's frame
     distance = DISTANCES[thing.shape](own_x / pose.radius, own_y / pose.radius) * pose.radius * min(scale_x, scale_y)
     cover = np.clip(0.5 - distance, 0, 1)
-    grown = SIZES[thing.size] / pose.radius  # a texture grows with its thing
+    grown = SIZES[thing.size] * thing.scale / pose.radius  # a texture grows with its thing
     tone = texture_tone(thing.texture, own_x * grown, own_y * grown)
     box = picture[top:bottom, left:right]
     paint = np.asarray(tone, dtype=np.float32)[..., None] * np.asarray(thing.rgb, dtype=np.float32)

@@ -13,6 +13,7 @@ from ...geometry import NATIVE_FPS
 from ...types import Clip
 from ..sample import Sample
 from ..tasks import TrainingTask, training_task
+from .busy import STYLE_KINDS, busy_scene
 from .captions import caption
 from .chance import is_for_training, is_held_out_background, is_held_out_thing, random_scene
 from .edits import EDITS, OF_CLIPS_ONLY, Ask, Edit
@@ -36,6 +37,7 @@ class Request:
         after: The right answer.
         asks: What to look at.
         references: What each reference shows.
+        is_busy: Whether the scenes are busy ones, whose things have no names.
     """
 
     task: TrainingTask
@@ -45,6 +47,7 @@ class Request:
     after: Scene
     asks: tuple[Ask, ...] = ()
     references: tuple[Reference, ...] = ()
+    is_busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class WorldSettings:
         tasks: Name of a training task -> its share.
         edits: Kind of edit -> its share; those that are not named have share 1.
         most_references: 1 to 4.
+        busy: Share of busy scenes among reconstructions and edits without references; these edits keep everything or
+            change the style.
     """
 
     seed: int = 0
@@ -68,6 +73,7 @@ class WorldSettings:
     tasks: Mapping[str, float] = field(default_factory=lambda: {"edit-video": 1.0})
     edits: Mapping[str, float] = field(default_factory=dict)
     most_references: int = 4
+    busy: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings that make no samples.
@@ -105,6 +111,8 @@ def is_in_split(request: Request, split: str) -> bool:
     the background that is to be, or, where it asks for neither, in any.
     """
     scenes = [request.after] + ([request.before] if request.before else [])
+    if request.is_busy:
+        return split == "train"
     if split == "train":
         return all(map(is_for_training, scenes))
     asked_things = [_asked_scene(request, ask).things[ask.thing] for ask in request.asks if ask.thing is not None]
@@ -121,6 +129,8 @@ def _asked_scene(request: Request, ask: Ask) -> Scene:
 
 def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSettings) -> Request:
     moving = not task.is_image
+    if task.needs_source and not task.needs_references and settings.busy and chance.random() < settings.busy:
+        return _busy_request(task, chance, moving=moving)
     if task.is_reconstruction:
         scene = _still(random_scene(chance), moving=moving)
         return Request(task, "reconstruct", "", scene, scene)
@@ -138,6 +148,14 @@ def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSetti
     text = caption(scene, num_frames=2 if moving else 1, chance=chance)
     things = tuple(Ask(attribute, index) for index in range(len(scene.things)) for attribute in ("colour", "shape"))
     return Request(task, "generate", text, None, scene, (*things, Ask("background")))
+
+
+def _busy_request(task: TrainingTask, chance: random.Random, *, moving: bool) -> Request:
+    scene = _still(busy_scene(chance), moving=moving)
+    if task.is_reconstruction:
+        return Request(task, "reconstruct", "", scene, scene, is_busy=True)
+    edit = EDITS[chance.choice(STYLE_KINDS)](scene, chance)
+    return Request(task, edit.kind, edit.instruction, edit.before, edit.after, edit.asks, is_busy=True)
 
 
 def _still(scene: Scene, *, moving: bool) -> Scene:
@@ -175,6 +193,15 @@ class WorldSample:
     request: Request
 
 
+def make_request(index: int, settings: WorldSettings) -> tuple[Request, int]:
+    """What sample `index` asks for, and how many frames it has, without its pictures."""
+    chance = random.Random(f"{settings.seed} {settings.split} {index}")
+    names = list(settings.tasks)
+    task = training_task(chance.choices(names, [settings.tasks[name] for name in names])[0])
+    request = draw_request(task, chance, settings)
+    return request, 1 if task.is_image else chance.choice(settings.frames)
+
+
 def make_sample(index: int, settings: WorldSettings) -> WorldSample:
     """Sample `index` of a world; the same at every call.
 
@@ -182,11 +209,7 @@ def make_sample(index: int, settings: WorldSettings) -> WorldSample:
         index: 0 or more.
         settings: Of the world.
     """
-    chance = random.Random(f"{settings.seed} {settings.split} {index}")
-    names = list(settings.tasks)
-    task = training_task(chance.choices(names, [settings.tasks[name] for name in names])[0])
-    request = draw_request(task, chance, settings)
-    num_frames = 1 if task.is_image else chance.choice(settings.frames)
+    request, num_frames = make_request(index, settings)
     return WorldSample(_pictures(request, index, num_frames, settings), request)
 
 

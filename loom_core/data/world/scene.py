@@ -25,6 +25,7 @@ class Thing:
         motion: Of `words.MOTIONS`.
         offset: (x, y) from the exact place, in pixels.
         angle: At the middle of the clip, in radians.
+        scale: Factor of the size.
     """
 
     shape: str
@@ -36,6 +37,7 @@ class Thing:
     motion: str = "stays still"
     offset: tuple[float, float] = (0.0, 0.0)
     angle: float = 0.0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,234 @@
+"""Train loom-tiny from nothing: codec, MLLM, then the three stages; `make train-tiny` runs this.
+
+    python scripts/train_tiny.py [--work FOLDER] [--ship] [--smoke] [--threads N]
+
+Every part goes on where it was stopped, so the same command finishes an interrupted run. `--ship` writes the result
+over the built-in model. `--smoke` makes a few steps of everything in about a minute, kills a stage in the middle, and
+fails unless the held-out losses fall and the continued run's losses equal those of one that was not killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from loom_core import __version__
+from loom_core.bundle import BUILT_IN
+from loom_core.config.training import read_training_config
+from loom_core.weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
+from loom_core.weights.loading import load_dit
+from loom_core.weights.saving import entries_of, save_safetensors
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs" / "training" / "tiny"
+STAGES = ("stage1", "stage2", "stage3")
+METRICS = "metrics.jsonl"
+logger = logging.getLogger("train_tiny")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done.
+
+    Args:
+        codec_clips: Clips that the codec is fitted on.
+        mllm_steps: Steps of the MLLM.
+        overrides: Settings of all stages that differ from their configs.
+    """
+
+    codec_clips: int = 480
+    mllm_steps: int = 1700
+    overrides: tuple[str, ...] = ()
+
+
+SMOKE = Size(
+    codec_clips=12,
+    mllm_steps=4,
+    overrides=(
+        "steps=12", "optimiser.warmup=2", "checkpoint.every=4", "validation.every=6", "validation.samples=2",
+        "data.max_samples_per_pack=6", "data.workers=0",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where everything is made, and how.
+
+    Args:
+        folder: Of all parts.
+        size: How much is done.
+        threads: CPU threads that compute.
+    """
+
+    folder: Path
+    size: Size
+    threads: int
+
+    @property
+    def codec(self) -> Path:
+        """The codec's file."""
+        return self.folder / "codec.safetensors"
+
+    @property
+    def mllm(self) -> Path:
+        """The MLLM's folder."""
+        return self.folder / "mllm"
+
+    def run_folder(self, stage: str) -> Path:
+        """A stage's run."""
+        return self.folder / stage
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of this project."""
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(self.threads)}
+        return subprocess.Popen([sys.executable, *arguments], env=environment)
+
+    def run(self, *arguments: str) -> None:
+        """Run a command of this project; ends the program if it fails."""
+        if code := self.start(*arguments).wait():
+            sys.exit(code)
+
+    def stage_command(self, stage: str, run: Path) -> list[str]:
+        """The command that trains a stage, or goes on with it."""
+        settings = [f"mllm={self.mllm}", f"codec={self.codec}", *self.size.overrides]
+        if stage != STAGES[0]:
+            settings.append(f"starts_from={self.run_folder(STAGES[STAGES.index(stage) - 1])}")
+        command = ["-m", "loom_core.cli.train", "--config", str(CONFIGS / f"{stage}.yaml"), "--run", str(run)]
+        command += ["--device", "cpu", "--threads", str(self.threads), "--log-every", "50"]
+        return command + [word for setting in settings for word in ("--set", setting)]
+
+
+def train_all(workshop: Workshop) -> None:
+    """Make every part that is not finished yet."""
+    workshop.folder.mkdir(parents=True, exist_ok=True)
+    size, scripts = workshop.size, ROOT / "scripts"
+    if not workshop.codec.exists():
+        fit = scripts / "fit_tiny_codec.py"
+        workshop.run(str(fit), "--output", str(workshop.codec), "--clips", str(size.codec_clips))
+    finished = workshop.folder / "mllm.finished"
+    if not finished.exists():
+        state, metrics = workshop.folder / "mllm.state", workshop.folder / "mllm.jsonl"
+        command = [str(scripts / "train_tiny_mllm.py"), "--output", str(workshop.mllm), "--steps", str(size.mllm_steps)]
+        workshop.run(*command, "--state", str(state), "--metrics", str(metrics))
+        finished.touch()
+    for stage in STAGES:
+        workshop.run(*workshop.stage_command(stage, workshop.run_folder(stage)))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """The last checkpoint of a finished stage."""
+    return sorted((run / "checkpoints").glob("step-*"))[-1]
+
+
+def read_metrics(run: Path) -> list[dict[str, object]]:
+    """The steps among the lines of a run's metrics; a line cut off by a kill is left out."""
+    lines = []
+    for line in (run / METRICS).read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if values["event"] == "step":
+            lines.append(values)
+    return lines
+
+
+def training_record(workshop: Workshop) -> dict[str, object]:
+    """What the weights' file says of their training."""
+    record: dict[str, object] = {"mllm": {"steps": workshop.size.mllm_steps}}
+    for stage in STAGES:
+        state = json.loads((newest_checkpoint(workshop.run_folder(stage)) / "state.json").read_text(encoding="utf-8"))
+        record[stage] = {name: state[name] for name in ("step", "samples", "tokens")} | {
+            "hours": round(state["seconds"] / 3600, 2)
+        }
+    return record
+
+
+def ship(workshop: Workshop, folder: Path) -> None:
+    """Write codec, MLLM and the last stage's averaged weights, in bfloat16, as a model folder."""
+    last = newest_checkpoint(workshop.run_folder(STAGES[-1]))
+    model = load_dit(last / "ema.safetensors", dtype=torch.float32, device="cpu")
+    metadata = {
+        FORMAT_KEY: FORMAT,
+        FORMAT_VERSION_KEY: str(FORMAT_VERSION),
+        CONFIG_KEY: model.config.to_json(),
+        "made_by": f"scripts/train_tiny.py, loom_core {__version__}",
+        "training": json.dumps(training_record(workshop), sort_keys=True),
+    }
+    weights = {name: parameter.detach() for name, parameter in model.state_dict().items()}
+    save_safetensors(folder / "dit.safetensors", entries_of(weights, dtype=torch.bfloat16), metadata=metadata)
+    shutil.copyfile(workshop.codec, folder / "codec.safetensors")
+    (folder / "mllm").mkdir(exist_ok=True)
+    for file in workshop.mllm.iterdir():
+        shutil.copyfile(file, folder / "mllm" / file.name)
+
+
+def check_losses_fall(run: Path) -> None:
+    """Refuse a run whose last held-out loss, at the same noise, is not below its first."""
+    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+    measured = [line["losses"] for line in lines if line["event"] == "validation"]
+    means = [sum(entry["loss"] for entry in losses) / len(losses) for losses in measured]
+    first, last = means[0], means[-1]
+    logger.info("%s: held-out loss %.4f -> %.4f", run.name, first, last)
+    if last >= first:
+        sys.exit(f"the loss of {run.name} did not fall: {first:.4f} at first, {last:.4f} at last")
+
+
+def check_resume(workshop: Workshop, *, after: int) -> None:
+    """Kill the first stage after some steps, continue it, and compare with the run that was left alone."""
+    run = workshop.folder / "killed"
+    process = workshop.start(*workshop.stage_command(STAGES[0], run))
+    while process.poll() is None:
+        if (run / METRICS).exists() and len(read_metrics(run)) >= after:
+            process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        time.sleep(0.01)
+    steps_then = len(read_metrics(run))
+    workshop.run(*workshop.stage_command(STAGES[0], run))
+    whole, continued = read_metrics(workshop.run_folder(STAGES[0])), read_metrics(run)
+    logger.info("killed after %d steps of %d and continued", steps_then, len(whole))
+    if steps_then >= len(whole):
+        sys.exit("the run ended before it could be killed")
+    if [line["loss"] for line in whole] != [line["loss"] for line in continued]:
+        sys.exit(f"the losses of the continued run differ: {continued} instead of {whole}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Train loom-tiny from nothing.")
+    parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="folder of all parts (default: runs/tiny)")
+    parser.add_argument("--ship", action="store_true", help="write the result over the built-in model")
+    parser.add_argument("--smoke", action="store_true", help="a few steps of everything, and a resumed run")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    workshop = Workshop(arguments.work.resolve(), SMOKE if arguments.smoke else Size(), arguments.threads)
+    for stage in STAGES:
+        read_training_config(CONFIGS / f"{stage}.yaml", overrides=workshop.size.overrides)
+    train_all(workshop)
+    if arguments.smoke:
+        check_resume(workshop, after=6)
+        for stage in STAGES:
+            check_losses_fall(workshop.run_folder(stage))
+        (workshop.folder / "model").mkdir(exist_ok=True)
+        ship(workshop, workshop.folder / "model")
+    if arguments.ship:
+        ship(workshop, BUILT_IN)
+        logger.info("wrote %s", BUILT_IN)
+
+
+if __name__ == "__main__":
+    main()
