@@ -1,0 +1,188 @@
+"""`python -m loom_core.cli.evaluate`: how often a model does what it is asked to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..atomic import atomic_target, check_writable
+from ..errors import ConfigError
+from ..weights.presence import require_present
+from .arguments import Parser
+from .compute import ComputeWords, choose_compute
+from .exits import run
+
+if TYPE_CHECKING:
+    from ..bundle import ModelFiles
+    from ..compute import Compute
+    from ..evaluation.plan import SuitePlan
+    from ..evaluation.sampler import BatchSampler
+    from ..evaluation.suite import Answer
+
+SUITES = ("tiny",)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = Parser(
+        prog="python -m loom_core.cli.evaluate",
+        description="Run a model on samples whose right answers are known, and print how often it gives them.",
+    )
+    parser.add_argument("--suite", default="tiny", metavar="NAME", help=", ".join(SUITES) + " (default: tiny)")
+    parser.add_argument("--samples", type=int, default=200, metavar="N", help="how many (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of scenes and noise (default: 0)")
+    parser.add_argument("--split", default="held-out", metavar="NAME", help="held-out (default) or train combinations")
+    parser.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="only these tasks (default: all)")
+    parser.add_argument(
+        "--kinds", nargs="+", default=[], metavar="NAME", help='only these kinds: recolour, "2 references" ...'
+    )
+    parser.add_argument("--frames", type=int, default=9, metavar="N", help="of clips, 4k + 1 (default: 9)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
+    parser.add_argument("--grids", type=Path, metavar="FOLDER", help="write pictures of successes and failures here")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but the tables")
+    parser.add_argument("--check-judge", action="store_true", help="judge right and wrong pictures, without a model")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", type=Path, metavar="PATH", help="DiT weights, or a folder (default: built-in)")
+    model.add_argument("--mllm", type=Path, metavar="PATH", help="Qwen3-VL folder or file (default: beside the model)")
+    model.add_argument("--vae", type=Path, metavar="PATH", help="VAE file or folder (default: beside the model)")
+    model.add_argument("--no-ema", action="store_true", help="take live weights where a folder has averaged ones too")
+    model.add_argument("--device", metavar="NAME", help="cpu, cuda, mps (default: the fastest present)")
+    model.add_argument("--dtype", metavar="NAME", help="bf16, fp16 or fp32 (default: small models on a CPU fp32)")
+    model.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: all)")
+    model.add_argument("--batch", type=int, default=8, metavar="N", help="samples at a time (default: 8)")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--preset", metavar="NAME", help="where the rest comes from (default: by the model's size)")
+    sampling.add_argument("--steps", type=int, metavar="N", help="denoising steps")
+    sampling.add_argument("--guidance", type=float, metavar="X", help="text guidance")
+    sampling.add_argument("--visual-guidance", type=float, metavar="Y", help="visual guidance")
+    sampling.add_argument("--shift", type=float, metavar="S", help="of the schedule; 0 takes it from the size")
+    sampling.add_argument("--solver", metavar="NAME", help="unipc, euler ...")
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what can be told to be wrong before torch is imported."""
+    if arguments.suite not in SUITES:
+        raise ConfigError(f"suite {arguments.suite!r}", expected=" or ".join(SUITES), fix="leave it out")
+    for name in ("samples", "batch", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} {value}", expected="at least 1", fix="leave it out for the default")
+    require_present(arguments.model, arguments.mllm, arguments.vae)
+    if arguments.json is not None:
+        check_writable(arguments.json)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = build_parser().parse_args(argv)
+    _check(arguments)
+
+    import torch
+
+    from ..bundle import find_model
+    from ..evaluation.plan import SuitePlan
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    plan = SuitePlan(
+        samples=arguments.samples,
+        seed=arguments.seed,
+        split=arguments.split,
+        frames=arguments.frames,
+        tasks=tuple(arguments.tasks),
+        kinds=tuple(arguments.kinds),
+    )
+    files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae, ema=not arguments.no_ema)
+    return _evaluate(plan, files, arguments)
+
+
+def _evaluate(plan: SuitePlan, files: ModelFiles, arguments: argparse.Namespace) -> int:
+    from ..evaluation.report import markdown, samples_json, to_json
+
+    start = time.monotonic()
+    words = ComputeWords(device=arguments.device, dtype=arguments.dtype)
+    compute = choose_compute(words, files.dit_config())
+    sampler = _load(files, compute, arguments)
+    answers = _answers(plan, sampler, arguments)
+    seconds = time.monotonic() - start
+    scores = [answer.score for answer in answers]
+    print(markdown(scores))
+    print(f"\n{len(scores)} samples in {seconds:.0f} s")
+    if arguments.json is not None:
+        settings = _settings(plan, files, compute, sampler, arguments) | {"seconds": round(seconds, 1)}
+        results = to_json(scores, settings=settings, seed=plan.seed) | {"details": samples_json(scores)}
+        _write_json(arguments.json, results)
+    return 0
+
+
+def _load(files: ModelFiles, compute: Compute, arguments: argparse.Namespace) -> BatchSampler:
+    from ..bundle import default_preset_name
+    from ..config.presets import get_preset
+    from ..evaluation.sampler import BatchSampler, SamplingChoices
+
+    return BatchSampler(
+        files,
+        compute=compute,
+        preset=get_preset(arguments.preset or default_preset_name(files.dit_config())),
+        choices=SamplingChoices(
+            num_inference_steps=arguments.steps,
+            guidance_scale=arguments.guidance,
+            visual_guidance_scale=arguments.visual_guidance,
+            shift=arguments.shift,
+            solver=arguments.solver,
+        ),
+        batch_size=arguments.batch,
+    )
+
+
+def _answers(plan: SuitePlan, sampler: BatchSampler, arguments: argparse.Namespace) -> list[Answer]:
+    from tqdm import tqdm
+
+    from ..evaluation.suite import run_suite
+
+    with tqdm(total=plan.samples, unit="sample", file=sys.stderr, disable=arguments.quiet) as bar:
+
+        def show(done: int, _total: int) -> None:
+            bar.update(done - bar.n)
+
+        return list(run_suite(plan, sampler, batch_size=arguments.batch, progress=show))
+
+
+def _settings(
+    plan: SuitePlan, files: ModelFiles, compute: Compute, sampler: BatchSampler, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """How the results came about."""
+    from .. import __version__
+    from ..types import Task
+    from ..weights.hashing import weights_hash
+
+    described = asdict(plan)
+    described["cells"] = len(plan.cells)
+    return described | {
+        "suite": arguments.suite,
+        "software": f"LoomVideo {__version__}",
+        "weights": files.dit.name,
+        "weights_sha256": weights_hash(files.dit, ema=files.ema).value,
+        "ema": files.ema,
+        "dtype": str(compute.dtype).removeprefix("torch."),
+        "device": compute.device.type,
+        "batch": arguments.batch,
+        "sampling": {task.value: asdict(sampler.sampling_of(task)) for task in Task},
+    }
+
+
+def _write_json(path: Path, results: dict[str, Any]) -> None:
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    with atomic_target(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

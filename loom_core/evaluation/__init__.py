@@ -1,0 +1,1 @@
+"""Scores of a model on samples whose right answers are known."""

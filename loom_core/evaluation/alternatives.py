@@ -1,0 +1,115 @@
+"""What could be seen where something was asked for: the right answer and all others of the same kind, as scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..data.world.edits import Ask, with_thing
+from ..data.world.samples import Request
+from ..data.world.scene import Background, Scene, Thing
+from ..data.world.words import CAMERAS, COLOURS, MOTIONS, PATTERNS, RGB, SHAPES, STYLES, TEXTURES, TONES
+
+NOTHING = "nothing"
+"""Name of the alternative that a thing is not there."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One thing that could be seen.
+
+    Args:
+        name: What it shows: "red", "striped navy".
+        scene: The right scene but for that.
+        is_right: Whether this is what was asked for.
+    """
+
+    name: str
+    scene: Scene
+    is_right: bool = False
+
+
+def alternatives(request: Request, ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
+    """All answers to one ask, at least one of them right.
+
+    A colour that was told in words leaves its shade open: both the shade of the truth and the name's own are right.
+
+    Args:
+        request: What was asked.
+        ask: Which part of it.
+        scene: The right answer, `request.after`, with what the words leave open (`fitting.fit_scene`) as it was found.
+    """
+    if ask.attribute == "background":
+        return _backgrounds(ask, scene)
+    if ask.attribute == "style":
+        return tuple(Alternative(style, replace(scene, style=style), style == scene.style) for style in STYLES)
+    if ask.attribute == "camera":
+        return tuple(Alternative(camera, replace(scene, camera=camera), camera == scene.camera) for camera in CAMERAS)
+    assert ask.thing is not None
+    if ask.attribute == "absence":
+        assert request.before is not None
+        gone = request.before.things[ask.thing]
+        things = (*scene.things[: ask.thing], gone, *scene.things[ask.thing :])
+        return (Alternative(NOTHING, scene, True), Alternative(gone.shape, replace(scene, things=things)))
+    return _of_thing(ask, scene)
+
+
+def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
+    assert ask.thing is not None
+    index, thing = ask.thing, scene.things[ask.thing]
+
+    def seen(name: str, other: Thing, *, is_right: bool) -> Alternative:
+        return Alternative(name, with_thing(scene, index, other), is_right)
+
+    if ask.attribute == "presence":  # of what was asked for: its colour and shape count
+        absent = replace(scene, things=scene.things[:index] + scene.things[index + 1 :])
+        looks = [seen(*answer, is_right=False) for answer in _colours(thing) + _shapes(thing)]
+        wrong = [look for look in looks if _look(look.scene.things[index]) != _look(thing)]
+        right = [seen(f"{thing.colour} {thing.shape}", version, is_right=True) for version in _shades(thing, ask)]
+        return (*right, Alternative(NOTHING, absent), *wrong)
+    answers = {
+        "colour": _colours,
+        "shape": _shapes,
+        "texture": lambda it: [(texture, replace(it, texture=texture)) for texture in TEXTURES],
+        "motion": lambda it: [(motion, replace(it, motion=motion)) for motion in MOTIONS],
+    }[ask.attribute](thing)
+    own = getattr(thing, ask.attribute)
+    wrong = [seen(name, other, is_right=False) for name, other in answers if name != own]
+    versions = _shades(thing, ask) if ask.attribute == "colour" else [thing]
+    return (*(seen(own, version, is_right=True) for version in versions), *wrong)
+
+
+def _look(thing: Thing) -> tuple[str, str]:
+    return thing.colour, thing.shape
+
+
+def _colours(thing: Thing) -> list[tuple[str, Thing]]:
+    return [(name, replace(thing, colour=name, rgb=rgb)) for name, rgb in COLOURS.items()]
+
+
+def _shapes(thing: Thing) -> list[tuple[str, Thing]]:
+    return [(shape, replace(thing, shape=shape)) for shape in SHAPES]
+
+
+def _shades(thing: Thing, ask: Ask) -> list[Thing]:
+    return [replace(thing, rgb=rgb) for rgb in _right_shades(ask, thing.rgb, COLOURS[thing.colour])]
+
+
+def _right_shades(ask: Ask, exact: RGB, of_name: RGB) -> list[RGB]:
+    return [exact] if ask.reference is not None or exact == of_name else [exact, of_name]
+
+
+def _backgrounds(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
+    own = scene.background
+    right = [Background(own.tone, rgb, own.pattern) for rgb in _right_shades(ask, own.rgb, TONES[own.tone])]
+    wrong = [
+        Background(tone, own.rgb if tone == own.tone else rgb, pattern)
+        for tone, rgb in TONES.items()
+        for pattern in PATTERNS
+        if (tone, pattern) != (own.tone, own.pattern)
+    ]
+    return tuple(
+        Alternative(
+            f"{background.pattern} {background.tone}", replace(scene, background=background), index < len(right)
+        )
+        for index, background in enumerate([*right, *wrong])
+    )

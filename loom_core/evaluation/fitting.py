@@ -1,0 +1,94 @@
+"""Where a generated thing came to lie: a caption names a place, not a pixel, so the nearest placement is looked for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..data.world.edits import with_thing
+from ..data.world.render import render
+from ..data.world.samples import Request
+from ..data.world.scene import SIDE, Scene, Thing
+from ..data.world.words import COLOURS, PLACES, SIZES, TONES
+
+SHIFTS = (-8.0, -4.0, 0.0, 4.0, 8.0)
+"""Pixels, of a picture 128 wide, from the middle of the named place, in both axes."""
+ANGLES = tuple(map(math.radians, (-12.0, 0.0, 12.0)))
+_REACH = 1.15 * max(SIZES.values()) + max(SHIFTS)
+
+
+def fit_scene(request: Request, output: Tensor) -> Scene:
+    """The right answer with the things that words alone describe where the output has them.
+
+    The middle frame decides, in which every thing is at its place whatever its motion.
+
+    Args:
+        request: What was asked.
+        output: uint8 [F, height, width, 3].
+    """
+    scene = _with_best_shades(request, output)
+    middle = output[output.shape[0] // 2].float()
+    for index in free_things(request):
+        scene = _fit_thing(scene, index, middle)
+    return scene
+
+
+def free_things(request: Request) -> list[int]:
+    """Which things of the answer are known from words alone, so that their exact place is open."""
+    if request.before is None:
+        return list(range(len(request.after.things)))
+    return [ask.thing for ask in request.asks if ask.attribute == "presence" and ask.thing is not None]
+
+
+def _fit_thing(scene: Scene, index: int, picture: Tensor) -> Scene:
+    thing = scene.things[index]
+    height, width = picture.shape[:2]
+    box = _box(thing, height, width)
+
+    def error(candidate: Thing) -> float:
+        still = replace(with_thing(scene, index, candidate), camera="stays still")  # the middle of any camera's path
+        seen = render(still, num_frames=1, width=width, height=height).frames[0]
+        return float((seen[box].float() - picture[box]).square().mean())
+
+    places = [thing] + [
+        replace(thing, size=size, offset=offset, angle=0.0)
+        for size in SIZES
+        for offset in itertools.product(SHIFTS, SHIFTS)
+    ]
+    best = min(places, key=error)
+    return with_thing(scene, index, min((replace(best, angle=angle) for angle in (best.angle, *ANGLES)), key=error))
+
+
+def _box(thing: Thing, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns that the thing can reach at its place."""
+    x, y = PLACES[thing.place]
+
+    def span(middle: float, side: int) -> slice:
+        scale = side / SIDE
+        first, last = (middle * SIDE - _REACH) * scale, (middle * SIDE + _REACH) * scale
+        return slice(max(0, int(first)), min(side, math.ceil(last)))
+
+    return span(y, height), span(x, width)
+
+
+def _with_best_shades(request: Request, output: Tensor) -> Scene:
+    """The scene with told shades as the names have them, where that is nearer to the output than the truth's own."""
+    exact = request.after
+    if request.before is not None:
+        return exact
+    shown = {reference.part for reference in request.references}
+    things = exact.things
+    if "colour" not in shown:
+        things = tuple(replace(thing, rgb=COLOURS[thing.colour]) for thing in things)
+    background = exact.background
+    if "background" not in shown:
+        background = replace(background, rgb=TONES[background.tone])
+    named = replace(exact, things=things, background=background)
+    num_frames, height, width = output.shape[:3]
+    rendered = [render(scene, num_frames=num_frames, width=width, height=height).frames for scene in (exact, named)]
+    errors = torch.stack([(frames.float() - output).square().mean() for frames in rendered])
+    return (exact, named)[int(errors.argmin())]

@@ -1,0 +1,221 @@
+"""Did the model do what was asked? Analysis by synthesis: whatever else could be seen there is painted, and compared.
+
+For each ask all alternatives (every colour, every shape, there or not ...) are rendered with the rest of the scene as
+it should be, and passed through the codec, whose blur is common to all. The nearest to the output, by squared error
+where they differ, is what is seen. It counts as right only if it also lies much nearer to the output than the
+alternatives lie to each other (`MOST_ERROR`), so that mush, which is near to nothing, is never right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..data.world.edits import Ask
+from ..data.world.render import Rendering, render
+from ..data.world.samples import Request
+from ..data.world.scene import Scene
+from ..media.resize import to_frames, to_pixels
+from ..protocols import VideoCodec
+from .alternatives import NOTHING, Alternative, alternatives
+from .fitting import fit_scene
+from .regions import codec_box, region_of
+
+MOST_ERROR = 0.5
+"""Largest error of a right answer, as a part of the squared distance between it and the nearest other one."""
+
+ALIKE = 10.0
+"""Root mean squared difference, of 255 levels, below which two alternatives look the same and are no rivals: black
+backgrounds hardly show a pattern."""
+
+KEPT_PSNR = 25.0
+"""Decibels that a result must reach where nothing may change."""
+
+
+_MOST_OPTIONS = 8  # more are first thinned out
+_LIKELY = 3  # rivals kept by each of two criteria
+
+
+@dataclass(frozen=True)
+class AskVerdict:
+    """What became of one ask.
+
+    Args:
+        ask: What was asked.
+        is_right: Whether it is seen.
+        seen: The alternative that is nearest to the output.
+        error: Root mean squared error to the right answer, in levels of 255.
+        margin: Root mean squared distance of the right answer to its nearest rival.
+    """
+
+    ask: Ask
+    is_right: bool
+    seen: str
+    error: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a request.
+
+    Args:
+        asks: One for each ask that can be seen at all.
+        lost: Shapes of things that should be there, were not asked about, and are not.
+        is_right: Whether all asks are right and nothing is lost; where nothing was asked, whether nothing changed.
+        error: Mean squared error to the right answer, over the whole picture, in levels of 255.
+    """
+
+    asks: tuple[AskVerdict, ...]
+    lost: tuple[str, ...]
+    is_right: bool
+    error: float
+
+
+def judge(request: Request, output: Tensor, *, codec: VideoCodec | None) -> Verdict:
+    """Judge the answer to a request.
+
+    Args:
+        request: What was asked.
+        output: uint8 [F, height, width, 3], as long as the right answer.
+        codec: What the output was decoded with; None for an output that no codec has blurred.
+    """
+    output = output.cpu()
+    scene, error = _fitted(request, output, codec)
+    verdicts = [judge_ask(alternatives(request, ask, scene), ask, output, codec=codec) for ask in request.asks]
+    seen = tuple(verdict for verdict in verdicts if verdict is not None)
+    lost = _lost_things(request, scene, output, codec)
+    if request.asks:
+        is_right = bool(seen) and all(verdict.is_right for verdict in seen) and not lost
+    else:
+        is_right = error <= 255.0**2 / 10 ** (KEPT_PSNR / 10)
+    return Verdict(seen, lost, is_right, error)
+
+
+def judge_ask(
+    options: tuple[Alternative, ...], ask: Ask, output: Tensor, *, codec: VideoCodec | None
+) -> AskVerdict | None:
+    """Judge one ask.
+
+    Args:
+        options: All that could be seen.
+        ask: What was asked.
+        output: uint8 [F, height, width, 3].
+        codec: See `judge`.
+
+    Returns:
+        The verdict; None if no frame could show it, as of a thing that is hidden behind another.
+    """
+    if len(options) > _MOST_OPTIONS and ask.attribute not in ("motion", "camera"):
+        options = _likely(options, ask, output)
+    found = _compare(options, ask, output, codec=codec)
+    if found is None:
+        return None
+    rivals = found.is_rival
+    if not bool(rivals.any()):
+        return None
+    error, margin = float(found.errors[found.best]), float(found.distances[rivals].min())
+    return AskVerdict(
+        ask,
+        is_right=error < float(found.errors[rivals].min()) and error < MOST_ERROR * margin,
+        seen=options[int(found.errors.argmin())].name,
+        error=error**0.5,
+        margin=margin**0.5,
+    )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Options beside an output, where they differ.
+
+    Args:
+        errors: Of each option to the output, mean squared.
+        distances: Of each option to the best right one, mean squared.
+        best: Which of the right options is nearest to the output.
+        is_rival: Which options are wrong and look it.
+    """
+
+    errors: Tensor
+    distances: Tensor
+    best: int
+    is_rival: Tensor
+
+
+def _compare(
+    options: tuple[Alternative, ...], ask: Ask, output: Tensor, *, codec: VideoCodec | None
+) -> _Comparison | None:
+    """Compare with every option; None where no pixel could tell them apart."""
+    renderings = [_render(option.scene, output) for option in options]
+    region = region_of(ask, renderings)
+    if not bool(region.any()):
+        return None
+    rows, columns = codec_box(region)
+    inside = region[:, rows, columns]
+    boxes = torch.stack([rendering.frames[:, rows, columns] for rendering in renderings])
+    seen = through_codec(boxes, codec)[:, inside]  # [options, pixels, 3]
+    errors = _distances(seen, output[:, rows, columns][inside].float())
+    is_right = torch.tensor([option.is_right for option in options])
+    best = int(errors.masked_fill(~is_right, torch.inf).argmin())
+    distances = _distances(seen, seen[best])
+    return _Comparison(errors, distances, best, ~is_right & (distances >= ALIKE**2))
+
+
+def _likely(options: tuple[Alternative, ...], ask: Ask, output: Tensor) -> tuple[Alternative, ...]:
+    """The right options, and of the rivals those that are nearest to the output or to the right ones.
+
+    Told from the middle frame without the codec, which is cheap; the verdict then needs only these.
+    """
+    middle = output[output.shape[0] // 2][None]
+    found = _compare(options, ask, middle, codec=None)
+    if found is None:
+        return options
+    rivals = found.is_rival.nonzero().flatten().tolist()
+    kept = {index for index, option in enumerate(options) if option.is_right}
+    kept |= set(sorted(rivals, key=lambda index: float(found.errors[index]))[:_LIKELY])
+    kept |= set(sorted(rivals, key=lambda index: float(found.distances[index]))[:_LIKELY])
+    return tuple(options[index] for index in sorted(kept))
+
+
+def _distances(pictures: Tensor, other: Tensor) -> Tensor:
+    """Mean squared difference of pictures [N, ...] to one [...]: [N]."""
+    return (pictures - other).square().flatten(1).mean(dim=1)
+
+
+def _render(scene: Scene, output: Tensor) -> Rendering:
+    return render(scene, num_frames=output.shape[0], width=output.shape[2], height=output.shape[1])
+
+
+def _fitted(request: Request, output: Tensor, codec: VideoCodec | None) -> tuple[Scene, float]:
+    """The right answer as the output has it, or exactly, whichever is nearer; and its mean squared error."""
+    fitted = fit_scene(request, output)
+    scenes = [request.after] if fitted == request.after else [request.after, fitted]
+    clips = torch.stack([_render(scene, output).frames for scene in scenes])
+    errors = _distances(through_codec(clips, codec), output.float())
+    best = int(errors.argmin())
+    return scenes[best], float(errors[best])
+
+
+def _lost_things(request: Request, scene: Scene, output: Tensor, codec: VideoCodec | None) -> tuple[str, ...]:
+    """Shapes of things that nothing was asked of and that are gone: an edit must not take them along."""
+    asked = {ask.thing for ask in request.asks if ask.attribute != "absence"}
+    lost = []
+    for index, thing in enumerate(scene.things):
+        if index in asked:
+            continue
+        without = replace(scene, things=scene.things[:index] + scene.things[index + 1 :])
+        options = (Alternative(thing.shape, scene, is_right=True), Alternative(NOTHING, without))
+        verdict = judge_ask(options, Ask("presence", index), output, codec=codec)
+        if verdict is not None and not verdict.is_right:
+            lost.append(thing.shape)
+    return tuple(lost)
+
+
+def through_codec(clips: Tensor, codec: VideoCodec | None) -> Tensor:
+    """Clips uint8 [B, F, height, width, 3], encoded and decoded: the same in float32 levels, rounded as a result is."""
+    if codec is None:
+        return clips.float()
+    pixels = torch.stack([to_pixels(clip) for clip in clips])
+    decoded = codec.decode(codec.encode(pixels)).cpu()
+    return torch.stack([to_frames(clip) for clip in decoded]).float()

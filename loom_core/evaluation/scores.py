@@ -1,0 +1,154 @@
+"""From verdicts to rates: over tasks, kinds, asks, references; and how sure the mean is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from ..data.world.samples import Request
+from .judge import Verdict
+
+Key = TypeVar("Key", bound=Hashable)
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Score:
+    """What became of one sample.
+
+    Args:
+        key: See `plan.SuiteSample`.
+        request: What was asked.
+        verdict: Whether it was done.
+        unchanged_psnr: See `measures`; None where undefined, like those below.
+        motion_agreement: See `measures`.
+        flicker: See `measures`.
+        sharpness: See `measures`.
+    """
+
+    key: str
+    request: Request
+    verdict: Verdict
+    unchanged_psnr: float | None = None
+    motion_agreement: float | None = None
+    flicker: float | None = None
+    sharpness: float | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it could be judged at all."""
+        return bool(self.verdict.asks) or not self.request.asks
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many of a group are right.
+
+    Args:
+        right: Those that are.
+        total: All of them.
+    """
+
+    right: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1; not a number for an empty group."""
+        return self.right / self.total if self.total else math.nan
+
+
+def rates(pairs: Iterable[tuple[Key, bool]]) -> dict[Key, Rate]:
+    """Rate of each key, in order of first appearance."""
+    right: dict[Key, int] = {}
+    total: dict[Key, int] = {}
+    for key, is_right in pairs:
+        right[key] = right.get(key, 0) + is_right
+        total[key] = total.get(key, 0) + 1
+    return {key: Rate(right[key], total[key]) for key in total}
+
+
+def per_task(scores: Sequence[Score]) -> dict[str, Rate]:
+    """Success by task."""
+    return rates((score.request.task.name, score.verdict.is_right) for score in scores if score.is_valid)
+
+
+def per_task_and_kind(scores: Sequence[Score]) -> dict[tuple[str, str], Rate]:
+    """Success by task and kind."""
+    return rates(
+        ((score.request.task.name, score.request.kind), score.verdict.is_right) for score in scores if score.is_valid
+    )
+
+
+def per_edit_kind(scores: Sequence[Score]) -> dict[str, Rate]:
+    """Success by kind of edit, of clips and stills together."""
+    return rates(
+        (score.request.kind, score.verdict.is_right)
+        for score in scores
+        if score.is_valid and score.request.before is not None and not score.request.references
+    )
+
+
+def per_ask(scores: Sequence[Score]) -> dict[str, Rate]:
+    """How many of the single things asked for are seen, by attribute."""
+    return rates((ask.ask.attribute, ask.is_right) for score in scores for ask in score.verdict.asks)
+
+
+def per_reference_part(scores: Sequence[Score]) -> dict[str, Rate]:
+    """How many references are obeyed, by what they show."""
+    return rates(
+        (ask.ask.attribute, ask.is_right)
+        for score in scores
+        for ask in score.verdict.asks
+        if ask.ask.reference is not None
+    )
+
+
+def per_reference_count(scores: Sequence[Score]) -> dict[int, Rate]:
+    """How many references are obeyed, by how many a request has."""
+    found = rates(
+        (len(score.request.references), ask.is_right)
+        for score in scores
+        for ask in score.verdict.asks
+        if ask.ask.reference is not None
+    )
+    return dict(sorted(found.items()))
+
+
+def mean_over_tasks(scores: Sequence[Score]) -> float:
+    """Mean of the tasks' rates."""
+    shares = [rate.share for rate in per_task(scores).values()]
+    return sum(shares) / len(shares) if shares else math.nan
+
+
+def bootstrap_interval(scores: Sequence[Score], *, seed: int = 0) -> tuple[float, float]:
+    """Interval that the mean over tasks lies in with 95 % confidence, from resampling each task's samples.
+
+    Source: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, stratified).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    by_task: dict[str, list[float]] = {}
+    for score in scores:
+        if score.is_valid:
+            by_task.setdefault(score.request.task.name, []).append(float(score.verdict.is_right))
+    if not by_task:
+        return math.nan, math.nan
+    means = torch.zeros(RESAMPLES)
+    for values in by_task.values():
+        drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=generator)
+        means += torch.tensor(values)[drawn].mean(dim=1)
+    means /= len(by_task)
+    edges = torch.quantile(means, torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    return float(edges[0]), float(edges[1])
+
+
+def mean_of(scores: Sequence[Score], measure: Callable[[Score], float | None]) -> float | None:
+    """Mean of a measure over the samples that have it; None if none has. Endless decibels count as 100."""
+    values = [value for score in scores if (value := measure(score)) is not None]
+    return sum(min(value, 100.0) for value in values) / len(values) if values else None
