@@ -40,6 +40,7 @@ IMPORT_ORDER = (
     "output",
     "data",
     "training",
+    "evaluation",
     "parity",
     "cli",
 )
