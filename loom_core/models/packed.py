@@ -56,6 +56,10 @@ class _Sample:
         return sum(shape.tokens for shape in self.references)
 
     @property
+    def tokens(self) -> int:
+        return self.target_tokens + self.reference_tokens
+
+    @property
     def context_tokens(self) -> int:
         return self.condition.mllm_hidden_states[0].shape[0]
 
@@ -119,7 +123,7 @@ def _sorted_samples(
         )
         for place, (sample, level, condition) in enumerate(zip(latents, timestep, conditions, strict=True))
     ]
-    return sorted(samples, key=lambda sample: (sample.target_tokens, sample.reference_tokens, sample.context_tokens))
+    return sorted(samples, key=lambda sample: (sample.tokens, sample.context_tokens))
 
 
 def _embed(model: LoomDiT, samples: Sequence[_Sample]) -> tuple[Tensor, BlockInputs]:
@@ -128,7 +132,7 @@ def _embed(model: LoomDiT, samples: Sequence[_Sample]) -> tuple[Tensor, BlockInp
     timestep = torch.stack([sample.timestep for sample in samples])
     sinusoid = sinusoidal_embedding(timestep, model.config.time_embed_dim).to(tokens.dtype)
     time_embedding = model.time_embedding(sinusoid)  # [N, D]
-    lengths = [sample.target_tokens + sample.reference_tokens for sample in samples]
+    lengths = [sample.tokens for sample in samples]
     contexts = [sample.context_tokens for sample in samples]
     inputs = BlockInputs(
         time_embedding=time_embedding,
