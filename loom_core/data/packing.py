@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..geometry import SIZE_MULTIPLE
+from ..mllm.frames import processor_indices
+from ..mllm.vision import IMAGE_SETTINGS, VIDEO_SETTINGS
 from ..types import Clip
 from .dropout import prompt_content
 from .sample import EncodedSample, SampleError
@@ -19,11 +20,10 @@ from .stream import Positioned, SampleStream
 PromptTokens = Callable[[EncodedSample], int]
 """Number of tokens of a sample's whole prompt, before dropout."""
 
-_FRAME_TOKENS = 8  # a chat turn's own tokens
+_TURN_TOKENS = 8  # of the chat's form
 _LETTERS_A_TOKEN = 3
-_VISION_FRAME_TOKENS = 2  # start and end of a span
+_SPAN_TOKENS = 2  # start and end of a picture
 _TIME_TOKENS = 6  # "<0.1 seconds>"
-_TEMPORAL_PATCH = 2
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,22 @@ class Pack:
 
 
 def estimate_prompt_tokens(sample: EncodedSample) -> int:
-    """About how many tokens a prompt has, without a tokenizer: a token for every 32 x 32 pixels and every 3 letters."""
-    total = _FRAME_TOKENS
+    """About how many tokens a prompt has, without a tokenizer: every 3 letters one, pictures as Qwen3-VL sees them."""
+    total = _TURN_TOKENS
     for item in prompt_content(sample):
         total += -(-len(item) // _LETTERS_A_TOKEN) if isinstance(item, str) else _picture_tokens(item)
     return total
 
 
 def _picture_tokens(clip: Clip) -> int:
+    """Tokens of a still or a clip, as `mllm.reader.PromptReader` hands it over."""
+    is_still = clip.is_image or clip.num_frames == 1
+    settings = IMAGE_SETTINGS if is_still else VIDEO_SETTINGS
+    num_frames = 1 if is_still else len(processor_indices(clip.num_frames))
     width, height = clip.size
-    patches = -(-clip.num_frames // _TEMPORAL_PATCH)
-    spans = (width // SIZE_MULTIPLE) * (height // SIZE_MULTIPLE) + _VISION_FRAME_TOKENS
-    return patches * (spans + (0 if clip.is_image else _TIME_TOKENS))
+    pixels = max(width * height, settings.min_pixels // num_frames)
+    spans = -(-pixels // settings.factor**2) + _SPAN_TOKENS + (0 if is_still else _TIME_TOKENS)
+    return -(-num_frames // settings.temporal_patch_size) * spans
 
 
 class PackStream:

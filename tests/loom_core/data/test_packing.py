@@ -8,11 +8,14 @@ import itertools
 import pytest
 import torch
 
+from loom_core.data.dropout import prompt_content
 from loom_core.data.packing import PackStream, estimate_prompt_tokens
 from loom_core.data.problems import BadSampleGuard
 from loom_core.data.sample import EncodedSample
 from loom_core.data.tasks import training_task
 from loom_core.errors import MediaError
+from loom_core.mllm.reader import PromptReader
+from loom_core.mllm.tokens import load_tokenizer
 from loom_core.types import Clip
 
 
@@ -103,12 +106,32 @@ def test_a_resumed_run_gets_the_same_packs(stream, memory_source, workers):
         assert found == expected[stop:]
 
 
-def test_estimate_counts_text_and_pictures():
-    task = training_task("edit-video")
-    source = Clip(torch.zeros(8, 64, 96, 3, dtype=torch.uint8), 24.0)
-    latents = torch.zeros(3, 2, 4, 6)
-    bare = EncodedSample(key="a", task=task, instruction="make it red", target=latents)
-    edit = EncodedSample(key="a", task=task, instruction="make it red", target=latents, mllm_source=source)
-    # 4 temporal patches of 3 x 2 tokens, 2 for the span and 6 for the time, and one that rounding the two texts adds
-    assert 4 * 14 <= estimate_prompt_tokens(edit) - estimate_prompt_tokens(bare) <= 4 * 14 + 1
-    assert estimate_prompt_tokens(bare) == 8 + 10  # 28 letters
+PROMPTS = [
+    ("text-to-video", 0, (), (64, 96)),
+    ("edit-video", 8, (), (480, 832)),
+    ("edit-video", 5, (), (64, 96)),
+    ("edit-image", 1, (), (480, 832)),
+    ("reference-edit", 6, ((480, 832), (640, 640)), (480, 832)),
+    ("reference-to-image", 0, ((128, 128),), (128, 128)),
+]
+
+
+@pytest.mark.parametrize(("task", "source_frames", "references", "size"), PROMPTS)
+def test_the_estimate_is_near_what_the_reader_counts(golden_dir, task, source_frames, references, size):
+    """Against a tokenizer that knows few words, so that texts are short here."""
+    reader = PromptReader(load_tokenizer(golden_dir / "models" / "tiny" / "qwen"))
+
+    def clip(frames, height, width):
+        return Clip(torch.zeros(frames, height, width, 3, dtype=torch.uint8), 24.0, is_image=frames == 1)
+
+    sample = EncodedSample(
+        key="a",
+        task=training_task(task),
+        instruction="red",
+        target=torch.zeros(3, 2, 4, 6),
+        mllm_source=clip(source_frames, *size) if source_frames else None,
+        mllm_references=tuple(clip(1, *reference) for reference in references),
+    )
+    counted = len(reader.read(prompt_content(sample)).input_ids)
+    text = len("".join(item for item in prompt_content(sample) if isinstance(item, str)))
+    assert abs(estimate_prompt_tokens(sample) - counted) <= 8 + text, (estimate_prompt_tokens(sample), counted)
