@@ -100,7 +100,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         kinds=tuple(arguments.kinds),
     )
     files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae, ema=not arguments.no_ema)
-    return _evaluate(plan, files, arguments)
+    return _check_judge(plan, files) if arguments.check_judge else _evaluate(plan, files, arguments)
+
+
+def _check_judge(plan: SuitePlan, files: ModelFiles) -> int:
+    """Print how often pictures of known worth are judged right; ends with 1 if the judge fails one."""
+    from ..evaluation.plan import suite_samples
+    from ..evaluation.report import measures_table
+    from ..evaluation.self_check import SHOULD_BE_RIGHT, check_judge, codec_ceiling
+    from ..vae.loading import load_codec
+
+    codec, samples = load_codec(files.codec), list(suite_samples(plan))
+    found = check_judge(samples, codec=codec)
+    failed = 0
+    for name, rate in found.items():
+        expected = rate.total if name in SHOULD_BE_RIGHT else 0
+        failed += rate.right != expected
+        print(f"{name}: {rate.right} of {rate.total} judged right, {expected} should be")
+    print("\nThe right answers after the codec alone, which no model can surpass:\n")
+    print(measures_table(codec_ceiling(samples, codec=codec)))
+    return 1 if failed else 0
 
 
 def _evaluate(plan: SuitePlan, files: ModelFiles, arguments: argparse.Namespace) -> int:
@@ -119,6 +138,10 @@ def _evaluate(plan: SuitePlan, files: ModelFiles, arguments: argparse.Namespace)
         settings = _settings(plan, files, compute, sampler, arguments) | {"seconds": round(seconds, 1)}
         results = to_json(scores, settings=settings, seed=plan.seed) | {"details": samples_json(scores)}
         _write_json(arguments.json, results)
+    if arguments.grids is not None:
+        from ..evaluation.grids import write_grids
+
+        print(f"{len(write_grids(answers, arguments.grids))} pictures in {arguments.grids}")
     return 0
 
 

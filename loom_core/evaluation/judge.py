@@ -35,7 +35,7 @@ KEPT_PSNR = 25.0
 
 
 _MOST_OPTIONS = 8  # more are first thinned out
-_LIKELY = 3  # rivals kept by each of two criteria
+_LIKELY = 2  # rivals kept by each of two criteria
 
 
 @dataclass(frozen=True)

@@ -97,13 +97,18 @@ def markdown(scores: Sequence[Score]) -> str:
     lines += _table("what was asked", per_ask(scores), "seen")
     by_count = {f"of {count}": rate for count, rate in per_reference_count(scores).items()}
     lines += _table("references", by_count | per_reference_part(scores), "obeyed")
+    return "\n".join([*lines, measures_table(scores)])
+
+
+def measures_table(scores: Sequence[Score]) -> str:
+    """The measures beside right and wrong, as a table."""
     measures = (
         ("unchanged region", mean_of(scores, lambda score: score.unchanged_psnr), "{:.1f} dB"),
         ("motion agreement", mean_of(scores, lambda score: score.motion_agreement), "{:.2f}"),
         ("flicker", mean_of(scores, lambda score: score.flicker), "{:.2f} of 255 levels"),
         ("sharpness", mean_of(scores, lambda score: score.sharpness), "{:.2f} of the truth's"),
     )
-    lines += ["| measure | mean |", "|---|---:|"]
+    lines = ["| measure | mean |", "|---|---:|"]
     lines += [f"| {name} | {form.format(value)} |" for name, value, form in measures if value is not None]
     return "\n".join(lines)
 

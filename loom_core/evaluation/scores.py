@@ -9,7 +9,9 @@ from typing import TypeVar
 
 import torch
 
+from ..data.world.edits import EDITS
 from ..data.world.samples import Request
+from ..types import Task
 from .judge import Verdict
 
 Key = TypeVar("Key", bound=Hashable)
@@ -76,23 +78,26 @@ def rates(pairs: Iterable[tuple[Key, bool]]) -> dict[Key, Rate]:
 
 def per_task(scores: Sequence[Score]) -> dict[str, Rate]:
     """Success by task."""
-    return rates((score.request.task.name, score.verdict.is_right) for score in scores if score.is_valid)
+    found = rates((score.request.task.name, score.verdict.is_right) for score in scores if score.is_valid)
+    return {task.value: found[task.value] for task in Task if task.value in found}
 
 
 def per_task_and_kind(scores: Sequence[Score]) -> dict[tuple[str, str], Rate]:
     """Success by task and kind."""
-    return rates(
+    found = rates(
         ((score.request.task.name, score.request.kind), score.verdict.is_right) for score in scores if score.is_valid
     )
+    return {(task, kind): found[task, kind] for task in per_task(scores) for of, kind in found if of == task}
 
 
 def per_edit_kind(scores: Sequence[Score]) -> dict[str, Rate]:
     """Success by kind of edit, of clips and stills together."""
-    return rates(
+    found = rates(
         (score.request.kind, score.verdict.is_right)
         for score in scores
         if score.is_valid and score.request.before is not None and not score.request.references
     )
+    return {kind: found[kind] for kind in EDITS if kind in found}
 
 
 def per_ask(scores: Sequence[Score]) -> dict[str, Rate]:

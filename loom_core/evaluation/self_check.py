@@ -1,0 +1,113 @@
+"""Is the judge itself right? Pictures whose verdict is known, judged over many samples.
+
+The truth, blurred by the codec, must always be right. The source, a grey picture, the truth's mean colour, noise, and
+the truth with one asked thing replaced by another must never be, but for the source where nothing was to change.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..data.world.render import render
+from ..data.world.samples import Request
+from ..protocols import VideoCodec
+from .alternatives import alternatives
+from .judge import ALIKE, judge, through_codec
+from .plan import SuiteSample
+from .scores import Rate, Score, rates
+from .suite import score_answer
+
+Pictures = Callable[[SuiteSample], Tensor | None]
+"""Makes the output to judge, uint8 [F, height, width, 3]; None where there is none of this kind."""
+
+GREY = 125
+
+
+def _truth(sample: SuiteSample) -> Tensor:
+    return sample.world.sample.target.frames
+
+
+def _source(sample: SuiteSample) -> Tensor | None:
+    source, request = sample.world.sample.source, sample.world.request
+    return None if source is None or not request.asks else source.frames
+
+
+def _grey(sample: SuiteSample) -> Tensor:
+    return torch.full_like(_truth(sample), GREY)
+
+
+def _mean_colour(sample: SuiteSample) -> Tensor:
+    truth = _truth(sample)
+    return truth.float().mean(dim=(0, 1, 2)).round().to(torch.uint8).expand_as(truth)
+
+
+def _noise(sample: SuiteSample) -> Tensor:
+    generator = torch.Generator().manual_seed(sample.seed)
+    return torch.randint(256, _truth(sample).shape, generator=generator, dtype=torch.uint8)
+
+
+def _wrong(sample: SuiteSample) -> Tensor | None:
+    """The truth but for one ask, where another alternative is seen."""
+    request, truth = sample.world.request, _truth(sample)
+    if not request.asks:
+        return None
+    ask = random.Random(sample.key).choice(request.asks)
+    num_frames, height, width = truth.shape[:3]
+    chance = random.Random(f"wrong {sample.key}")
+    options = [option for option in alternatives(request, ask, request.after) if not option.is_right]
+    for option in chance.sample(options, len(options)):
+        frames = render(option.scene, num_frames=num_frames, width=width, height=height).frames
+        if _differs(frames, truth):
+            return frames
+    return None
+
+
+def _differs(frames: Tensor, truth: Tensor) -> bool:
+    """Whether two clips look different where they differ."""
+    changed = (frames != truth).any(dim=-1)
+    return bool(changed.any()) and float((frames[changed].float() - truth[changed]).square().mean()) >= 2 * ALIKE**2
+
+
+SHOULD_BE_RIGHT: Mapping[str, Pictures] = {"truth": _truth}
+SHOULD_BE_WRONG: Mapping[str, Pictures] = {
+    "source": _source,
+    "grey": _grey,
+    "mean colour": _mean_colour,
+    "noise": _noise,
+    "one thing wrong": _wrong,
+}
+
+
+def codec_ceiling(samples: Iterable[SuiteSample], *, codec: VideoCodec) -> list[Score]:
+    """Scores of the right answers after the codec alone: no model that it decodes can do better."""
+    return [score_answer(sample, _through(_truth(sample), codec), codec=codec) for sample in samples]
+
+
+def check_judge(samples: Iterable[SuiteSample], *, codec: VideoCodec | None) -> dict[str, Rate]:
+    """How often each kind of picture is judged right: all of "truth", none of the others.
+
+    Args:
+        samples: To judge on.
+        codec: Blurs the pictures first, as it does a model's.
+    """
+    return rates(_judgements(samples, codec))
+
+
+def _judgements(samples: Iterable[SuiteSample], codec: VideoCodec | None) -> Iterable[tuple[str, bool]]:
+    for sample in samples:
+        for name, pictures in {**SHOULD_BE_RIGHT, **SHOULD_BE_WRONG}.items():
+            frames = pictures(sample)
+            if frames is not None:
+                yield name, _is_right(sample.world.request, frames, codec)
+
+
+def _is_right(request: Request, frames: Tensor, codec: VideoCodec | None) -> bool:
+    return judge(request, _through(frames, codec), codec=codec).is_right
+
+
+def _through(frames: Tensor, codec: VideoCodec | None) -> Tensor:
+    return through_codec(frames[None], codec)[0].round().to(torch.uint8)
