@@ -110,6 +110,22 @@ def flatten(values: Any, *, where: str = "") -> dict[str, Any]:
     return {where: _plain(values)}
 
 
+def to_yaml(settings: Any) -> str:
+    """Settings as a file that `read_settings` reads back.
+
+    Args:
+        settings: A dataclass.
+    """
+    text: str = _yaml().safe_dump(_plain_tree(asdict(settings)), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _plain_tree(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain_tree(inner) for name, inner in value.items()}
+    return [_plain_tree(item) for item in value] if isinstance(value, list | tuple) else _plain(value)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

@@ -216,7 +216,7 @@ def _rng_states() -> dict[str, Tensor]:
 
 def _restore_rng(states: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(states[_CPU_RNG])
-    on_gpus = [states[name] for name in sorted(states) if name.startswith(_CUDA_RNG)]
+    on_gpus = [states[name] for index in range(len(states)) if (name := f"{_CUDA_RNG}.{index}") in states]
     if on_gpus and torch.cuda.is_available() and torch.cuda.device_count() == len(on_gpus):
         torch.cuda.set_rng_state_all(on_gpus)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from ..config.reading import flatten
+from ..atomic import atomic_target
+from ..config.reading import flatten, to_yaml
 from ..config.training import TrainingConfig
 from ..data.opening import open_packs
 from ..data.packing import PackStream
-from ..errors import ConfigError, OutputError
+from ..errors import OutputError
 from ..protocols import VideoCodec
 from .checkpoint import RunState, load_checkpoint, read_state, remove_leftovers
 from .ema import Ema
@@ -26,6 +27,9 @@ from .starting import Start, check_start, empty_model, starting_model
 from .trainer import Trainer
 from .validation import Validator
 from .watch.observer import TrainingObserver
+
+CONFIG_FILE = "config.yaml"
+"""The settings of a run in its folder; a config file like any other."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,9 @@ def open_trainer(
     """
     config, ranks = plan.config, ranks or OneRank()
     _make_folder(config.run)
+    _write_config(config)
     codec = plan.files.load_codec(device=device)
-    packs = _packs(plan, codec, device=device, observer=observer, ranks=ranks)
+    packs = _packs(plan, codec, device=device, ranks=ranks)
     model = starting_model(config, device=device) if plan.checkpoint is None else empty_model(config, device=device)
     optimiser = Optimiser(model, config.optimiser)
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
@@ -149,27 +154,21 @@ def _make_folder(run: Path) -> None:
     remove_leftovers(run)
 
 
-def _packs(
-    plan: RunPlan, codec: VideoCodec, *, device: torch.device, observer: TrainingObserver, ranks: Ranks
-) -> PackStream:
+def _write_config(config: TrainingConfig) -> None:
+    """Keep the settings as they were put together, so that the run can be made again."""
+    with atomic_target(config.run / CONFIG_FILE) as temporary:
+        temporary.write_text(to_yaml(config), encoding="utf-8")
+
+
+def _packs(plan: RunPlan, codec: VideoCodec, *, device: torch.device, ranks: Ranks) -> PackStream:
     """The data from where the run stands on."""
-    config = plan.config
-
-    def opened(state: RunState) -> PackStream:
-        return open_packs(
-            config.data,
-            seed=config.seed,
-            codec=codec,
-            codec_identity=plan.files.codec_identity(codec_dtype(device)),
-            rank=ranks.rank,
-            world_size=ranks.size,
-            state=state.data or None,
-        )
-
-    try:
-        return opened(plan.state)
-    except ConfigError as error:
-        if not (plan.allow_config_change and plan.state.data):
-            raise
-        observer.on_note(f"the data begins anew: {error}")
-        return opened(replace(plan.state, data={}))
+    return open_packs(
+        plan.config.data,
+        seed=plan.config.seed,
+        codec=codec,
+        codec_identity=plan.files.codec_identity(codec_dtype(device)),
+        rank=ranks.rank,
+        world_size=ranks.size,
+        state=plan.state.data or None,
+        strict=not plan.allow_config_change,
+    )

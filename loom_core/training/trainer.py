@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from torch import Tensor
 from ..config.training import TrainingConfig
 from ..data.packing import Pack
 from ..data.sample import EncodedSample
-from ..errors import TrainingError
+from ..data.tasks import TRAINING_TASKS
+from ..errors import LoomError, ResourceError, TrainingError
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
 from .ema import Ema
@@ -43,16 +44,28 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class _Losses:
-    """Summed squared errors and elements of a step, over all ranks."""
+class _Totals:
+    """Sums of a step over all its packs and ranks.
 
-    errors: float
-    elements: int
-    by_task: Mapping[str, float]
+    Args:
+        samples: How many.
+        tokens: Of targets and references.
+        by_task: Task -> (squared errors, elements).
+    """
+
+    samples: int
+    tokens: int
+    by_task: Mapping[str, tuple[float, int]]
 
     @property
-    def mean(self) -> float:
-        return self.errors / self.elements
+    def loss(self) -> float:
+        return math.fsum(errors for errors, _ in self.by_task.values()) / sum(
+            count for _, count in self.by_task.values()
+        )
+
+    @property
+    def loss_by_task(self) -> dict[str, float]:
+        return {task: errors / count for task, (errors, count) in self.by_task.items()}
 
 
 class Trainer:
@@ -97,7 +110,9 @@ class Trainer:
         """Train until the last step or a signal; returns where the run stands then, which is saved.
 
         Raises:
-            TrainingError: Too many steps in a row were not finite, or a checkpoint could not be written.
+            TrainingError: Too many steps in a row were not finite.
+            MediaError: Too many samples could not be used; the last whole step is saved.
+            ResourceError: Memory for decoding ran out, which is saved likewise; or a checkpoint found no room.
         """
         config = self.config
         about = RunAbout(name=config.name, folder=config.run, steps=config.steps, first_step=self.state.step)
@@ -105,7 +120,13 @@ class Trainer:
         try:
             with StopRequest() as stop:
                 while self.state.step < config.steps and stop.signal is None:
-                    self.observer.on_step(self.step())
+                    try:
+                        metrics = self.step()
+                    except ResourceError:
+                        if stop.signal is None:
+                            raise
+                        break  # the signal reached the processes that decode as well
+                    self.observer.on_step(metrics)
                     self._measure()
                     self._save(is_last=stop.signal is not None)
                 if stop.signal is not None:
@@ -123,10 +144,10 @@ class Trainer:
         """
         start = time.perf_counter()
         number = self.state.step + 1
-        packs = [next(self.packs) for _ in range(self.config.grad_accumulation)]
-        losses = self._backward(packs)
+        packs = self._next_packs()
+        totals = self._backward(packs)
         norm = self.optimiser.clip_gradients()
-        is_finite = math.isfinite(losses.mean) and math.isfinite(norm)
+        is_finite = math.isfinite(totals.loss) and math.isfinite(norm)
         lr = learning_rate(number, self.config.optimiser, steps=self.config.steps)
         if is_finite:
             self.optimiser.step(lr=lr)
@@ -134,79 +155,82 @@ class Trainer:
                 self.ema.update(self.optimiser.weights)
         else:
             self.optimiser.discard_gradients()
-        return self._count(packs, losses, norm=norm, lr=lr, is_finite=is_finite, seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self.state = self._after(packs[-1].state, totals, is_finite=is_finite, seconds=seconds)
+        if not is_finite:
+            self._tell_of_skipped(totals.loss, norm)
+        return StepMetrics(
+            step=number,
+            steps=self.config.steps,
+            loss=totals.loss,
+            grad_norm=norm,
+            lr=lr,
+            tokens=totals.tokens,
+            samples=totals.samples,
+            seconds=seconds,
+            bad_samples=self.state.bad_samples,
+            skipped_steps=self.state.skipped_steps,
+            loss_by_task=totals.loss_by_task,
+        )
 
-    def _backward(self, packs: Sequence[Pack]) -> _Losses:
-        """Gradients of a step's loss, and the loss."""
+    def _next_packs(self) -> list[Pack]:
+        try:
+            return [next(self.packs) for _ in range(self.config.grad_accumulation)]
+        except LoomError:
+            self._save(is_last=True)  # everything is still as the last whole step left it
+            raise
+
+    def _backward(self, packs: Sequence[Pack]) -> _Totals:
+        """Gradients of a step's loss."""
         samples = [sample for pack in packs for sample in pack.samples]
-        elements = int(self._over_ranks(float(sum(sample.target.numel() for sample in samples))))
-        errors = []
+        elements = float(self.ranks.sum(_scalar(sum(sample.target.numel() for sample in samples))))
+        errors: list[float] = []
         for pack in packs:
             pack_errors = self.objective(pack.samples)
             # times the number of ranks, over which whatever wraps the model takes the mean
             (pack_errors.sum() * (self.ranks.size / elements)).backward()
             self.optimiser.collect_gradients()
             errors += pack_errors.detach().double().tolist()
-        by_task: dict[str, tuple[float, int]] = {}
+        return self._totals(samples, errors)
+
+    def _totals(self, samples: Sequence[EncodedSample], errors: Sequence[float]) -> _Totals:
+        """The sums of a step, over all ranks at once."""
+        names = list(TRAINING_TASKS)
+        sums = torch.zeros(1 + len(names), 2, dtype=torch.float64)
         for sample, error in zip(samples, errors, strict=True):
-            total, count = by_task.get(sample.task.name, (0.0, 0))
-            by_task[sample.task.name] = (total + error, count + sample.target.numel())
-        means = {task: total / count for task, (total, count) in sorted(by_task.items())}
-        return _Losses(self._over_ranks(math.fsum(errors)), elements, means)
+            sums[0] += torch.tensor([1, sample.shift_tokens], dtype=torch.float64)
+            sums[1 + names.index(sample.task.name)] += torch.tensor([error, sample.target.numel()], dtype=torch.float64)
+        (num_samples, tokens), *of_tasks = self.ranks.sum(sums).tolist()
+        by_task = {name: (total, int(count)) for name, (total, count) in zip(names, of_tasks, strict=True) if count}
+        return _Totals(int(num_samples), int(tokens), by_task)
 
-    def _over_ranks(self, value: float) -> float:
-        return float(self.ranks.sum(torch.tensor(value, dtype=torch.float64)))
-
-    def _count(
-        self,
-        packs: Sequence[Pack],
-        losses: _Losses,
-        *,
-        norm: float,
-        lr: float,
-        is_finite: bool,
-        seconds: float,
-    ) -> StepMetrics:
-        """Move the run's state on by the step that was made."""
-        samples = [sample for pack in packs for sample in pack.samples]
-        tokens = sum(sample.target_tokens + sample.reference_tokens for sample in samples)
+    def _after(self, data: Mapping[str, Any], totals: _Totals, *, is_finite: bool, seconds: float) -> RunState:
+        """Where the run stands after a step."""
         before = self.state
-        self.state = replace(
+        return replace(
             before,
             step=before.step + 1,
-            data=packs[-1].state,
+            data=data,
             ema_updates=0 if self.ema is None else self.ema.updates,
             skipped_steps=before.skipped_steps + (not is_finite),
             skipped_in_a_row=0 if is_finite else before.skipped_in_a_row + 1,
             bad_samples=self.bad_samples(),
-            samples=before.samples + len(samples),
-            tokens=before.tokens + tokens,
+            samples=before.samples + totals.samples,
+            tokens=before.tokens + totals.tokens,
             seconds=before.seconds + seconds,
         )
+
+    def _tell_of_skipped(self, loss: float, norm: float) -> None:
+        """Note a step without an update; end the run when they are too many in a row."""
+        what = f"loss {loss:g}, gradient norm {norm:g}"
         if self.state.skipped_in_a_row >= self.config.most_skipped_steps:
             raise TrainingError(
-                f"{self.state.skipped_in_a_row} steps in a row without a finite loss and gradient "
-                f"(the last: step {self.state.step}, loss {losses.mean:g}, gradient norm {norm:g})",
+                f"{self.state.skipped_in_a_row} steps in a row without a finite loss and gradient (the last: step "
+                f"{self.state.step}, {what})",
                 expected="finite numbers",
                 fix="go on from an older checkpoint with a lower optimiser.lr, or train with precision bf16-autocast",
             )
-        if not is_finite:
-            self.observer.on_note(
-                f"step {self.state.step} left out: loss {losses.mean:g}, gradient norm {norm:g} is not finite"
-            )
-        return StepMetrics(
-            step=self.state.step,
-            steps=self.config.steps,
-            loss=losses.mean,
-            grad_norm=norm,
-            lr=lr,
-            tokens=tokens,
-            samples=len(samples),
-            seconds=seconds,
-            bad_samples=self.state.bad_samples,
-            skipped_steps=self.state.skipped_steps,
-            loss_by_task=losses.by_task,
-        )
+        self.observer.on_note(f"step {self.state.step} left out, not finite: {what}")
 
     def _measure(self) -> None:
         every, step = self.config.validation.every, self.state.step
@@ -223,3 +247,7 @@ class Trainer:
         self._saved_step = step
         self.observer.on_checkpoint(step, path)
         prune(config.run, config.checkpoint)
+
+
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(float(value), dtype=torch.float64)

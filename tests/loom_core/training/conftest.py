@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from loom_core.config.data import DataConfig, DataSetConfig
-from loom_core.config.training import ModelSettings, OptimiserSettings, TrainingConfig, ValidationSettings
+from loom_core.config.training import (
+    CheckpointSettings,  # noqa: F401 - for programs that load this file
+    ModelSettings,
+    OptimiserSettings,
+    TrainingConfig,
+    ValidationSettings,
+)
 from loom_core.data.packing import Pack
 from loom_core.data.sample import EncodedSample
 from loom_core.data.seeds import derive_seed, seeded_generator
@@ -103,11 +110,10 @@ class Recorder(SilentObserver):
         self.is_closed = True
 
 
-@pytest.fixture
-def config(tmp_path) -> TrainingConfig:
-    return TrainingConfig(
+def micro_config(run: Path, **changes) -> TrainingConfig:
+    config = TrainingConfig(
         name="micro",
-        run=tmp_path / "run",
+        run=run,
         steps=6,
         data=DataConfig(sets=(DataSetConfig(kind="world"),), sizes=((64, 64),), num_frames=5),
         model=ModelSettings(preset="tiny", sizes=SIZES),
@@ -117,6 +123,31 @@ def config(tmp_path) -> TrainingConfig:
         ema=0.99,
         validation=ValidationSettings(every=0),
     )
+    return replace(config, **changes)
+
+
+def build_objective(model, **settings) -> PackObjective:
+    return PackObjective(model, read_prompts, ObjectiveSettings(**{"shift_scale": 0.5, **settings}))
+
+
+def build_trainer(config: TrainingConfig, *, state: RunState | None = None, **changes) -> Trainer:
+    """A run from its start, with any of the trainer's arguments changed."""
+    model = changes.pop("model", None) or starting_model(config)
+    optimiser = Optimiser(model, config.optimiser)
+    arguments = {
+        "model": model,
+        "optimiser": optimiser,
+        "ema": Ema(optimiser.weights, decay=config.ema) if config.ema else None,
+        "packs": MemoryPacks(seed=config.seed),
+        "objective": build_objective(model, autocast=config.precision == "bf16-autocast"),
+        "state": state or RunState(),
+    }
+    return Trainer(config, **{**arguments, **changes})
+
+
+@pytest.fixture
+def config(tmp_path) -> TrainingConfig:
+    return micro_config(tmp_path / "run")
 
 
 @pytest.fixture
@@ -131,10 +162,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def make_objective() -> Callable[..., PackObjective]:
-    def make(model, **settings) -> PackObjective:
-        return PackObjective(model, read_prompts, ObjectiveSettings(**{"shift_scale": 0.5, **settings}))
-
-    return make
+    return build_objective
 
 
 @pytest.fixture
@@ -143,26 +171,10 @@ def make_packs() -> Callable[..., MemoryPacks]:
 
 
 @pytest.fixture
-def make_trainer(recorder, make_objective) -> Callable[..., Trainer]:
-    """A run from its start: `make_trainer(config, **changes of the trainer's arguments)`."""
+def make_trainer(recorder) -> Callable[..., Trainer]:
+    """`make_trainer(config, **changes)`, with the recorder as observer."""
 
-    def make(config: TrainingConfig, *, state: RunState | None = None, **changes) -> Trainer:
-        model = changes.pop("model", None) or starting_model(config)
-        optimiser = Optimiser(model, config.optimiser)
-        arguments = {
-            "model": model,
-            "optimiser": optimiser,
-            "ema": Ema(optimiser.weights, decay=config.ema) if config.ema else None,
-            "packs": MemoryPacks(seed=config.seed),
-            "objective": make_objective(model),
-            "state": state or RunState(),
-            "observer": recorder,
-        }
-        return Trainer(config, **{**arguments, **changes})
+    def make(config: TrainingConfig, **changes) -> Trainer:
+        return build_trainer(config, **{"observer": recorder, **changes})
 
     return make
-
-
-@pytest.fixture
-def changed() -> Callable[..., TrainingConfig]:
-    return replace

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from loom_core.config.training import CheckpointSettings, OptimiserSettings
-from loom_core.errors import TrainingError
+from loom_core.errors import MediaError, ResourceError, TrainingError
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.starting import starting_model
 
@@ -80,38 +80,43 @@ def test_fault_6_accumulated_gradients_are_those_of_one_pack(config, make_traine
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-7)
 
 
+class TwoRanks:
+    """One of two ranks: keeps what it adds up, and adds what the other one kept."""
+
+    size = 2
+
+    def __init__(self, rank, other=None):
+        self.rank, self.kept, self.other = rank, [], iter(other.kept if other else ())
+
+    def sum(self, values):
+        self.kept.append(values.clone())
+        return values + next(self.other, 0)
+
+
 def test_fault_8_ranks_with_unequal_packs_have_the_gradient_of_the_whole(config, make_trainer, make_packs):
     """The mean over ranks of their gradients, as DDP takes it, is that of all samples in one pack."""
     model = starting_model(config)
-    whole = make_trainer(config, model=model, optimiser=KeptGradients(model), ema=None, packs=make_packs(per_pack=6))
-    whole_loss = whole.step().loss
-    expected = gradients(model)
-    pack = next(make_packs(per_pack=6))
-    parts = [replace(pack, samples=pack.samples[:2]), replace(pack, samples=pack.samples[2:])]
-    elements = [float(sum(sample.target.numel() for sample in part.samples)) for part in parts]
-    found: dict[str, torch.Tensor] = {}
-    losses = []
-    for rank, part in enumerate(parts):
 
-        class TwoRanks:
-            """This rank's sums with those of the other put in."""
-
-            size = 2
-
-            def __init__(self, rank):
-                self.rank, self.sums = rank, [elements[1 - rank]]
-
-            def sum(self, values):
-                return values + self.sums.pop(0) if self.sums else values
-
+    def step(pack, **changes):
         model.zero_grad()
-        trainer = make_trainer(
-            config, model=model, optimiser=KeptGradients(model), ema=None, packs=iter([part]), ranks=TwoRanks(rank)
-        )
-        losses.append(trainer.step().loss)
+        changes = {"model": model, "optimiser": KeptGradients(model), "ema": None, "packs": iter([pack]), **changes}
+        return make_trainer(config, **changes).step()
+
+    pack = next(make_packs(per_pack=6))
+    whole = step(pack)
+    expected = gradients(model)
+    parts = [replace(pack, samples=pack.samples[:2]), replace(pack, samples=pack.samples[2:])]
+    alone = [TwoRanks(0), TwoRanks(1)]
+    for part, ranks in zip(parts, alone, strict=True):
+        step(part, ranks=ranks)
+    found: dict[str, torch.Tensor] = {}
+    for rank, part in enumerate(parts):
+        metrics = step(part, ranks=TwoRanks(rank, other=alone[1 - rank]))
+        assert metrics.loss == pytest.approx(whole.loss, rel=1e-6)
+        assert (metrics.samples, metrics.tokens) == (whole.samples, whole.tokens)
+        assert metrics.loss_by_task == pytest.approx(whole.loss_by_task, rel=1e-6)
         for name, gradient in gradients(model).items():
             found[name] = found.get(name, 0) + gradient / 2
-    assert sum(losses) == pytest.approx(whole_loss, rel=1e-6)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-7)
 
@@ -201,6 +206,43 @@ def test_a_signal_ends_the_run_after_its_step(config, make_trainer, recorder, nu
     assert [step for step, _ in recorder.checkpoints] == [2]
     assert recorder.notes == [f"{signal.Signals(number).name}: stopped after step 2, which is saved"]
     assert signal.getsignal(number) is before
+
+
+class Failing:
+    """Packs that end with an error after some."""
+
+    def __init__(self, packs, count, error, then=lambda: None):
+        self.packs, self.count, self.error, self.then = packs, count, error, then
+
+    def __next__(self):
+        if self.count == 0:
+            self.then()
+            raise self.error
+        self.count -= 1
+        return next(self.packs)
+
+
+@pytest.mark.parametrize("error", [MediaError("many bad samples"), ResourceError("no memory")])
+def test_data_that_fails_loses_no_step(config, make_trainer, make_packs, recorder, error):
+    trainer = make_trainer(config, packs=Failing(make_packs(), 3, error))
+    with pytest.raises(type(error)):
+        trainer.run()
+    assert read_state(newest_checkpoint(config.run)).step == 3
+    assert read_state(newest_checkpoint(config.run)).data == {"position": 6}
+    assert recorder.is_closed
+
+
+def test_nothing_is_saved_where_no_step_was_made(config, make_trainer, make_packs):
+    with pytest.raises(MediaError):
+        make_trainer(config, packs=Failing(make_packs(), 0, MediaError("no data"))).run()
+    assert newest_checkpoint(config.run) is None
+
+
+def test_a_signal_that_ends_the_decoding_processes_too_is_a_normal_stop(config, make_trainer, make_packs, recorder):
+    packs = Failing(make_packs(), 2, ResourceError("a worker ended"), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert make_trainer(config, packs=packs).run().step == 2
+    assert read_state(newest_checkpoint(config.run)).step == 2
+    assert "SIGTERM: stopped after step 2" in recorder.notes[-1]
 
 
 def test_warm_up_is_counted_in_optimiser_steps(config, make_trainer, recorder):

@@ -1,0 +1,130 @@
+"""The objective: draws that belong to samples, conditions that are dropped, the loss of `packed`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.data.seeds import derive_seed
+from loom_core.training.packed import draw
+from loom_core.training.starting import starting_model
+
+
+@pytest.fixture
+def model(config):
+    model = starting_model(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+class Calls:
+    """Stands in for the model: keeps what it is given, predicts nothing."""
+
+    def __init__(self, model):
+        self.config, self.parameters, self.calls = model.config, model.parameters, []
+
+    def __call__(self, latents, timestep, conditions, *, checkpointing):
+        self.calls.append((latents, timestep, conditions, checkpointing))
+        return tuple(torch.zeros_like(sample) for sample in latents)
+
+
+def test_fault_4_no_two_places_of_the_stream_share_draws(sample_of):
+    """Two ranks take different places, so their first noise differs, with one seed for the run."""
+    seeds = [derive_seed(0, "sample", position) for position in range(50)]
+    draws = [draw([sample_of(0, seed=seed)], shift_scale=0.5) for seed in seeds]
+    assert len({float(each.levels) for each in draws}) == 50
+    assert len({float(each.noises[0].flatten()[0]) for each in draws}) == 50
+
+
+def test_draws_do_not_depend_on_the_rest_of_the_pack(model, sample_of, make_objective):
+    objective = make_objective(model, dropout_all=0.3, dropout_text=0.3)
+    samples = [sample_of(index, seed=100 + index, task="reference-edit") for index in range(4)]
+    together = objective(samples)
+    alone = torch.cat([objective([sample]) for sample in samples])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_everything_dropped_is_no_text_no_source_no_references(model, sample_of, make_objective):
+    calls = Calls(model)
+    contents = []
+    objective = make_objective(calls, dropout_all=1.0)
+    read = objective.read_prompts
+    objective.read_prompts = lambda given: contents.extend(given) or read(given)
+    objective([sample_of(0, seed=5, task="reference-edit")])
+    ((_, _, (condition,), _),) = calls.calls
+    assert contents == [()]
+    assert condition.source_latents is None
+    assert condition.references == ()
+
+
+def test_text_dropped_keeps_what_is_seen(model, sample_of, make_objective):
+    calls = Calls(model)
+    make_objective(calls, dropout_text=1.0)([sample_of(0, seed=5, task="reference-edit")])
+    ((_, _, (condition,), _),) = calls.calls
+    assert condition.source_latents is not None
+    assert len(condition.references) == 1
+
+
+def test_stage_1_gives_the_dit_no_source(model, sample_of, make_objective):
+    calls = Calls(model)
+    make_objective(calls, source_to_dit=False, source_to_mllm=False)([sample_of(0, seed=5, task="edit-image")])
+    assert calls.calls[0][2][0].source_latents is None
+
+
+def test_settings_reach_the_model(model, sample_of, make_objective):
+    calls = Calls(model)
+    sample = sample_of(0, seed=5)
+    make_objective(calls, checkpointing=True, rounded_timesteps=True)([sample])
+    ((_, timestep, _, checkpointing),) = calls.calls
+    assert checkpointing is True
+    assert torch.equal(timestep, timestep.bfloat16().float())
+
+
+def test_checkpointing_changes_no_gradient(model, sample_of, make_objective):
+    samples = [sample_of(index, seed=index, task="reference-edit", frames=1 + index) for index in range(2)]
+    gradients = []
+    for checkpointing in (False, True):
+        model.zero_grad()
+        make_objective(model, checkpointing=checkpointing)(samples).sum().backward()
+        gradients.append([weight.grad.clone() for weight in model.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+def test_autocast_computes_near_float32_with_float32_gradients(model, sample_of, make_objective):
+    samples = [sample_of(index, seed=index) for index in range(2)]
+    exact = make_objective(model)(samples)
+    rounded = make_objective(model, autocast=True)(samples)
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.0)
+    rounded.sum().backward()
+    assert {weight.grad.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_levels_are_taken_as_given_with_one_noise(model, sample_of, make_objective):
+    calls = Calls(model)
+    sample = sample_of(0, seed=5)
+    make_objective(calls, dropout_all=1.0).at_levels(sample, torch.tensor([0.25, 0.75]))
+    ((latents, timestep, conditions, _),) = calls.calls
+    assert timestep.tolist() == [250, 750]
+    assert conditions[0].source_latents is not None, "validation drops nothing"
+    noise = draw([sample], shift_scale=0.5).noises[0]
+    for level, noised in zip((0.25, 0.75), latents, strict=True):
+        expected = (1 - level) * sample.target + (1e-3 + (1 - 1e-3) * level) * noise
+        torch.testing.assert_close(noised, expected)
+
+
+def test_dropped_references_still_count_for_the_shift(model, sample_of, make_objective):
+    """As in the official trainer: the noise level is drawn before anything is dropped."""
+    sample = sample_of(0, seed=5, task="reference-edit", side=32)
+    bare = replace(sample, references=())
+    times = []
+    for given, dropout in ((sample, 0.0), (sample, 1.0), (bare, 0.0)):
+        calls = Calls(model)
+        make_objective(calls, dropout_all=dropout)([given])
+        times.append(float(calls.calls[0][1]))
+    assert times[0] == times[1] != times[2]

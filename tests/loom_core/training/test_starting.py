@@ -1,0 +1,158 @@
+"""What a stage may start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.config.training import TrainingConfig
+from loom_core.errors import WeightsError
+from loom_core.models.dit import LoomDiT
+from loom_core.models.initialise import initialise
+from loom_core.training.starting import check_start, empty_model, starting_model, weight_dtype
+from loom_core.weights.saving import entries_of, save_safetensors
+
+PROJECTOR, SOURCE = "mllm_embedder", "source_patch_embedding"
+
+
+def random_model(config, *, seed=3) -> LoomDiT:
+    model = LoomDiT(config)
+    generator = torch.Generator().manual_seed(seed)
+    initialise(model, generator=generator)
+    for weight in model.parameters():
+        weight.data += 0.05 * torch.randn(weight.shape, generator=generator)
+    return model
+
+
+def saved(model, path, *, with_config=True):
+    metadata = {"format": "loomvideo-dit", "config": model.config.to_json()} if with_config else {}
+    save_safetensors(path, entries_of(model.state_dict()), metadata=metadata)
+    return path
+
+
+def stage(config: TrainingConfig, *, has_source: bool, starts_from) -> TrainingConfig:
+    return replace(config, model=replace(config.model, has_source=has_source), starts_from=starts_from)
+
+
+@pytest.fixture
+def kinds(config, tmp_path):
+    """Each kind of starting weights by name: (config of what was saved, its file)."""
+    full = config.model.dit_config()
+    parts = {
+        "wan": {"has_source": False, "has_projector": False},
+        "stage1": {"has_source": False},
+        "stage2": {},
+    }
+    models = {name: random_model(replace(full, **changes)) for name, changes in parts.items()}
+    return {
+        name: (model, saved(model, tmp_path / f"{name}.safetensors", with_config=name != "wan"))
+        for name, model in models.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_source", "added"),
+    [
+        ("wan", False, {PROJECTOR}),
+        ("wan", True, {PROJECTOR, SOURCE}),
+        ("stage1", False, set()),
+        ("stage1", True, {SOURCE}),
+        ("stage2", True, set()),
+    ],
+)
+def test_any_stage_starts_from_wan_or_an_earlier_stage(config, kinds, kind, has_source, added):
+    before, path = kinds[kind]
+    config = stage(config, has_source=has_source, starts_from=path)
+    start = check_start(config)
+    assert {name.partition(".")[0] for name in start.added} == added
+    assert all(part in str(start) for part in added)
+    model = starting_model(config)
+    weights = model.state_dict()
+    for name, weight in before.state_dict().items():
+        assert torch.equal(weights[name], weight)
+    if SOURCE in added:
+        assert not weights[f"{SOURCE}.weight"].any()
+        assert not weights[f"{SOURCE}.bias"].any()
+    if PROJECTOR in added:
+        assert not weights[f"{PROJECTOR}.linear_2.weight"].any()
+        assert not weights[f"{PROJECTOR}.linear_2.bias"].any()
+        assert weights[f"{PROJECTOR}.linear_1.weight"].any()
+    assert model.config == config.model.dit_config()
+    assert model.training
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_training_never_writes_to_the_file_it_started_from(config, kinds):
+    _, path = kinds["stage2"]
+    before = path.read_bytes()
+    model = starting_model(stage(config, has_source=True, starts_from=path))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(7)
+    assert path.read_bytes() == before
+
+
+def test_random_weights_follow_from_the_seed(config):
+    first, again = starting_model(config).state_dict(), starting_model(config).state_dict()
+    other = starting_model(replace(config, seed=1)).state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in first.items())
+    assert not torch.equal(first["blocks.0.ffn.0.weight"], other["blocks.0.ffn.0.weight"])
+    assert str(check_start(config)) == "random weights"
+
+
+def test_missing_weights_are_told_with_what_to_do(config, tmp_path):
+    config = replace(config, name="stage2", starts_from=tmp_path / "runs" / "stage1")
+    with pytest.raises(WeightsError, match=r"stage1, which run 'stage2' starts from.*train the stage before") as caught:
+        check_start(config)
+    assert caught.value.exit_code == 3
+
+
+def test_a_part_that_the_config_has_not_is_refused(config, kinds):
+    with pytest.raises(WeightsError, match="a source embedding, which the config's model has not"):
+        check_start(stage(config, has_source=False, starts_from=kinds["stage2"][1]))
+
+
+def test_other_sizes_are_named(config, tmp_path):
+    other = replace(config.model.dit_config(), num_layers=3, mllm_dim=12)
+    path = saved(random_model(other), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="num_layers 3 instead of 2, mllm_dim 12 instead of 24"):
+        check_start(replace(config, starts_from=path))
+
+
+@pytest.mark.parametrize("lost", ["blocks.1.ffn.2.weight", "mllm_embedder.linear_2.bias"])
+def test_fault_10_no_partial_weights(config, tmp_path, lost):
+    """The official loader takes whatever fits and leaves the rest as it is."""
+    model = random_model(config.model.dit_config())
+    weights = {name: weight for name, weight in model.state_dict().items() if name != lost}
+    path = tmp_path / "partial.safetensors"
+    save_safetensors(path, entries_of(weights), metadata={"format": "loomvideo-dit", "config": model.config.to_json()})
+    with pytest.raises(WeightsError, match=f"1 missing: {lost}"):
+        check_start(replace(config, starts_from=path))
+
+
+def test_a_run_folder_gives_its_newest_averaged_weights(config, tmp_path):
+    models = {}
+    for step in (5, 10):
+        folder = tmp_path / "before" / "checkpoints" / f"step-{step:06d}"
+        folder.mkdir(parents=True)
+        for name in ("model", "ema"):
+            models[step, name] = random_model(config.model.dit_config(), seed=step + len(name))
+            saved(models[step, name], folder / f"{name}.safetensors")
+        save_safetensors(folder / "optimiser.safetensors", entries_of({"exp_avg.x": torch.ones(2)}))
+    config = replace(config, starts_from=tmp_path / "before")
+    averaged = starting_model(config).head.head.weight
+    live = starting_model(replace(config, starts_from_ema=False)).head.head.weight
+    assert torch.equal(averaged, models[10, "ema"].head.head.weight)
+    assert torch.equal(live, models[10, "model"].head.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("bf16-autocast", torch.float32), ("fp32", torch.float32)]
+)
+def test_weights_have_the_precision_of_the_config(config, kinds, precision, dtype):
+    config = replace(config, precision=precision)
+    models = [starting_model(config), empty_model(config), starting_model(replace(config, starts_from=kinds["wan"][1]))]
+    assert weight_dtype(precision) == dtype
+    assert {weight.dtype for model in models for weight in model.parameters()} == {dtype}
