@@ -243,6 +243,7 @@ def save(encoder: QwenEncoder, folder: Path) -> None:
     }
     with atomic_target(folder / "model.safetensors") as draft:
         save_file(weights, draft, metadata={"format": "pt"})
+        draft.chmod(0o644)
 
 
 def main() -> None:
