@@ -1,9 +1,13 @@
-"""Draw the pictures that the demo and the bundled workflows use: demo/harbour.mp4, copper.png and lighthouse.png.
+"""Draw the pictures that the demo and the bundled workflows use, into demo/.
 
     python scripts/make_demo_media.py [--folder DIR]
 
-A boat crosses a harbour at sunset, two seconds with the sound of waves and a bell; a plate of brushed copper; and a
-lighthouse. All of it is drawn here, so that the repository holds nobody else's pictures.
+- shapes.mp4, shapes.png and star.png: a blue square and a yellow triangle of the procedural world, which loom-tiny
+  knows, as a clip and as a still; and a star in white, for a shape to refer to.
+- harbour.mp4: a boat crosses a harbour at sunset, two seconds with the sound of waves and a bell.
+- copper.png and lighthouse.png: a plate of brushed copper, and a lighthouse.
+
+All of it is drawn here, so that the repository holds nobody else's pictures.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
+from loom_core.data.world.render import render, silhouette
+from loom_core.data.world.scene import Background, Scene, Thing
+from loom_core.data.world.words import COLOURS, TONES
 from loom_core.media.encode import write_image, write_video
 
 WIDTH, HEIGHT, FPS, FRAMES = 320, 192, 24, 49
@@ -143,6 +150,16 @@ def make_lighthouse() -> npt.NDArray[np.uint8]:
     return np.asarray(picture.resize((side, side), Image.Resampling.BOX))
 
 
+SHAPES_FRAMES = 33
+
+
+def shapes_scene() -> Scene:
+    """What the clip of shapes shows."""
+    square = Thing("square", "blue", COLOURS["blue"], place="left", motion="moves right", offset=(4.0, 10.0), angle=0.1)
+    triangle = Thing("triangle", "yellow", COLOURS["yellow"], size="small", place="top right", motion="spins")
+    return Scene((square, triangle), Background("grey", TONES["grey"], "gradient"))
+
+
 def main() -> None:
     """Write all of them."""
     parser = argparse.ArgumentParser(description="Draw the bundled clip and pictures.")
@@ -154,6 +171,10 @@ def main() -> None:
         sound = Path(scratch) / "sound.wav"
         sound.write_bytes(make_sound())
         write_video(folder / "harbour.mp4", [frames], fps=FPS, size=(WIDTH, HEIGHT), audio_from=sound)
+    shapes = render(shapes_scene(), num_frames=SHAPES_FRAMES).frames
+    write_video(folder / "shapes.mp4", [shapes], fps=FPS, size=(shapes.shape[2], shapes.shape[1]))
+    write_image(folder / "shapes.png", shapes[0])
+    write_image(folder / "star.png", silhouette("star")[0])
     write_image(folder / "copper.png", torch.from_numpy(make_copper()))
     write_image(folder / "lighthouse.png", torch.from_numpy(make_lighthouse()))
 
