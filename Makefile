@@ -1,6 +1,8 @@
-# make demo   edit a bundled clip with a bundled reference, on any machine
-# make test   everything the suite checks
-# Both set up a virtual environment of their own first.
+# make demo         edit a bundled clip with a bundled reference, on any machine
+# make test         everything the suite checks
+# make train-tiny   train the built-in model from nothing, about two hours on two cores; SMOKE=1: a few steps, a minute
+# make evaluate     how often the built-in model does what it is asked
+# All of them set up a virtual environment of their own first.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 OLD := build/oldest
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint test-current test-oldest bench clean
+.PHONY: demo test lint test-current test-oldest train-tiny evaluate bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready
@@ -40,6 +42,14 @@ test-current: $(VENV)/.ready-test
 # The same environment with the oldest versions in front of it.
 test-oldest: $(VENV)/.ready-test $(OLD)/.ready
 	PYTHONPATH=$(OLD) $(BIN)/python -m pytest tests/loom_core/mllm tests/loom_core/vae tests/loom_core/parity tests/loom_core/test_pipeline.py
+
+# A run that was stopped goes on where it was. The smoke run begins anew, and leaves the built-in model as it is.
+train-tiny: $(VENV)/.ready
+	$(if $(SMOKE),rm -rf build/tiny-smoke)
+	PYTHONPATH=. $(BIN)/python scripts/train_tiny.py $(if $(SMOKE),--smoke --work build/tiny-smoke,--work runs/tiny --ship)
+
+evaluate: $(VENV)/.ready
+	$(BIN)/python -m loom_core.cli.evaluate --suite tiny
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python -m benchmarks.engine
