@@ -12,6 +12,7 @@ from ..config.reading import flatten, to_yaml
 from ..config.training import TrainingConfig
 from ..data.opening import open_packs
 from ..data.packing import PackStream
+from ..data.seeds import derive_seed
 from ..errors import OutputError
 from ..protocols import VideoCodec
 from .checkpoint import RunState, load_checkpoint, read_state, remove_leftovers
@@ -96,6 +97,9 @@ def open_trainer(
     _write_config(config)
     codec = plan.files.load_codec(device=device)
     packs = _packs(plan, codec, device=device, ranks=ranks)
+    torch.manual_seed(
+        derive_seed(config.seed, "torch", ranks.rank)
+    )  # nothing draws from it yet; a checkpoint has its own
     model = starting_model(config, device=device) if plan.checkpoint is None else empty_model(config, device=device)
     optimiser = Optimiser(model, config.optimiser)
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None

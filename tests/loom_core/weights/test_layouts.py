@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from loom_core.errors import WeightsError
-from loom_core.weights.layouts import find_weights
+from loom_core.weights.layouts import find_weights, step_folder_name, step_folders
 
 
 def touch(folder, names):
@@ -39,11 +39,33 @@ def touch(folder, names):
             "diffusion_pytorch_model.safetensors.index.json",
         ),
         (("my_model.safetensors", "README.md"), True, "my_model.safetensors"),
+        (
+            ("ema.safetensors", "model.safetensors", "optimiser.safetensors", "rng.safetensors"),
+            True,
+            "ema.safetensors",
+        ),
+        (
+            ("checkpoints/step-000900/model.safetensors", "checkpoints/step-1000000/ema.safetensors"),
+            True,
+            "checkpoints/step-1000000/ema.safetensors",
+        ),
+        (
+            ("checkpoints/step-000900/model.safetensors", "checkpoints/.step-001000.partial/model.safetensors"),
+            True,
+            "checkpoints/step-000900/model.safetensors",
+        ),
     ],
 )
 def test_priority(tmp_path, present, ema, taken):
     touch(tmp_path, present)
     assert find_weights(tmp_path, ema=ema) == tmp_path / taken
+
+
+def test_steps_of_a_run_in_the_order_of_their_numbers(tmp_path):
+    touch(tmp_path, [f"checkpoints/{step_folder_name(step)}/x" for step in (1_000_000, 5, 900)])
+    touch(tmp_path, ["checkpoints/step-7/x", "checkpoints/notes.txt"])
+    assert list(step_folders(tmp_path)) == [5, 900, 1_000_000]
+    assert step_folders(tmp_path / "elsewhere") == {}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""The train command: its exit codes, its plan, a run stopped and taken up again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from loom_core.cli.exits import run
+from loom_core.cli.train import build_parser, main, to_config
+
+MICRO = """
+name: micro
+run: {run}
+steps: 2
+model:
+  preset: tiny
+  sizes: {{hidden_size: 32, num_heads: 1, head_dim: 32, num_layers: 2, ffn_dim: 48, time_embed_dim: 32}}
+precision: fp32
+gradient_checkpointing: false
+optimiser: {{lr: 1e-3, warmup: 0}}
+validation: {{every: 0}}
+data:
+  sets: [{{kind: world, options: {{count: 9, size: [64, 64], frames: [5], tasks: {{text-to-image: 1}}}}}}]
+  sizes: [[64, 64]]
+  num_frames: 5
+  token_budget: 500
+  max_samples_per_pack: 2
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / "micro.yaml"
+    path.write_text(MICRO.format(run=tmp_path / "run"), encoding="utf-8")
+    return path
+
+
+def test_a_run_that_ended_early_goes_on_with_the_same_command(config_file, tmp_path, capsys):
+    command = ["--config", str(config_file), "--device", "cpu"]
+    assert run(main, [*command, "--steps", "1"]) == 0
+    assert "1 of 1 steps" in capsys.readouterr().out
+    assert run(main, command) == 0
+    captured = capsys.readouterr()
+    assert "2 of 2 steps" in captured.out
+    assert "goes on from" in captured.err
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
+        "step-000001",
+        "step-000002",
+    ]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {row["step"] for row in rows if "loss" in row} >= {1, 2}
+
+
+def test_the_plan_is_shown_without_training(config_file, tmp_path, capsys):
+    assert run(main, ["--config", str(config_file), "--dry-run", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    for part in ("micro in", "step 0 of 2 on cpu", "random weights", "2 blocks, 32 wide", "world: 9 samples, 100.0%",
+                 "at most 500 a pack", "memory", "disk", "validation  none"):  # fmt: skip
+        assert part in out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--config", "nowhere.yaml"], 2, "nowhere.yaml, which cannot be read"),
+        ([], 2, "the following arguments are required: --config"),
+        (["--set", "optimiser.warm_up=1"], 2, "did you mean 'warmup'"),
+        (["--set", "starts_from=runs/stage1"], 3, "train the stage before"),
+        (["--set", "mllm=nowhere"], 3, "no file or folder nowhere"),
+        (["--steps", "0"], 2, "steps 0"),
+        (["--threads", "0"], 2, "0 threads"),
+        (["--device", "tpu"], 2, "device 'tpu'"),
+        (["--resume", "nowhere"], 3, "no checkpoint at nowhere"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_a_code(config_file, capsys, arguments, code, message):
+    given = arguments if not arguments or arguments[0] == "--config" else ["--config", str(config_file), *arguments]
+    assert run(main, given) == code
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_arguments_go_over_the_config(config_file, tmp_path):
+    arguments = ["--config", str(config_file), "--run", str(tmp_path / "b"), "--steps", "9", "--set", "seed=4"]
+    config = to_config(build_parser().parse_args(arguments))
+    assert (config.run, config.steps, config.seed) == (tmp_path / "b", 9, 4)

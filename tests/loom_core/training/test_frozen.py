@@ -1,0 +1,50 @@
+"""MLLM and codec of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.bundle import BUILT_IN
+from loom_core.config.training import ModelSettings
+from loom_core.errors import WeightsError
+from loom_core.training.frozen import FrozenFiles, codec_dtype
+
+
+def test_the_built_in_ones_where_none_is_named(config, tmp_path):
+    assert FrozenFiles.of(config) == FrozenFiles(BUILT_IN / "mllm", BUILT_IN / "codec.safetensors")
+    named = replace(config, mllm=tmp_path / "a", codec=tmp_path / "b")
+    assert FrozenFiles.of(named) == FrozenFiles(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_missing_or_wrong_one_is_told(config, tmp_path):
+    config = replace(config, model=ModelSettings(preset="tiny"))
+    with pytest.raises(WeightsError, match="no file or folder"):
+        FrozenFiles.of(replace(config, mllm=tmp_path / "nothing")).check(config)
+    with pytest.raises(WeightsError, match="DiT"):
+        FrozenFiles.of(replace(config, codec=BUILT_IN / "dit.safetensors")).check(config)
+    with pytest.raises(WeightsError, match="codec"):
+        FrozenFiles.of(replace(config, mllm=BUILT_IN / "codec.safetensors")).check(config)
+
+
+def test_the_codecs_identity_follows_its_weights_and_its_precision(config, tmp_path):
+    files = FrozenFiles.of(config)
+    assert files.codec_identity(torch.float32) == files.codec_identity(torch.float32)
+    assert files.codec_identity(torch.float32) != files.codec_identity(torch.bfloat16)
+    other = replace(files, codec=BUILT_IN / "dit.safetensors")
+    assert other.codec_identity(torch.float32) != files.codec_identity(torch.float32)
+
+
+def test_the_codec_is_exact_on_a_cpu():
+    assert codec_dtype(torch.device("cpu")) == torch.float32
+    assert codec_dtype(torch.device("cuda")) == torch.bfloat16
+
+
+def test_the_mllm_has_the_precision_of_the_run_and_its_blocks(config):
+    config = replace(config, precision="fp32", model=ModelSettings(preset="tiny"))
+    encoder = FrozenFiles.of(config).load_mllm(config, device=torch.device("cpu"))
+    assert encoder.num_blocks == 4
+    assert {weight.dtype for weight in encoder.model.parameters()} == {torch.float32}
+    assert not any(weight.requires_grad for weight in encoder.model.parameters())
