@@ -1,0 +1,89 @@
+"""Random scenes are drawable, and what is held out is a small part with every shape, colour, tone and pattern."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+from loom_core.data.world.chance import (
+    free_places,
+    is_for_training,
+    is_held_out_background,
+    is_held_out_thing,
+    random_background,
+    random_colour,
+    random_motion,
+    random_scene,
+    shade,
+)
+from loom_core.data.world.scene import Background, Thing
+from loom_core.data.world.words import COLOURS, PATTERNS, PLACES, SHAPES, TONES
+
+COMBINATIONS = list(itertools.product(SHAPES, COLOURS))
+BACKDROPS = list(itertools.product(TONES, PATTERNS))
+
+
+def held_out_things():
+    return {pair for pair in COMBINATIONS if is_held_out_thing(Thing(*pair, COLOURS[pair[1]]))}
+
+
+def held_out_backgrounds():
+    return {(tone, name) for tone, name in BACKDROPS if is_held_out_background(Background(tone, TONES[tone], name))}
+
+
+def test_a_small_part_of_the_combinations_is_held_out():
+    assert 0.1 < len(held_out_things()) / len(COMBINATIONS) < 0.2
+    assert 0.1 < len(held_out_backgrounds()) / len(BACKDROPS) < 0.2
+
+
+def test_every_part_is_held_out_once_and_seen_in_training_often():
+    held_out = held_out_things()
+    assert {shape for shape, _ in held_out} == set(SHAPES)
+    assert {colour for _, colour in held_out} == set(COLOURS)
+    training = set(COMBINATIONS) - held_out
+    assert min(sum(shape == own for own, _ in training) for shape in SHAPES) >= 7
+    assert min(sum(colour == own for _, own in training) for colour in COLOURS) >= 5
+    assert {pattern for _, pattern in held_out_backgrounds()} == set(PATTERNS)
+
+
+def test_scenes_can_be_named_and_seen():
+    for seed in range(60):
+        scene = random_scene(random.Random(seed))
+        shapes = [thing.shape for thing in scene.things]
+        assert 1 <= len(shapes) <= 3
+        assert len(set(shapes)) == len(shapes)
+        for one, other in itertools.combinations(scene.things, 2):
+            (x, y), (other_x, other_y) = PLACES[one.place], PLACES[other.place]
+            assert abs(x - other_x) + abs(y - other_y) > 0.3
+
+
+def test_both_splits_occur():
+    kinds = {is_for_training(random_scene(random.Random(seed))) for seed in range(60)}
+    assert kinds == {True, False}
+
+
+def test_shades_stay_near_their_name():
+    chance = random.Random(0)
+    for _ in range(100):
+        name, rgb = random_colour(chance, other_than=("red",))
+        assert name != "red"
+        assert max(abs(one - other) for one, other in zip(rgb, COLOURS[name], strict=True)) <= 10
+        assert all(0 <= value <= 255 for value in shade((2, 250, 128), chance))
+
+
+def test_no_invisible_spin():
+    chance = random.Random(0)
+    assert "spins" not in {random_motion("ring", "plain", chance) for _ in range(200)}
+    assert "spins" in {random_motion("ring", "striped", chance) for _ in range(200)}
+
+
+def test_places_beside_a_thing_are_taken():
+    middle = Thing("star", "red", COLOURS["red"], place="middle")
+    assert set(free_places((middle,))) == {"top left", "top right", "bottom left", "bottom right"}
+    assert set(free_places(())) == set(PLACES)
+
+
+def test_all_backgrounds_occur():
+    chance = random.Random(0)
+    found = {(one.tone, one.pattern) for one in (random_background(chance) for _ in range(400))}
+    assert found == set(BACKDROPS)

@@ -1,0 +1,80 @@
+"""Every ask has all answers of its kind, and those that are right say so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loom_core.data.world.edits import EDITS, Ask, with_thing
+from loom_core.data.world.samples import WorldSettings, make_request
+from loom_core.data.world.scene import Background
+from loom_core.data.world.words import COLOURS, MOTIONS, SHAPES, TEXTURES
+from loom_core.evaluation.alternatives import NOTHING, alternatives
+
+
+def names(options, *, right):
+    return {option.name for option in options if option.is_right == right}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "own", "all_names"),
+    [
+        ("colour", "red", COLOURS),
+        ("shape", "square", SHAPES),
+        ("texture", "plain", TEXTURES),
+        ("motion", "stays still", MOTIONS),
+    ],
+)
+def test_of_a_thing(edit, scene, attribute, own, all_names):
+    options = alternatives(edit("any", scene, scene), Ask(attribute, 0), scene)
+    assert names(options, right=True) == {own}
+    assert names(options, right=False) == set(all_names) - {own}
+    for option in options:
+        assert getattr(option.scene.things[0], attribute) == option.name
+        assert option.scene.things[1] == scene.things[1]
+
+
+def test_a_told_colour_leaves_its_shade_open_and_a_shown_one_does_not(edit, scene):
+    shaded = with_thing(scene, 0, replace(scene.things[0], rgb=(230, 45, 35)))
+    told = alternatives(edit("recolour", scene, shaded), Ask("colour", 0), shaded)
+    shown = alternatives(edit("1 reference", scene, shaded), Ask("colour", 0, reference=1), shaded)
+    assert [option.scene.things[0].rgb for option in told if option.is_right] == [(230, 45, 35), COLOURS["red"]]
+    assert [option.scene.things[0].rgb for option in shown if option.is_right] == [(230, 45, 35)]
+
+
+def test_a_thing_that_should_be_gone(edit, scene):
+    after = replace(scene, things=scene.things[1:])
+    gone, there = alternatives(edit("remove", scene, after), Ask("absence", 0), after)
+    assert (gone.name, gone.is_right, gone.scene) == (NOTHING, True, after)
+    assert (there.is_right, there.scene) == (False, scene)
+
+
+def test_a_thing_that_should_be_there_has_its_colour_and_shape(edit, scene):
+    options = alternatives(edit("add", replace(scene, things=scene.things[:1]), scene), Ask("presence", 1), scene)
+    assert names(options, right=True) == {"cyan ring"}
+    assert names(options, right=False) == {NOTHING} | set(COLOURS) - {"cyan"} | set(SHAPES) - {"ring"}
+
+
+def test_backgrounds_are_tones_by_patterns(edit, scene):
+    after = replace(scene, background=Background("navy", (30, 30, 95), "striped"))
+    options = alternatives(edit("background", scene, after), Ask("background"), after)
+    assert names(options, right=True) == {"striped navy"}
+    assert len(names(options, right=False)) == 7 * 4 - 1
+    assert all(option.scene.things == scene.things for option in options)
+
+
+@pytest.mark.parametrize("attribute", ["style", "camera"])
+def test_of_the_whole_scene(edit, scene, attribute):
+    options = alternatives(edit(attribute, scene, scene), Ask(attribute), scene)
+    assert [getattr(option.scene, attribute) for option in options] == [option.name for option in options]
+    assert sum(option.is_right for option in options) == 1
+
+
+def test_every_kind_of_edit_has_alternatives():
+    for kind in set(EDITS) - {"keep"}:
+        settings = WorldSettings(edits={name: float(name == kind) for name in EDITS})
+        request, _ = make_request(1, settings)
+        for ask in request.asks:
+            options = alternatives(request, ask, request.after)
+            assert {option.is_right for option in options} == {True, False}

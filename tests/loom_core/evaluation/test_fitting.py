@@ -1,0 +1,40 @@
+"""A thing that a caption names is found where it lies; one that was given stays where it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loom_core.data.world.edits import Ask, with_thing
+from loom_core.data.world.words import COLOURS
+from loom_core.evaluation.fitting import fit_scene, free_things
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (8.0, -8.0), (-4.0, 4.0)])
+def test_a_shifted_thing_of_the_other_size_is_found(edit, scene, paint, offset):
+    request = edit("generate", None, scene, Ask("colour", 0), Ask("shape", 0), task="text-to-video")
+    moved = with_thing(scene, 0, replace(scene.things[0], offset=offset, size="small"))
+    found = fit_scene(request, paint(moved))
+    assert (found.things[0].offset, found.things[0].size) == (offset, "small")
+
+
+def test_the_named_shade_is_found(edit, scene, paint):
+    shaded = with_thing(scene, 0, replace(scene.things[0], rgb=(215, 50, 50)))
+    request = edit("generate", None, shaded, Ask("colour", 0), task="text-to-video")
+    assert fit_scene(request, paint(scene)).things[0].rgb == COLOURS["red"]
+    assert fit_scene(request, paint(shaded)).things[0].rgb == (215, 50, 50)
+
+
+def test_what_was_given_does_not_move(edit, scene, paint):
+    request = edit("recolour", scene, scene, Ask("colour", 0))
+    moved = with_thing(scene, 0, replace(scene.things[0], offset=(8.0, 8.0)))
+    assert free_things(request) == []
+    assert fit_scene(request, paint(moved)) == scene
+
+
+def test_what_was_added_may_lie_a_little_aside(edit, scene, paint):
+    request = edit("add", replace(scene, things=scene.things[:1]), scene, Ask("presence", 1))
+    moved = with_thing(scene, 1, replace(scene.things[1], offset=(-8.0, 4.0)))
+    assert free_things(request) == [1]
+    assert fit_scene(request, paint(moved)).things[1].offset == (-8.0, 4.0)

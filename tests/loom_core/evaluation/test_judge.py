@@ -1,0 +1,105 @@
+"""The judge: right answers are right, wrong ones and mush are wrong, whatever the codec does to all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.data.world.edits import Ask, with_thing
+from loom_core.data.world.scene import Background
+from loom_core.data.world.words import COLOURS, SHAPES
+from loom_core.evaluation.judge import KEPT_PSNR, judge, through_codec
+
+
+@pytest.fixture
+def blurred(codec, paint):
+    """Paints a scene and passes it through the codec, as a result would have been."""
+    return lambda scene: through_codec(paint(scene)[None], codec)[0].to(torch.uint8)
+
+
+@pytest.fixture
+def recolour(edit, scene):
+    after = with_thing(scene, 0, replace(scene.things[0], colour="blue", rgb=COLOURS["blue"]))
+    return edit("recolour", scene, after, Ask("colour", 0))
+
+
+def test_only_the_right_colour_is_right(recolour, blurred, codec):
+    for colour, rgb in COLOURS.items():
+        seen = with_thing(recolour.after, 0, replace(recolour.after.things[0], colour=colour, rgb=rgb))
+        verdict = judge(recolour, blurred(seen), codec=codec)
+        assert verdict.is_right == (colour == "blue")
+        assert verdict.asks[0].seen == colour
+
+
+def test_only_the_right_shape_is_right(edit, scene, blurred, codec):
+    after = with_thing(scene, 0, replace(scene.things[0], shape="star"))
+    request = edit("reshape", scene, after, Ask("shape", 0))
+    for shape in SHAPES:
+        verdict = judge(request, blurred(with_thing(after, 0, replace(after.things[0], shape=shape))), codec=codec)
+        assert (verdict.is_right, verdict.asks[0].seen) == (shape == "star", shape)
+
+
+def test_half_way_is_not_there(recolour, blurred, codec):
+    """Nearer to the truth than to the source, but far from both."""
+    before, after = blurred(recolour.before).float(), blurred(recolour.after).float()
+    close, far = ((share * after + (1 - share) * before).to(torch.uint8) for share in (0.9, 0.3))
+    assert judge(recolour, close, codec=codec).is_right
+    assert not judge(recolour, far, codec=codec).is_right
+
+
+def test_an_edit_must_not_take_other_things_along(recolour, blurred, codec):
+    alone = replace(recolour.after, things=recolour.after.things[:1])
+    verdict = judge(recolour, blurred(alone), codec=codec)
+    assert verdict.asks[0].is_right
+    assert (verdict.lost, verdict.is_right) == (("ring",), False)
+
+
+def test_nothing_but_grey_removes_nothing(edit, scene, blurred, codec):
+    request = edit("remove", scene, replace(scene, things=scene.things[1:]), Ask("absence", 0))
+    grey = torch.full((5, 128, 128, 3), 125, dtype=torch.uint8)
+    assert judge(request, blurred(request.after), codec=codec).is_right
+    assert not judge(request, blurred(scene), codec=codec).is_right
+    assert not judge(request, grey, codec=codec).is_right
+
+
+def test_backgrounds_that_look_the_same_are_no_rivals(edit, scene, blurred, codec):
+    black = Background("black", (24, 24, 24))
+    request = edit("background", scene, replace(scene, background=black), Ask("background"))
+    striped = replace(scene, background=replace(black, pattern="striped"))
+    assert judge(request, blurred(striped), codec=codec).is_right
+    assert not judge(request, blurred(scene), codec=codec).is_right
+
+
+@pytest.mark.parametrize(
+    ("attribute", "right", "wrong"),
+    [("motion", "moves down", "moves up"), ("camera", "pans left", "pans right"), ("style", "warm", "cold")],
+)
+def test_motion_camera_and_style(edit, scene, blurred, codec, attribute, right, wrong):
+    def changed(value):
+        if attribute != "motion":
+            return replace(scene, **{attribute: value})
+        return with_thing(scene, 1, replace(scene.things[1], motion=value))
+
+    request = edit(attribute, scene, changed(right), Ask(attribute, 1 if attribute == "motion" else None))
+    assert judge(request, blurred(changed(right)), codec=codec).is_right
+    verdict = judge(request, blurred(changed(wrong)), codec=codec)
+    assert (verdict.is_right, verdict.asks[0].seen) == (False, wrong)
+
+
+def test_keeping_everything_is_told_by_decibels(edit, scene, paint):
+    request = edit("keep", scene, scene)
+    limit = 255 / 10 ** (KEPT_PSNR / 20)
+    for error, is_right in ((limit - 1, True), (limit + 1, False)):
+        off = paint(scene).float() + error * (1 - 2 * (paint(scene) > 127).float())
+        assert judge(request, off.round().to(torch.uint8), codec=None).is_right == is_right
+
+
+def test_what_no_frame_shows_is_not_judged(edit, scene, paint):
+    """A thing wholly behind another."""
+    hidden = replace(scene.things[0], size="small")
+    cover = replace(scene.things[1], shape="square", place=hidden.place, motion="stays still")
+    behind = replace(scene, things=(hidden, cover))
+    verdict = judge(edit("recolour", behind, behind, Ask("colour", 0)), paint(behind), codec=None)
+    assert (verdict.asks, verdict.is_right) == ((), False)

@@ -1,0 +1,88 @@
+"""Rates, means and intervals of verdicts that were made up."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from loom_core.data.tasks import training_task
+from loom_core.data.world.edits import Ask
+from loom_core.data.world.references import Reference
+from loom_core.data.world.samples import Request
+from loom_core.data.world.scene import Background, Scene
+from loom_core.evaluation import scores
+from loom_core.evaluation.judge import AskVerdict, Verdict
+from loom_core.evaluation.scores import Rate, Score
+
+SCENE = Scene((), Background("grey", (125, 125, 125)))
+REFERENCE = Reference("background", background=SCENE.background)
+
+
+def score(task, kind, *rights, references=0, psnr=None):
+    """A score with an ask for each right or wrong answer; references show the first of them."""
+    asks = [Ask("background", None, number + 1 if number < references else None) for number in range(len(rights))]
+    verdicts = tuple(
+        AskVerdict(ask, is_right, "plain grey", 1.0, 9.0) for ask, is_right in zip(asks, rights, strict=True)
+    )
+    before = SCENE if "edit" in task else None
+    request = Request(training_task(task), kind, "Do it.", before, SCENE, tuple(asks), (REFERENCE,) * references)
+    return Score("key", request, Verdict(verdicts, (), all(rights), 1.0), unchanged_psnr=psnr)
+
+
+MANY = [
+    score("edit-video", "recolour", True, psnr=30.0),
+    score("edit-video", "recolour", False, psnr=20.0),
+    score("edit-image", "recolour", True),
+    score("edit-image", "background", True),
+    score("text-to-video", "generate", True, False),
+    score("reference-edit", "2 references", True, False, references=2, psnr=math.inf),
+    score("reference-to-video", "1 reference", True, True, references=1),
+]
+
+
+def test_rates_by_task_and_kind():
+    assert scores.per_task(MANY)["edit-video"] == Rate(1, 2)
+    assert scores.per_task(MANY)["reference-edit"] == Rate(0, 1)
+    assert scores.per_edit_kind(MANY) == {"recolour": Rate(2, 3), "background": Rate(1, 1)}
+    assert scores.per_task_and_kind(MANY)["edit-image", "background"] == Rate(1, 1)
+
+
+def test_asks_and_references_count_one_by_one():
+    assert scores.per_ask(MANY) == {"background": Rate(7, 10)}
+    assert scores.per_reference_count(MANY) == {1: Rate(1, 1), 2: Rate(1, 2)}
+    assert scores.per_reference_part(MANY) == {"background": Rate(2, 3)}
+
+
+def test_the_mean_is_over_tasks_not_samples():
+    assert scores.mean_over_tasks(MANY) == pytest.approx((0.5 + 1 + 0 + 0 + 1) / 5)
+
+
+def test_what_could_not_be_judged_is_left_out():
+    unseen = score("edit-video", "recolour", True)
+    unseen = Score("key", unseen.request, Verdict((), (), False, 1.0))
+    assert not unseen.is_valid
+    assert scores.per_task([*MANY, unseen]) == scores.per_task(MANY)
+
+
+def test_keeping_everything_asks_nothing_and_is_judged():
+    assert score("edit-video", "keep").is_valid
+
+
+def test_the_interval_holds_the_mean_and_narrows():
+    few = MANY[:2] * 5
+    low, high = scores.bootstrap_interval(few)
+    assert low < scores.mean_over_tasks(few) < high
+    narrow = scores.bootstrap_interval(few * 16)
+    assert narrow[1] - narrow[0] < (high - low) / 2
+    assert scores.bootstrap_interval(few, seed=1) == scores.bootstrap_interval(few, seed=1)
+
+
+def test_means_of_measures_leave_out_what_is_undefined():
+    assert scores.mean_of(MANY, lambda one: one.unchanged_psnr) == pytest.approx((30 + 20 + 100) / 3)
+    assert scores.mean_of(MANY, lambda one: one.flicker) is None
+
+
+def test_nothing_at_all():
+    assert math.isnan(scores.mean_over_tasks([]))
+    assert all(map(math.isnan, scores.bootstrap_interval([])))

@@ -1,0 +1,24 @@
+"""The judge over a whole round of samples: the truth is always right, nothing else ever is."""
+
+from __future__ import annotations
+
+import pytest
+
+from loom_core.evaluation.plan import SuitePlan, suite_samples
+from loom_core.evaluation.self_check import SHOULD_BE_RIGHT, SHOULD_BE_WRONG, check_judge, codec_ceiling
+
+
+@pytest.mark.parametrize("frames", [5])
+def test_the_judge_is_right(codec, frames):
+    found = check_judge(suite_samples(SuitePlan(samples=21, frames=frames, seed=1)), codec=codec)
+    assert set(found) == {*SHOULD_BE_RIGHT, *SHOULD_BE_WRONG}
+    assert all(rate.total >= 10 for rate in found.values())
+    assert {name: found[name].share for name in SHOULD_BE_RIGHT} == {"truth": 1.0}
+    assert {name: found[name].right for name in SHOULD_BE_WRONG} == dict.fromkeys(SHOULD_BE_WRONG, 0)
+
+
+def test_the_codec_alone_sets_the_ceiling(codec):
+    scores = codec_ceiling(suite_samples(SuitePlan(samples=3, frames=5, tasks=("edit-video",))), codec=codec)
+    assert len(scores) == 3
+    assert all(score.verdict.is_right for score in scores)
+    assert all(20 < score.unchanged_psnr < 100 for score in scores if score.unchanged_psnr is not None)
