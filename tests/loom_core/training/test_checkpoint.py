@@ -1,0 +1,236 @@
+"""Checkpoints: whole or not there, loadable by all else, and exact: a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import errno
+import json
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from loom_core.config.training import CheckpointSettings
+from loom_core.errors import ResourceError, WeightsError
+from loom_core.training import checkpoint as subject
+from loom_core.training.checkpoint import RunState, load_checkpoint, newest_checkpoint, read_state, save_checkpoint
+from loom_core.training.ema import Ema
+from loom_core.training.optimiser import Optimiser
+from loom_core.training.starting import empty_model
+from loom_core.weights.loading import load_dit
+
+CONFTEST = Path(__file__).with_name("conftest.py")
+PROGRAM = """
+import importlib.util, os, pathlib, signal, sys
+import torch
+spec = importlib.util.spec_from_file_location("micro", sys.argv[1])
+micro = importlib.util.module_from_spec(spec)
+sys.modules["micro"] = micro
+spec.loader.exec_module(micro)
+torch.set_num_threads(int(sys.argv[4]))
+torch.manual_seed(0)
+config = micro.micro_config(pathlib.Path(sys.argv[2]), **eval(sys.argv[5]))
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Killed(micro.SilentObserver):
+    def on_step(self, metrics):
+        if metrics.step == 5:
+            die()
+
+if sys.argv[3] == "while writing":
+    from loom_core.training import checkpoint
+    save = checkpoint.save_safetensors
+    def dying(path, *args, **kwargs):
+        if "step-000004" in str(path) and path.name == "optimiser.safetensors":
+            die()
+        return save(path, *args, **kwargs)
+    checkpoint.save_safetensors = dying
+micro.build_trainer(config, observer=Killed()).run()
+"""
+
+
+@pytest.fixture
+def trained(config, make_trainer):
+    """A run after three steps."""
+    trainer = make_trainer(replace(config, steps=3))
+    trainer.run()
+    return trainer
+
+
+def resumed(config, make_trainer, make_packs, folder):
+    """A trainer that goes on from a checkpoint."""
+    model = empty_model(config)
+    optimiser = Optimiser(model, config.optimiser)
+    ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
+    state = load_checkpoint(folder, model=model, optimiser=optimiser, ema=ema)
+    packs = make_packs(seed=config.seed, **state.data)
+    return make_trainer(config, model=model, optimiser=optimiser, ema=ema, state=state, packs=packs)
+
+
+def same(first: Path, second: Path) -> bool:
+    """Whether two checkpoints agree in every bit of every tensor."""
+    names = sorted(path.name for path in first.glob("*.safetensors"))
+    if names != sorted(path.name for path in second.glob("*.safetensors")):
+        return False
+    for name in names:
+        left, right = load_file(first / name), load_file(second / name)
+        if left.keys() != right.keys() or any(not torch.equal(left[key], right[key]) for key in left):
+            return False
+    return True
+
+
+def test_what_is_saved_comes_back(config, trained, make_trainer, make_packs):
+    folder = newest_checkpoint(config.run)
+    torch.manual_seed(9)
+    other = resumed(config, make_trainer, make_packs, folder)
+    assert other.state == replace(trained.state, settings=other.state.settings)
+    assert other.state.data == {"position": 6}
+    assert other.ema.updates == 3
+    assert all(torch.equal(w, other.ema.weights[name]) for name, w in trained.ema.weights.items())
+    assert all(torch.equal(w, other.model.state_dict()[name]) for name, w in trained.model.state_dict().items())
+
+
+def test_torchs_own_generator_comes_back(config, trained, make_trainer, make_packs):
+    torch.manual_seed(5)
+    torch.rand(7)
+    folder = save_checkpoint(config.run, trained.state, model=trained.model, optimiser=trained.optimiser)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    resumed(replace(config, ema=0.0), make_trainer, make_packs, folder)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_fault_10_no_pickles_and_names_in_every_file(trained, config):
+    folder = newest_checkpoint(config.run)
+    assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
+    assert set(load_file(folder / "ema.safetensors")) == set(trained.model.state_dict())
+
+
+def test_a_checkpoint_is_a_model_for_everything_else(trained, config):
+    folder = newest_checkpoint(config.run)
+    averaged, live = load_dit(folder), load_dit(folder, ema=False)
+    assert live.config == averaged.config == config.model.dit_config()
+    for name, weight in trained.model.state_dict().items():
+        assert torch.equal(live.state_dict()[name], weight)
+        assert torch.equal(averaged.state_dict()[name], trained.ema.weights[name])
+    assert torch.equal(load_dit(config.run).head.head.weight, averaged.head.head.weight)
+
+
+@pytest.mark.parametrize("room", [2_000, 300_000])
+def test_a_full_disk_leaves_the_older_checkpoint(trained, config, room):
+    """The system itself refuses to write more, in the first file or in a later one."""
+    before = {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(ResourceError, match="no space left while writing"):
+            save_checkpoint(
+                config.run,
+                replace(trained.state, step=4),
+                model=trained.model,
+                optimiser=trained.optimiser,
+                ema=trained.ema,
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file()} == before
+    assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_a_disk_that_fills_up_at_the_last_file(trained, config, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(subject.json, "dump", full)
+    with pytest.raises(ResourceError, match="step-000004"):
+        save_checkpoint(config.run, replace(trained.state, step=4), model=trained.model, optimiser=trained.optimiser)
+    assert newest_checkpoint(config.run).name == "step-000003"
+    assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_the_same_step_is_replaced(trained, config):
+    state = replace(trained.state, samples=99)
+    folder = save_checkpoint(config.run, state, model=trained.model, optimiser=trained.optimiser)
+    assert read_state(folder).samples == 99
+    assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_a_folder_without_its_state_is_no_checkpoint(trained, config):
+    other = config.run / "checkpoints" / "step-000009"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes(b"")
+    assert newest_checkpoint(config.run).name == "step-000003"
+    assert newest_checkpoint(config.run / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "state.json").write_text("{"), "cannot be read as a checkpoint"),
+        (lambda folder: (folder / "state.json").write_text("[]"), "cannot be read as a checkpoint"),
+        (lambda folder: (folder / "state.json").write_text(json.dumps({"version": 99})), "of version 99"),
+        (lambda folder: (folder / "optimiser.safetensors").unlink(), "cannot be read as a checkpoint"),
+        (lambda folder: (folder / "ema.safetensors").write_bytes(b"short"), "cannot be read as a checkpoint"),
+        (lambda folder: (folder / "rng.safetensors").unlink(), "cannot be read as a checkpoint"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(trained, config, make_trainer, make_packs, spoil, message):
+    folder = newest_checkpoint(config.run)
+    spoil(folder)
+    with pytest.raises(WeightsError, match=message):
+        resumed(config, make_trainer, make_packs, folder)
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"sizes": {"num_layers": 1}}])
+def test_another_model_is_refused(trained, config, make_trainer, make_packs, changes):
+    folder = newest_checkpoint(config.run)
+    if "sizes" in changes:
+        sizes = {**config.model.sizes, **changes["sizes"]}
+        config = replace(config, model=replace(config.model, sizes=sizes))
+    else:
+        config = replace(config, **changes)
+    with pytest.raises(WeightsError, match="whose model differs"):
+        resumed(config, make_trainer, make_packs, folder)
+
+
+def test_states_are_read_as_they_were_written(tmp_path):
+    state = RunState(step=4, data={"next": 3}, settings={"a.b": [1, 2]}, data_fingerprints={"x": "y"}, seconds=1.5)
+    (tmp_path / "state.json").write_text(json.dumps({"version": 1, **vars(state), "later": 1}))
+    assert read_state(tmp_path) == state
+
+
+@pytest.mark.parametrize(
+    ("when", "precision"), [("after a step", "fp32"), ("while writing", "bf16"), ("after a step", "bf16-autocast")]
+)
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, config, make_trainer, make_packs, recorder, when, precision):
+    changes = {"precision": precision, "steps": 8, "checkpoint": CheckpointSettings(every=2)}
+    whole = replace(config, run=tmp_path / "whole", **changes)
+    torch.manual_seed(0)
+    make_trainer(whole).run()
+    expected = [metrics.loss.hex() for metrics in recorder.steps]
+
+    run = tmp_path / "killed"
+    settings = f"dict(precision={precision!r}, steps=8, checkpoint=micro.CheckpointSettings(every=2))"
+    arguments = [str(CONFTEST), str(run), when, str(torch.get_num_threads()), settings]
+    root = Path(subject.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    at = newest_checkpoint(run)
+    assert at.name == ("step-000004" if when == "after a step" else "step-000002")
+    assert any(run.glob("checkpoints/.*.partial")) == (when == "while writing")
+
+    steps_saved = read_state(at).step  # it is pruned later on
+    recorder.steps.clear()
+    resumed(replace(config, run=run, **changes), make_trainer, make_packs, at).run()
+    assert [metrics.loss.hex() for metrics in recorder.steps] == expected[steps_saved:]
+    assert same(newest_checkpoint(run), newest_checkpoint(whole.run))
+    assert not list(run.glob("checkpoints/.*"))
