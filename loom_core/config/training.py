@@ -149,6 +149,7 @@ class TrainingConfig:
         grad_accumulation: Packs to an optimiser step, on each rank.
         optimiser: AdamW and its rate.
         timestep_shift_scale: How far noise levels move toward noise with the size of a sample.
+        timestep_base_tokens: Size in tokens from which on they move.
         round_timestep: Round the model's time as the official run does, which casts it to bfloat16.
         precision: "bf16": weights in bf16 with a float32 copy in the optimiser, as the official run has them;
             "bf16-autocast": float32 weights, computation in bf16; "fp32": all in float32.
@@ -172,6 +173,7 @@ class TrainingConfig:
     grad_accumulation: int = 1
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     timestep_shift_scale: float = 0.5
+    timestep_base_tokens: int = 64
     round_timestep: bool = False
     precision: Precision = "bf16"
     gradient_checkpointing: bool = True
@@ -184,8 +186,11 @@ class TrainingConfig:
         """Refuse numbers out of range."""
         _require(self, steps=self.steps > 0, grad_accumulation=self.grad_accumulation > 0, ema=0 <= self.ema < 1)
         _require(
-            self, timestep_shift_scale=self.timestep_shift_scale >= 0, most_skipped_steps=self.most_skipped_steps > 0
+            self,
+            timestep_shift_scale=self.timestep_shift_scale >= 0,
+            timestep_base_tokens=self.timestep_base_tokens > 0,
         )
+        _require(self, most_skipped_steps=self.most_skipped_steps > 0)
 
 
 def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> TrainingConfig:

@@ -16,6 +16,7 @@ from ..config.data import PromptOrder, UnconditionalPrompt
 from ..data.dropout import Conditions, Dropped, conditions_of, draw_dropout
 from ..data.sample import EncodedSample
 from ..models.dit import LoomDiT
+from ..sampling.schedule import BASE_TOKENS
 from ..types import Clip, Condition, Reference
 from .packed import Draws, draw, pack_losses
 
@@ -29,6 +30,7 @@ class ObjectiveSettings:
 
     Args:
         shift_scale: How far noise levels move toward noise with the size of a sample.
+        base_tokens: Size in tokens from which on they move.
         dropout_all: Share of samples that lose all conditions.
         dropout_text: Share of samples that lose all text.
         source_to_mllm: Whether the prompt has the source.
@@ -41,6 +43,7 @@ class ObjectiveSettings:
     """
 
     shift_scale: float
+    base_tokens: int = BASE_TOKENS
     dropout_all: float = 0.0
     dropout_text: float = 0.0
     source_to_mllm: bool = True
@@ -72,7 +75,7 @@ class PackObjective:
             for sample in samples
         ]
         conditions = self._conditions(samples, dropped)
-        return self._errors(samples, conditions, draw(samples, shift_scale=settings.shift_scale))
+        return self._errors(samples, conditions, self._draw(samples))
 
     def at_levels(self, sample: EncodedSample, levels: Tensor) -> Tensor:
         """The squared error of one sample, summed over its elements, at each of some noise levels.
@@ -85,8 +88,11 @@ class PackObjective:
             float32 [K].
         """
         conditions = self._conditions([sample], [Dropped.NOTHING]) * len(levels)
-        noise = draw([sample], shift_scale=self.settings.shift_scale).noises[0]
+        noise = self._draw([sample]).noises[0]
         return self._errors([sample] * len(levels), conditions, Draws(levels, (noise,) * len(levels)))
+
+    def _draw(self, samples: Sequence[EncodedSample]) -> Draws:
+        return draw(samples, shift_scale=self.settings.shift_scale, base_tokens=self.settings.base_tokens)
 
     def _conditions(self, samples: Sequence[EncodedSample], dropped: Sequence[Dropped]) -> list[Condition]:
         settings = self.settings

@@ -19,7 +19,7 @@ from ..data.sample import EncodedSample
 from ..data.seeds import seeded_generator
 from ..models.dit import LoomDiT
 from ..models.source import NUM_TRAIN_TIMESTEPS
-from ..sampling.schedule import token_shift
+from ..sampling.schedule import BASE_TOKENS, token_shift
 from ..types import Condition, Reference
 from .flow import noised_latents, squared_errors, velocity_target
 from .timesteps import noise_levels
@@ -73,12 +73,13 @@ class PackLoss:
         return self.errors.detach() / self.elements
 
 
-def draw(samples: Sequence[EncodedSample], *, shift_scale: float) -> Draws:
+def draw(samples: Sequence[EncodedSample], *, shift_scale: float, base_tokens: int = BASE_TOKENS) -> Draws:
     """Draw noise levels and noises on the CPU, where they are the same for every device.
 
     Args:
         samples: As they were **before** dropout, which takes no part of the shift away.
         shift_scale: How much the shift grows with the number of tokens: 0.65 in stage 1, 0.5 in stages 2 and 3.
+        base_tokens: Number of tokens from which on it grows.
     """
     normal, noises = [], []
     for sample in samples:
@@ -86,7 +87,7 @@ def draw(samples: Sequence[EncodedSample], *, shift_scale: float) -> Draws:
         normal.append(torch.randn((), generator=generator))
         noises.append(torch.randn(sample.target.shape, generator=generator))
     tokens = [sample.target_tokens + sample.reference_tokens for sample in samples]
-    shifts = torch.tensor([token_shift(count, scale=shift_scale) for count in tokens])
+    shifts = torch.tensor([token_shift(count, scale=shift_scale, base_tokens=base_tokens) for count in tokens])
     return Draws(noise_levels(torch.stack(normal), shifts), tuple(noises))
 
 

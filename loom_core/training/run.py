@@ -134,6 +134,7 @@ def objective_settings(config: TrainingConfig) -> ObjectiveSettings:
     """What a config says of the objective."""
     return ObjectiveSettings(
         shift_scale=config.timestep_shift_scale,
+        base_tokens=config.timestep_base_tokens,
         dropout_all=config.data.dropout_all,
         dropout_text=config.data.dropout_text,
         source_to_mllm=config.data.source_to_mllm,

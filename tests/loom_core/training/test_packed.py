@@ -147,3 +147,9 @@ def test_trains_under_autocast(model, checkpointing):
     for name, parameter in model.named_parameters():
         assert parameter.grad.dtype == torch.float32
         assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+def test_small_samples_are_shifted_from_a_smaller_size_on():
+    usual, shifted = draw(SAMPLES, shift_scale=0.5), draw(SAMPLES, shift_scale=0.5, base_tokens=1)
+    assert (shifted.levels > usual.levels).all()
+    assert all(torch.equal(*pair) for pair in zip(usual.noises, shifted.noises, strict=True))
