@@ -69,6 +69,7 @@ class OptimiserSettings:
         clip: Largest norm of the gradient over all parameters.
         warmup: Optimiser steps over which the rate rises evenly to `lr`.
         decay: What follows: "constant" as published, or "cosine" down to `final_lr` at the last step (ours).
+        decay_steps: The last steps of the run, over which a cosine falls; 0 for all after the warm-up.
         final_lr: As a share of `lr`; only of "cosine".
     """
 
@@ -79,12 +80,14 @@ class OptimiserSettings:
     clip: float = 1.0
     warmup: int = 1000
     decay: Literal["constant", "cosine"] = "constant"
+    decay_steps: int = 0
     final_lr: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
         _require(self, lr=self.lr > 0, eps=self.eps > 0, clip=self.clip > 0, warmup=self.warmup >= 0)
         _require(self, weight_decay=self.weight_decay >= 0, final_lr=0 <= self.final_lr <= 1)
+        _require(self, decay_steps=self.decay_steps >= 0)
         _require(self, betas=all(0 <= beta < 1 for beta in self.betas))
 
 

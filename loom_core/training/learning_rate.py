@@ -23,6 +23,7 @@ def learning_rate(step: int, settings: OptimiserSettings, *, steps: int) -> floa
         return settings.lr * step / settings.warmup
     if settings.decay == "constant":
         return settings.lr
-    share = min(1.0, (step - settings.warmup) / max(1, steps - settings.warmup))
+    start = max(settings.warmup, steps - settings.decay_steps if settings.decay_steps else 0)
+    share = min(1.0, max(0, step - start) / max(1, steps - start))
     cosine = (1 + math.cos(math.pi * share)) / 2
     return settings.lr * (settings.final_lr + (1 - settings.final_lr) * cosine)

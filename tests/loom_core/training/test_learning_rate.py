@@ -32,3 +32,11 @@ def test_a_cosine_ends_at_its_last_rate():
 def test_a_run_that_goes_on_past_its_end_stays_at_the_last_rate():
     settings = OptimiserSettings(lr=1.0, warmup=0, decay="cosine")
     assert learning_rate(200, settings, steps=100) == pytest.approx(0.0)
+
+
+def test_a_cosine_over_the_last_steps_alone():
+    settings = OptimiserSettings(lr=1.0, warmup=10, decay="cosine", decay_steps=40)
+    rates = [learning_rate(step, settings, steps=100) for step in range(1, 101)]
+    assert rates[9:60] == [1.0] * 51
+    assert rates[79] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0.0)
