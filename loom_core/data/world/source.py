@@ -12,7 +12,7 @@ import torch
 
 from ...config.reading import build
 from ...errors import ConfigError
-from ..sample import Sample
+from ..sample import Sample, SampleFacts
 from .samples import WorldSettings, make_sample
 
 WORLD_VERSION = 2
@@ -56,9 +56,21 @@ class WorldSource:
             generator: Not used: a clip of the world is never cut.
         """
         del generator
+        self._check(index)
+        return make_sample(index, self.settings).sample
+
+    def describe(self, index: int) -> SampleFacts:
+        """Facts about a sample: it is never cut, so that a cache of latents keeps it once.
+
+        Args:
+            index: 0 to the number of samples.
+        """
+        self._check(index)
+        return SampleFacts(f"{self.fingerprint} {index}", has_variants=False)
+
+    def _check(self, index: int) -> None:
         if not 0 <= index < self._count:
             raise IndexError(f"sample {index} of {self._count}")
-        return make_sample(index, self.settings).sample
 
 
 def world_source(options: Mapping[str, Any], *, name: str = "world") -> WorldSource:
