@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from .data import DataConfig, DataSetConfig
 from .model import LOOM_TINY, LOOMVIDEO_5B, DiTConfig, RopePrecision
 from .reading import build, flatten, read_settings
+from .sampling import MAX_STEPS
 
 MODEL_PRESETS: Mapping[str, DiTConfig] = {"5b": LOOMVIDEO_5B, "tiny": LOOM_TINY}
 """Sizes by name."""
@@ -112,13 +113,15 @@ class CheckpointSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSettings:
-    """The loss of held-out samples, by task and noise third.
+    """What is made of held-out samples: losses by task and noise third, and pictures.
 
     Args:
         sets: Held-out samples, cut and packed like those of training; none, no measurements.
-        every: Optimiser steps between two measurements; 0 for none.
+        every: Optimiser steps between two measurements, of which the last step is one; 0 for none.
         samples: Taken evenly from each set.
         levels_per_sample: Noise levels that each sample is measured at, of the 19 that are spread over all samples.
+        pictures: So many of the samples are generated, the tasks in turn; 0 for none.
+        picture_steps: Denoising steps of each.
         seed: Of their noise and clip starts, the same each time, so that differences are the model's.
     """
 
@@ -126,11 +129,19 @@ class ValidationSettings:
     every: int = 1000
     samples: int = 30
     levels_per_sample: int = 3
+    pictures: int = 4
+    picture_steps: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
         _require(self, every=self.every >= 0, samples=self.samples > 0, levels_per_sample=self.levels_per_sample > 0)
+        _require(self, pictures=self.pictures >= 0, picture_steps=1 <= self.picture_steps <= MAX_STEPS)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is measured."""
+        return bool(self.every and self.sets)
 
 
 @dataclass(frozen=True, kw_only=True)
