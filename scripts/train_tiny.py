@@ -58,7 +58,7 @@ SMOKE = Size(
     mllm_steps=4,
     overrides=(
         "steps=12", "optimiser.warmup=2", "checkpoint.every=4", "validation.every=6", "validation.samples=2",
-        "data.max_samples_per_pack=6", "data.workers=0",
+        "validation.pictures=2", "validation.picture_steps=2", "data.max_samples_per_pack=6", "data.workers=0",
     ),
 )  # fmt: skip
 

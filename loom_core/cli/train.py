@@ -160,11 +160,14 @@ def _describe_data(plan: RunPlan) -> list[str]:
         f"tokens      at most {data.token_budget} a pack, {plan.config.grad_accumulation} packs a step; sizes {sides}, "
         f"up to {data.num_frames} frames"
     )
-    if validation.every and validation.sets:
+    if validation.is_on:
         names = ", ".join(entry.label for entry in validation.sets)
-        lines.append(f"validation  every {validation.every} steps, {validation.samples} samples each of {names}")
+        lines.append(
+            f"validation  every {validation.every} steps, {validation.samples} samples each of {names}; "
+            f"{validation.pictures} generated"
+        )
     else:
-        lines.append("validation  none")
+        lines.append("validation  none" + ("; validation.sets names no samples" if validation.every else ""))
     return lines
 
 

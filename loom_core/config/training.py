@@ -116,7 +116,7 @@ class ValidationSettings:
     """What is made of held-out samples: losses by task and noise third, and pictures.
 
     Args:
-        sets: Held-out samples, cut and packed like those of training; none, no measurements.
+        sets: Held-out samples, cut like those of training; none, no losses and no pictures.
         every: Optimiser steps between two measurements, of which the last step is one; 0 for none.
         samples: Taken evenly from each set.
         levels_per_sample: Noise levels that each sample is measured at, of the 19 that are spread over all samples.

@@ -6,7 +6,7 @@ Differences from the official trainer: by name, where that one goes by order; a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -94,3 +94,18 @@ class Ema:
                 expected="the weights of this model",
                 fix="resume with the config that the run was started with",
             )
+
+
+@contextmanager
+def measured_weights(model: nn.Module, ema: Ema | None) -> Iterator[None]:
+    """Within, a model is as it is measured, evaluating without gradients with the averaged weights, if there are any.
+
+    Afterwards it is as before, whatever happened.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), nullcontext() if ema is None else ema.swapped_into(model):
+            yield
+    finally:
+        model.train(was_training)

@@ -74,7 +74,7 @@ class PackObjective:
             draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
             for sample in samples
         ]
-        conditions = self._conditions(samples, dropped)
+        conditions = self.conditions(samples, dropped)
         return self._errors(samples, conditions, self._draw(samples))
 
     def at_levels(self, sample: EncodedSample, levels: Tensor) -> Tensor:
@@ -87,32 +87,55 @@ class PackObjective:
         Returns:
             float32 [K].
         """
-        conditions = self._conditions([sample], [Dropped.NOTHING]) * len(levels)
+        conditions = self.conditions([sample], [Dropped.NOTHING]) * len(levels)
         noise = self._draw([sample]).noises[0]
         return self._errors([sample] * len(levels), conditions, Draws(levels, (noise,) * len(levels)))
 
     def _draw(self, samples: Sequence[EncodedSample]) -> Draws:
         return draw(samples, shift_scale=self.settings.shift_scale, base_tokens=self.settings.base_tokens)
 
-    def _conditions(self, samples: Sequence[EncodedSample], dropped: Sequence[Dropped]) -> list[Condition]:
-        settings = self.settings
-        left = [
-            conditions_of(
-                sample,
-                dropped=lost,
-                source_to_mllm=settings.source_to_mllm,
-                source_to_dit=settings.source_to_dit,
-                prompt_order=settings.prompt_order,
-                unconditional_prompt=settings.unconditional_prompt,
-            )
-            for sample, lost in zip(samples, dropped, strict=True)
-        ]
+    def conditions(self, samples: Sequence[EncodedSample], dropped: Sequence[Dropped]) -> list[Condition]:
+        """What the model is conditioned on for each sample when it loses something."""
+        left = [self._left(*pair) for pair in zip(samples, dropped, strict=True)]
         states = self.read_prompts([entry.content for entry in left])
         return [_condition(*pair) for pair in zip(left, states, strict=True)]
 
-    def _errors(self, samples: Sequence[EncodedSample], conditions: Sequence[Condition], draws: Draws) -> Tensor:
+    def has_visual(self, sample: EncodedSample) -> bool:
+        """Whether anything of a sample is left without its text: a source or references."""
+        left = self._left(sample, Dropped.TEXT)
+        return bool(left.content or left.references) or left.source is not None
+
+    def velocities(
+        self, latents: Sequence[Tensor], timestep: Tensor, conditions: Sequence[Condition]
+    ) -> tuple[Tensor, ...]:
+        """What the model predicts, computed as in training.
+
+        Args:
+            latents: Noised, of each sample of a pack, [C, F, H, W].
+            timestep: [N], 0 to 1000.
+            conditions: One a sample.
+        """
+        dtype = next(self.model.parameters()).dtype
+        with self._autocast():
+            return self.model([noised.to(dtype) for noised in latents], timestep, conditions, checkpointing=False)
+
+    def _left(self, sample: EncodedSample, dropped: Dropped) -> Conditions:
+        settings = self.settings
+        return conditions_of(
+            sample,
+            dropped=dropped,
+            source_to_mllm=settings.source_to_mllm,
+            source_to_dit=settings.source_to_dit,
+            prompt_order=settings.prompt_order,
+            unconditional_prompt=settings.unconditional_prompt,
+        )
+
+    def _autocast(self) -> torch.autocast:
         device = next(self.model.parameters()).device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.autocast):
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.settings.autocast)
+
+    def _errors(self, samples: Sequence[EncodedSample], conditions: Sequence[Condition], draws: Draws) -> Tensor:
+        with self._autocast():
             return pack_losses(
                 self.model,
                 [sample.target for sample in samples],

@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 
 from ..atomic import atomic_target
+from ..bundle import default_preset_name
+from ..config.presets import get_preset
 from ..config.reading import flatten, to_yaml
 from ..config.training import TrainingConfig
 from ..data.opening import open_packs
 from ..data.packing import PackStream
 from ..data.seeds import derive_seed
 from ..errors import OutputError
+from ..models.dit import LoomDiT
 from ..protocols import VideoCodec
 from .checkpoint import RunState, load_checkpoint, read_state, remove_leftovers
 from .ema import Ema
@@ -21,6 +24,7 @@ from .frozen import FrozenFiles, codec_dtype
 from .held_out import HeldOutSamples
 from .objective import ObjectiveSettings, PackObjective
 from .optimiser import Optimiser
+from .pictures import SamplePictures
 from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
 from .resuming import AUTO, check_unchanged, find_resume
@@ -108,12 +112,9 @@ def open_trainer(
     objective = PackObjective(
         model, PromptBatches(plan.files.load_mllm(config, device=device)), objective_settings(config)
     )
-    validator = None
-    if config.validation.every and config.validation.sets:
-        held_out = HeldOutSamples(config, codec)
-        validator = Validator(
-            held_out, objective, model=model, ema=ema, levels_per_sample=config.validation.levels_per_sample
-        )
+    validator, pictures = _measures(config, codec, objective, model=model, ema=ema)
+    if config.validation.every and not config.validation.sets:
+        observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
     fingerprints = {source.name: source.fingerprint for source in packs.samples.sources}
     return Trainer(
         config,
@@ -126,8 +127,34 @@ def open_trainer(
         observer=observer,
         bad_samples=lambda: packs.samples.guard.problems.total,
         validate=validator,
+        draw_samples=pictures,
         ranks=ranks,
     )
+
+
+def _measures(
+    config: TrainingConfig, codec: VideoCodec, objective: PackObjective, *, model: LoomDiT, ema: Ema | None
+) -> tuple[Validator | None, SamplePictures | None]:
+    """What is made of held-out samples."""
+    settings = config.validation
+    if not settings.is_on:
+        return None, None
+    held_out = HeldOutSamples(config, codec)
+    validator = Validator(held_out, objective, model=model, ema=ema, levels_per_sample=settings.levels_per_sample)
+    if not settings.pictures:
+        return validator, None
+    preset = get_preset(default_preset_name(config.model.dit_config()))
+    pictures = SamplePictures(
+        held_out,
+        objective,
+        codec,
+        model=model,
+        ema=ema,
+        preset=preset,
+        count=settings.pictures,
+        steps=settings.picture_steps,
+    )
+    return validator, pictures
 
 
 def objective_settings(config: TrainingConfig) -> ObjectiveSettings:

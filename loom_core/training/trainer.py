@@ -10,6 +10,7 @@ Differences from the official trainer:
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from ..config.training import TrainingConfig
 from ..data.packing import Pack
 from ..data.sample import EncodedSample
 from ..data.tasks import TRAINING_TASKS
-from ..errors import LoomError, ResourceError, TrainingError
+from ..errors import CancelledError, LoomError, ResourceError, TrainingError
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
 from .ema import Ema
@@ -32,7 +33,9 @@ from .learning_rate import learning_rate
 from .optimiser import Optimiser
 from .ranks import OneRank, Ranks
 from .retention import prune
-from .watch.observer import RunAbout, StepMetrics, TrainingObserver, ValidationMetrics
+from .watch.observer import RunAbout, SampleRow, StepMetrics, TrainingObserver, ValidationMetrics
+
+logger = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -82,6 +85,7 @@ class Trainer:
         observer: Is told what happens.
         bad_samples: Tells how many samples were left out since the run began.
         validate: Measures the model after a number of steps; None for no measurements.
+        draw_samples: Generates held-out samples; None for none.
         ranks: The processes of the run.
     """
 
@@ -98,10 +102,12 @@ class Trainer:
         ema: Ema | None = None,
         bad_samples: Callable[[], int] = lambda: 0,
         validate: Callable[[int], ValidationMetrics] | None = None,
+        draw_samples: Callable[[], Sequence[SampleRow]] | None = None,
         ranks: Ranks | None = None,
     ) -> None:
         self.config, self.model, self.optimiser, self.ema = config, model, optimiser, ema
-        self.packs, self.objective, self.validate = packs, objective, validate
+        self.packs, self.objective = packs, objective
+        self.validate, self.draw_samples = validate, draw_samples
         self.state, self.observer, self.bad_samples = state, observer, bad_samples
         self.ranks: Ranks = ranks or OneRank()
         self._saved_step = state.step
@@ -129,6 +135,8 @@ class Trainer:
                     self.observer.on_step(metrics)
                     self._measure()
                     self._save(is_last=stop.signal is not None)
+                    if stop.signal is None:
+                        self._show_samples()
                 if stop.signal is not None:
                     self._save(is_last=True)  # it may have come after the last one was written
                     self.observer.on_note(f"{stop.signal}: stopped after step {self.state.step}, which is saved")
@@ -233,9 +241,27 @@ class Trainer:
         self.observer.on_note(f"step {self.state.step} left out, not finite: {what}")
 
     def _measure(self) -> None:
+        if self.validate is not None and self._is_time_to_measure:
+            self.observer.on_validation(self.validate(self.state.step))
+
+    def _show_samples(self) -> None:
+        """Generate held-out samples where it is time to; as with all that a run is watched by, it ends no run."""
+        if self.draw_samples is None or not self._is_time_to_measure or self.ranks.rank != 0:
+            return
+        try:
+            rows = self.draw_samples()
+        except CancelledError:
+            raise
+        except Exception as error:  # such as memory that is short, or a model that has not learned finite numbers yet
+            logger.warning("no sample pictures after step %d", self.state.step, exc_info=error)
+            self.observer.on_note(f"no sample pictures after step {self.state.step}: {type(error).__name__}: {error}")
+        else:
+            self.observer.on_samples(self.state.step, rows)
+
+    @property
+    def _is_time_to_measure(self) -> bool:
         every, step = self.config.validation.every, self.state.step
-        if self.validate is not None and every and (step % every == 0 or step == self.config.steps):
-            self.observer.on_validation(self.validate(step))
+        return bool(every) and (step % every == 0 or step == self.config.steps)
 
     def _save(self, *, is_last: bool) -> None:
         """Save the run where it is time to and has not been done."""

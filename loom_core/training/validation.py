@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..data.sample import EncodedSample
-from .ema import Ema
+from .ema import Ema, measured_weights
 from .watch.observer import NOISE_THIRDS, ValidationLoss, ValidationMetrics
 
 NUM_LEVELS = 19
@@ -70,19 +69,13 @@ class Validator:
         self.samples, self.objective, self.model, self.ema = samples, objective, model, ema
         self.levels_per_sample = levels_per_sample
 
-    @torch.no_grad()
     def __call__(self, step: int) -> ValidationMetrics:
         """Losses after a step."""
         start = time.perf_counter()
-        was_training = self.model.training
         sums: dict[tuple[str, str], list[float]] = {}
-        self.model.eval()
-        try:
-            with nullcontext() if self.ema is None else self.ema.swapped_into(self.model):
-                for index, sample in enumerate(self.samples):
-                    self._measure(index, sample, sums)
-        finally:
-            self.model.train(was_training)
+        with measured_weights(self.model, self.ema):
+            for index, sample in enumerate(self.samples):
+                self._measure(index, sample, sums)
         losses = tuple(
             ValidationLoss(task=task, noise=third, loss=sum(values) / len(values), count=len(values))
             for (task, third), values in sorted(

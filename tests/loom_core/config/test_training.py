@@ -93,8 +93,11 @@ def test_the_tiny_stages_are_those_of_the_5b_in_small(configs, stage):
         ("precision=fp16", "precision: 'fp16'.*'bf16'"),
         ("model.preset=14b", "model preset '14b'"),
         ("model.sizes.hiden_size=4", "did you mean 'hidden_size'"),
-        ("model.sizes.hidden_size=4", "hidden_size 4 with 5 heads"),
+        ("model.sizes.hidden_size=4", r"hidden_size 4 with \d+ heads"),
         ("checkpoint.keep_last=0", "keep_last 0"),
+        ("validation.pictures=-1", "pictures -1"),
+        ("validation.picture_steps=0", "picture_steps 0"),
+        ("validation.picture_steps=1001", "picture_steps 1001"),
         ("data.dropout_al=0.2", "did you mean 'dropout_all'"),
     ],
 )
@@ -129,6 +132,15 @@ def test_the_number_of_steps_may_change_unless_the_rate_depends_on_it(config):
     constant = replace(config, optimiser=OptimiserSettings())
     assert changed_settings(flatten(constant), with_steps(constant, 9)) == {}
     assert with_steps(config, None) == config
+
+
+@pytest.mark.parametrize("stage", PUBLISHED)
+def test_something_is_measured_only_of_held_out_sets(configs, stage):
+    """The 5B configs name none, since nobody's data is known; loom-tiny's have theirs."""
+    assert not read_training_config(configs / f"{stage}.yaml").validation.is_on
+    assert read_training_config(configs / "tiny" / f"{stage}.yaml").validation.is_on
+    off = read_training_config(configs / "tiny" / f"{stage}.yaml", overrides=["validation.every=0"])
+    assert not off.validation.is_on
 
 
 def test_a_config_written_out_is_the_same_config(config, tmp_path):

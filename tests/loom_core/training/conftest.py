@@ -91,7 +91,7 @@ class Recorder(SilentObserver):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.steps, self.notes, self.checkpoints, self.validations = [], [], [], []
+        self.steps, self.notes, self.checkpoints, self.validations, self.samples = [], [], [], [], []
         self.is_closed = False
 
     def on_step(self, metrics):
@@ -105,6 +105,9 @@ class Recorder(SilentObserver):
 
     def on_validation(self, metrics):
         self.validations.append(metrics)
+
+    def on_samples(self, step, rows):
+        self.samples.append((step, rows))
 
     def close(self):
         self.is_closed = True

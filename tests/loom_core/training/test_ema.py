@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from loom_core.errors import WeightsError
-from loom_core.training.ema import Ema, ema_decay
+from loom_core.training.ema import Ema, ema_decay, measured_weights
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,19 @@ def test_swapping_in_and_back_is_exact_even_after_an_error():
         raise ZeroDivisionError
     assert all(torch.equal(weight, own[name]) for name, weight in model.state_dict().items())
     assert bool((ema.weights["weight"] == 1.5).all())
+
+
+@pytest.mark.parametrize("has_ema", [True, False])
+@pytest.mark.parametrize("was_training", [True, False])
+def test_a_model_is_measured_without_gradients_and_comes_back_whatever_happens(has_ema, was_training):
+    model = nn.Linear(2, 2).train(was_training)
+    own = model.weight.detach().clone()
+    ema = Ema({name: torch.full(weight.shape, 3.0) for name, weight in model.named_parameters()}, decay=0.9)
+    with pytest.raises(ZeroDivisionError), measured_weights(model, ema if has_ema else None):
+        assert not model.training
+        assert not model(torch.ones(2)).requires_grad
+        assert torch.equal(model.weight, torch.full((2, 2), 3.0) if has_ema else own)
+        raise ZeroDivisionError
+    assert torch.equal(model.weight, own)
+    assert model.training is was_training
+    assert model(torch.ones(2)).requires_grad

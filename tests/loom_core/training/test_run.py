@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.training import ModelSettings, ValidationSettings, read_training_config
 from loom_core.errors import ConfigError, OutputError, WeightsError
-from loom_core.training.checkpoint import newest_checkpoint, read_state
+from loom_core.training.checkpoint import OPTIMISER_FILE, RNG_FILE, newest_checkpoint, read_state
 from loom_core.training.run import CONFIG_FILE, objective_settings, open_trainer, plan_run
+from loom_core.training.watch.grid import SAMPLES_FOLDER
+from loom_core.training.watch.observer import Observers
+from loom_core.training.watch.run_folder import watch_run
 
 CPU = torch.device("cpu")
 TASKS = {"edit-image": 1.0, "text-to-video": 1.0}
@@ -106,3 +110,43 @@ def test_the_objective_is_as_the_config_says(repo_root):
 
 def test_presets_fit_the_built_in_mllm(world):
     plan_run(replace(world, model=ModelSettings(preset="tiny")))
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_grids_of_samples_lie_in_the_folder_and_change_nothing(world, recorder, stage):
+    """With and without pictures every loss is the same to the bit, and so are the weights and generators saved."""
+    if stage == 1:  # neither MLLM nor DiT gets the source
+        data = replace(world.data, source_to_mllm=False, source_to_dit=False, dropout_text=0.0)
+        world = replace(world, data=data, model=replace(world.model, has_source=False), ema=0.0)
+    settings = replace(world.validation, every=1, pictures=2, picture_steps=2)
+    runs = {}
+    for name, pictures in (("with", 2), ("without", 0)):
+        config = replace(world, run=world.run.with_name(name), validation=replace(settings, pictures=pictures))
+        config.run.mkdir()
+        recorder.steps.clear()
+        trained(config, Observers(watch_run(config.run), recorder))
+        saved = newest_checkpoint(config.run)
+        files = {path.name: load_file(path) for path in saved.glob("*.safetensors")}
+        runs[name] = [(metrics.loss, metrics.grad_norm) for metrics in recorder.steps], files
+    (losses, files), (other_losses, other_files) = runs.values()
+    assert losses == other_losses
+    assert {"model.safetensors", OPTIMISER_FILE, RNG_FILE} <= files.keys() == other_files.keys()
+    for name, tensors in files.items():
+        assert all(torch.equal(tensor, other_files[name][key]) for key, tensor in tensors.items())
+
+    grids = sorted(path.name for path in (world.run.with_name("with") / SAMPLES_FOLDER).iterdir())
+    assert grids == ["step-000001.png", "step-000002.png"]
+    assert not (world.run.with_name("without") / SAMPLES_FOLDER).exists()
+    assert [step for step, _ in recorder.samples] == [1, 2]
+    rows = recorder.samples[0][1]
+    assert {row.caption.partition(":")[0] for row in rows} <= set(TASKS)
+    assert all((row.source is not None) == (stage == 2 and row.caption.startswith("edit")) for row in rows)
+    assert recorder.notes == []
+
+
+def test_a_run_without_held_out_samples_says_so_once(world, recorder):
+    trained(replace(world, validation=ValidationSettings(every=1)), recorder)
+    assert recorder.notes == ["validation.sets names no held-out samples: no validation losses and no sample pictures"]
+    recorder.notes.clear()
+    trained(replace(world, validation=ValidationSettings(every=0), run=world.run.with_name("off")), recorder)
+    assert recorder.notes == []

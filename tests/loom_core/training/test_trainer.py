@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from loom_core.config.training import CheckpointSettings, OptimiserSettings
-from loom_core.errors import MediaError, ResourceError, TrainingError
+from loom_core.config.training import CheckpointSettings, OptimiserSettings, ValidationSettings
+from loom_core.errors import CancelledError, MediaError, ResourceError, TrainingError
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.starting import starting_model
+from loom_core.training.watch.observer import ValidationMetrics
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -258,3 +259,64 @@ def test_warm_up_is_counted_in_optimiser_steps(config, make_trainer, recorder):
     trainer = make_trainer(config, ranks=ManyRanks())
     rates = [trainer.step().lr for _ in range(5)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_samples_are_drawn_at_the_measurements_and_at_the_end(config, make_trainer, recorder):
+    config = replace(config, steps=5, validation=ValidationSettings(every=2))
+    make_trainer(config, draw_samples=lambda: ["row"]).run()
+    assert recorder.samples == [(2, ["row"]), (4, ["row"]), (5, ["row"])]
+    recorder.samples.clear()
+    make_trainer(replace(config, validation=ValidationSettings(every=0)), draw_samples=lambda: ["row"]).run()
+    assert recorder.samples == []
+
+
+def test_samples_that_cannot_be_drawn_are_noted_and_tried_again(config, make_trainer, recorder, caplog):
+    tries = []
+
+    def drawing():
+        tries.append(1)
+        if len(tries) == 1:
+            raise torch.OutOfMemoryError("no room")
+        return ["row"]
+
+    config = replace(config, steps=4, validation=ValidationSettings(every=2))
+    assert make_trainer(config, draw_samples=drawing).run().step == 4
+    assert recorder.notes == ["no sample pictures after step 2: OutOfMemoryError: no room"]
+    assert recorder.samples == [(4, ["row"])]
+    assert "no sample pictures after step 2" in caplog.text
+
+
+def test_a_person_s_stop_passes_through_the_drawing_of_samples(config, make_trainer, recorder):
+    def cancelled():
+        raise CancelledError("a stop")
+
+    with pytest.raises(CancelledError):
+        make_trainer(replace(config, validation=ValidationSettings(every=1)), draw_samples=cancelled).run()
+    assert recorder.is_closed
+
+
+def test_a_run_that_is_told_to_stop_draws_no_samples_first(config, make_trainer, recorder):
+    config = replace(config, validation=ValidationSettings(every=1))
+    drawing = lambda: os.kill(os.getpid(), signal.SIGTERM) or ["row"]  # noqa: E731
+    assert make_trainer(config, draw_samples=drawing, validate=None).run().step == 1
+    assert len(recorder.samples) == 1
+
+    def measuring(step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ValidationMetrics(step=step, losses=())
+
+    recorder.samples.clear()
+    make_trainer(config, draw_samples=lambda: ["row"], validate=measuring).run()
+    assert recorder.samples == []
+
+
+def test_another_rank_draws_no_samples(config, make_trainer, recorder):
+    class SecondRank:
+        rank, size = 1, 2
+
+        def sum(self, values):
+            return values
+
+    config = replace(config, validation=ValidationSettings(every=1))
+    make_trainer(config, draw_samples=lambda: ["row"], ranks=SecondRank()).run()
+    assert recorder.samples == []
