@@ -101,3 +101,18 @@ def test_configs_that_commands_name_exist():
     named = set(re.findall(r"configs/[\w/.-]+\.yaml", PAGE))
     assert len(named) >= 3
     assert [name for name in named if not (root / name).is_file()] == []
+
+
+def test_every_fault_of_the_official_trainer_has_a_test():
+    """The rows are numbered, and tests of that number exist."""
+    told = re.findall(
+        r"^\| (\d+) \| .+ \| .+ \|$", PAGE.partition("## What the official trainer does")[2], re.MULTILINE
+    )
+    assert told == [str(number) for number in range(1, 11)]
+    tests = Path(__file__).resolve().parent / "loom_core"
+    found = {
+        number
+        for path in tests.rglob("test_*.py")
+        for number in re.findall(r"^def test_fault_(\d+)_", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert found == set(told)

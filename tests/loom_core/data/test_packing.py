@@ -84,7 +84,8 @@ def test_nothing_that_fits_ends_the_run(stream, memory_source):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_gets_the_same_packs(stream, memory_source, workers):
+def test_fault_10_a_resumed_run_gets_the_same_packs(stream, memory_source, workers):
+    """The official trainer skips a number of samples that it estimates."""
     sources = [
         memory_source(7, broken=[3], size=64),
         memory_source(5, name="other"),

@@ -209,7 +209,9 @@ def test_states_are_read_as_they_were_written(tmp_path):
 @pytest.mark.parametrize(
     ("when", "precision"), [("after a step", "fp32"), ("while writing", "bf16"), ("after a step", "bf16-autocast")]
 )
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path, config, make_trainer, make_packs, recorder, when, precision):
+def test_fault_10_a_killed_run_goes_on_bit_for_bit(
+    tmp_path, config, make_trainer, make_packs, recorder, when, precision
+):
     changes = {"precision": precision, "steps": 8, "checkpoint": CheckpointSettings(every=2)}
     whole = replace(config, run=tmp_path / "whole", **changes)
     torch.manual_seed(0)

@@ -246,8 +246,8 @@ def test_a_signal_that_ends_the_decoding_processes_too_is_a_normal_stop(config, 
     assert "SIGTERM: stopped after step 2" in recorder.notes[-1]
 
 
-def test_warm_up_is_counted_in_optimiser_steps(config, make_trainer, recorder):
-    """Fault 5: whatever the packs to a step and the number of processes."""
+def test_fault_5_warm_up_is_counted_in_optimiser_steps(config, make_trainer, recorder):
+    """Whatever the packs to a step and the number of processes."""
 
     class ManyRanks:
         rank, size = 0, 8
