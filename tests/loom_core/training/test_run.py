@@ -39,7 +39,7 @@ def world(config):
             dropout_text=0.2,
         ),
         model=replace(config.model, sizes={**config.model.sizes, "mllm_dim": 128}),
-        validation=ValidationSettings(sets=(held_out,), every=2, samples=2),
+        validation=ValidationSettings(sets=(held_out,), every=2, samples=2, picture_steps=2),
     )
 
 
