@@ -167,6 +167,8 @@ class TrainingConfig:
         round_timestep: Round the model's time as the official run does, which casts it to bfloat16.
         precision: "bf16": weights in bf16 with a float32 copy in the optimiser, as the official run has them;
             "bf16-autocast": float32 weights, computation in bf16; "fp32": all in float32.
+        read_ahead: Packs that a second thread decodes, encodes and asks the MLLM about while the model trains; worth it
+            on a CPU.
         gradient_checkpointing: Keep no activations inside blocks but compute them again, to save memory.
         ema: Decay of the averaged weights, which are kept in float32; 0 for none.
         checkpoint: When it is saved.
@@ -190,6 +192,7 @@ class TrainingConfig:
     timestep_base_tokens: int = 64
     round_timestep: bool = False
     precision: Precision = "bf16"
+    read_ahead: int = 0
     gradient_checkpointing: bool = True
     ema: float = 0.0
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
@@ -203,6 +206,7 @@ class TrainingConfig:
             self,
             timestep_shift_scale=self.timestep_shift_scale >= 0,
             timestep_base_tokens=self.timestep_base_tokens > 0,
+            read_ahead=self.read_ahead >= 0,
         )
         _require(self, most_skipped_steps=self.most_skipped_steps > 0)
 
@@ -222,7 +226,7 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
 
 FREE_TO_CHANGE = (
     "name", "run", "steps", "starts_from", "starts_from_ema", "checkpoint.", "validation.", "most_skipped_steps",
-    "gradient_checkpointing", "data.workers", "data.prefetch", "data.cache", "data.max_bad_share",
+    "gradient_checkpointing", "read_ahead", "data.workers", "data.prefetch", "data.cache", "data.max_bad_share",
     "data.min_bad_samples",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""

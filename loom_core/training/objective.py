@@ -66,15 +66,21 @@ class PackObjective:
 
     def __init__(self, model: LoomDiT, read_prompts: PromptReader, settings: ObjectiveSettings) -> None:
         self.model, self.read_prompts, self.settings = model, read_prompts, settings
+        self._prepared: dict[int, tuple[Sequence[EncodedSample], list[Condition]]] = {}
+
+    def prepare(self, samples: Sequence[EncodedSample]) -> None:
+        """Ask the MLLM about a pack ahead of the call for it; may run in another thread than the calls.
+
+        Args:
+            samples: The very object that the call will be given.
+        """
+        self._prepared[id(samples)] = samples, self._dropped_conditions(samples)
 
     def __call__(self, samples: Sequence[EncodedSample]) -> Tensor:
         """The squared error of each sample, summed over its elements, float32 [N], at what is drawn for it."""
-        settings = self.settings
-        dropped = [
-            draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
-            for sample in samples
-        ]
-        conditions = self.conditions(samples, dropped)
+        _, conditions = self._prepared.pop(id(samples), (samples, None))
+        if conditions is None:
+            conditions = self._dropped_conditions(samples)
         return self._errors(samples, conditions, self._draw(samples))
 
     def at_levels(self, sample: EncodedSample, levels: Tensor) -> Tensor:
@@ -90,6 +96,14 @@ class PackObjective:
         conditions = self.conditions([sample], [Dropped.NOTHING]) * len(levels)
         noise = self._draw([sample]).noises[0]
         return self._errors([sample] * len(levels), conditions, Draws(levels, (noise,) * len(levels)))
+
+    def _dropped_conditions(self, samples: Sequence[EncodedSample]) -> list[Condition]:
+        settings = self.settings
+        dropped = [
+            draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
+            for sample in samples
+        ]
+        return self.conditions(samples, dropped)
 
     def _draw(self, samples: Sequence[EncodedSample]) -> Draws:
         return draw(samples, shift_scale=self.settings.shift_scale, base_tokens=self.settings.base_tokens)

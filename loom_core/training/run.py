@@ -27,6 +27,7 @@ from .optimiser import Optimiser
 from .pictures import SamplePictures
 from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
+from .read_ahead import ReadAhead
 from .resuming import AUTO, check_unchanged, find_resume
 from .starting import Start, check_start, empty_model, starting_model
 from .trainer import Trainer
@@ -112,6 +113,7 @@ def open_trainer(
     objective = PackObjective(
         model, PromptBatches(plan.files.load_mllm(config, device=device)), objective_settings(config)
     )
+    ahead = ReadAhead(packs, prepare=objective.prepare, depth=config.read_ahead) if config.read_ahead else None
     validator, pictures = _measures(config, codec, objective, model=model, ema=ema)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
@@ -121,7 +123,8 @@ def open_trainer(
         model=model,
         optimiser=optimiser,
         ema=ema,
-        packs=packs,
+        packs=packs if ahead is None else ahead,
+        on_end=packs.close if ahead is None else ahead.close,
         objective=objective,
         state=replace(plan.state, settings=flatten(config), data_fingerprints=fingerprints),
         observer=observer,

@@ -86,6 +86,7 @@ class Trainer:
         bad_samples: Tells how many samples were left out since the run began.
         validate: Measures the model after a number of steps; None for no measurements.
         draw_samples: Generates held-out samples; None for none.
+        on_end: Called when the run ends, however it does: lets go of what makes the packs.
         ranks: The processes of the run.
     """
 
@@ -103,10 +104,11 @@ class Trainer:
         bad_samples: Callable[[], int] = lambda: 0,
         validate: Callable[[int], ValidationMetrics] | None = None,
         draw_samples: Callable[[], Sequence[SampleRow]] | None = None,
+        on_end: Callable[[], None] = lambda: None,
         ranks: Ranks | None = None,
     ) -> None:
         self.config, self.model, self.optimiser, self.ema = config, model, optimiser, ema
-        self.packs, self.objective = packs, objective
+        self.packs, self.objective, self.on_end = packs, objective, on_end
         self.validate, self.draw_samples = validate, draw_samples
         self.state, self.observer, self.bad_samples = state, observer, bad_samples
         self.ranks: Ranks = ranks or OneRank()
@@ -141,6 +143,7 @@ class Trainer:
                     self._save(is_last=True)  # it may have come after the last one was written
                     self.observer.on_note(f"{stop.signal}: stopped after step {self.state.step}, which is saved")
         finally:
+            self.on_end()
             self.observer.close()
         return self.state
 

@@ -127,13 +127,16 @@ class BlockTransform:
     frames: int
 
     @cached_property
-    def _kernels(self) -> Tensor:
-        return pattern_kernels(self.patterns, frames=self.frames)
+    def _projection(self) -> Tensor:
+        """[3 * frames * 256, C], one column a pattern."""
+        return pattern_kernels(self.patterns, frames=self.frames).flatten(1).mT.contiguous()
 
     def analyse(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, frames, height, width] in [-1, 1] to latents [B, C, H, W]."""
-        stacked = rearrange(pixels, "b r f h w -> b (r f) h w")
-        coefficients = functional.conv2d(stacked, self._kernels.to(pixels), stride=SPATIAL_STRIDE)  # [B, C, H, W]
+        # a product of matrices: on a CPU many times as fast as a convolution whose kernels do not overlap
+        side = SPATIAL_STRIDE
+        blocks = rearrange(pixels, "b r f (h p) (w q) -> b h w (r f p q)", p=side, q=side)
+        coefficients = rearrange(blocks @ self._projection.to(pixels), "b h w c -> b c h w")
         return (coefficients - self._column(self.mean, pixels)) / self._column(self.std, pixels)
 
     def synthesise(self, latents: Tensor) -> Tensor:

@@ -158,9 +158,13 @@ def render(scene: Scene, *, num_frames: int, width: int = SIDE, height: int = SI
     """
     frames = np.empty((num_frames, height, width, 3), dtype=np.float32)
     masks = np.zeros((len(scene.things), num_frames, height, width), dtype=np.float32)
+    view: tuple[float, float] | None = None
     for index, time in enumerate(progress(num_frames)):
         zoom, shift = _camera(scene.camera, time)
-        frames[index] = _paint_background(scene.background, zoom, shift, height=height, width=width)
+        if (zoom, shift) != view:  # a camera that stands still sees the same background all the time
+            view = zoom, shift
+            behind = _paint_background(scene.background, zoom, shift, height=height, width=width)
+        frames[index] = behind
         for number, thing in enumerate(scene.things):
             pose = _seen(_pose(thing, time, num_frames), zoom, shift)
             _paint_thing(thing, pose, frames[index], masks[: number + 1, index])
