@@ -64,6 +64,11 @@ class DataSetConfig:
         return self.name or (self.path.name if self.path is not None else self.kind)
 
 
+_LEAST = {
+    "token_budget": 1, "clip_variants": 1, "min_bad_samples": 1, "prefetch": 1, "workers": 0, "cache_reserve_gb": 0,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """The training data of a run.
@@ -94,6 +99,7 @@ class DataConfig:
         prefetch: Samples that each worker decodes ahead.
         clip_variants: Number of fixed clip starts that a long clip is cut at, so that a cache can serve them.
         cache: Folder for latents; None for no cache.
+        cache_reserve_gb: Space that the cache leaves free on its disk, in 10^9 bytes; it stops growing there.
         latent_dtype: Number format of latents, cached or not.
         max_bad_share: The run stops when more than this share of samples cannot be used...
         min_bad_samples: ... and at least so many.
@@ -121,6 +127,7 @@ class DataConfig:
     prefetch: int = 2
     clip_variants: int = 4
     cache: Path | None = None
+    cache_reserve_gb: float = 20.0
     latent_dtype: LatentDtype = "bf16"
     max_bad_share: float = 0.05
     min_bad_samples: int = 20
@@ -153,8 +160,7 @@ class DataConfig:
             )
         if not 0 <= self.max_bad_share < 1:
             raise _out_of_range("max_bad_share", self.max_bad_share, "0 to below 1")
-        least = {"token_budget": 1, "clip_variants": 1, "min_bad_samples": 1, "prefetch": 1, "workers": 0}
-        for name, smallest in least.items():
+        for name, smallest in _LEAST.items():
             if getattr(self, name) < smallest:
                 raise _out_of_range(name, getattr(self, name), f"at least {smallest}")
         if self.max_samples_per_pack is not None and self.max_samples_per_pack < 1:

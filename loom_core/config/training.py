@@ -226,8 +226,8 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
 
 FREE_TO_CHANGE = (
     "name", "run", "steps", "starts_from", "starts_from_ema", "checkpoint.", "validation.", "most_skipped_steps",
-    "gradient_checkpointing", "read_ahead", "data.workers", "data.prefetch", "data.cache", "data.max_bad_share",
-    "data.min_bad_samples",
+    "gradient_checkpointing", "read_ahead", "data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb",
+    "data.max_bad_share", "data.min_bad_samples",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from .tasks import TRAINING_TASKS
 logger = logging.getLogger(__name__)
 
 _VERSION = "loomvideo-latents-1"
+_GIGABYTE = 10**9
 _ABOUT, _SUM = "about", "checksum"
 _TARGET, _SOURCE, _REFERENCE = "target", "source", "reference"
 _MLLM_SOURCE, _MLLM_REFERENCE = "mllm_source", "mllm_reference"
@@ -42,18 +44,16 @@ class LatentCache:
         folder: Created if it is not there.
         identity: Of everything that is the same for all samples and shapes what is kept: the codec, the latents' dtype,
             which parts.
+        reserve: Bytes of the disk that are left free: nothing is written that would leave less.
 
     Raises:
         OutputError: The folder cannot be created.
     """
 
-    def __init__(self, folder: Path, *, identity: str) -> None:
+    def __init__(self, folder: Path, *, identity: str, reserve: float = 0) -> None:
         self.folder = folder
         self.identity = identity
-        self.hits = 0
-        """Samples served."""
-        self.written = 0
-        """Samples stored."""
+        self.reserve = reserve
         self.damaged = 0
         """Files that could not be read and were made anew."""
         self.is_full = False
@@ -93,7 +93,6 @@ class LatentCache:
             logger.warning("the cached latents %s are damaged (%s) and made anew", path.name, error)
             self._remove(path)
             return None
-        self.hits += 1
         return sample
 
     def store(self, name: str, sample: EncodedSample) -> None:
@@ -102,18 +101,28 @@ class LatentCache:
             return
         path = self._path(name)
         try:
+            content = _written(sample)
+            self._check_reserve(len(content))
             path.parent.mkdir(exist_ok=True)
             with atomic_target(path) as temporary:
-                temporary.write_bytes(_written(sample))
+                temporary.write_bytes(content)
         except (ResourceError, OutputError, OSError) as error:
             self.is_full = True
             logger.warning("no more latents are cached, training goes on without: %s", error)
-        else:
-            self.written += 1
 
-    def state(self) -> dict[str, int | bool]:
-        """Counts, for metrics."""
-        return {"hits": self.hits, "written": self.written, "damaged": self.damaged, "is_full": self.is_full}
+    def _check_reserve(self, size: int) -> None:
+        """Refuse to write so many bytes into what is kept free for checkpoints and other programs.
+
+        Raises:
+            ResourceError: They would leave too little.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if free - size < self.reserve:
+            raise ResourceError(
+                f"{free / _GIGABYTE:.1f} GB free on the disk of {self.folder}",
+                expected=f"{self.reserve / _GIGABYTE:g} GB that are left to others (cache_reserve_gb)",
+                fix="free some space, put the cache on another disk, or lower data.cache_reserve_gb",
+            )
 
     def _path(self, name: str) -> Path:
         return self.folder / name[:2] / f"{name}.safetensors"

@@ -127,7 +127,7 @@ def open_cache(config: DataConfig, *, codec_identity: str) -> LatentCache | None
     if config.cache is None:
         return None
     parts = f"mllm {config.source_to_mllm} dit {config.source_to_dit} {config.latent_dtype}"
-    return LatentCache(config.cache, identity=f"{codec_identity}\n{parts}")
+    return LatentCache(config.cache, identity=f"{codec_identity}\n{parts}", reserve=config.cache_reserve_gb * 10**9)
 
 
 def open_sources(config: DataConfig) -> list[SampleSource]:

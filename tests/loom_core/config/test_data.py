@@ -64,6 +64,7 @@ def test_sizes_of_ones_own():
         ({"dropout_all": 0.6, "dropout_text": 0.6}, "exclude each other"),
         ({"max_bad_share": 1}, "max_bad_share 1"),
         ({"token_budget": 0}, "token_budget 0"),
+        ({"cache_reserve_gb": -1}, "cache_reserve_gb -1"),
         ({"clip_variants": 0}, "clip_variants 0"),
         ({"min_bad_samples": 0}, "min_bad_samples 0"),
         ({"prefetch": 0}, "prefetch 0"),

@@ -122,7 +122,7 @@ def test_what_does_not_change_it_may_change(config):
         starts_from=None,
         checkpoint=replace(config.checkpoint, every=7),
         validation=replace(config.validation, sets=()),
-        data=replace(config.data, workers=3, cache=Path("c")),
+        data=replace(config.data, workers=3, cache=Path("c"), cache_reserve_gb=1.0),
     )
     assert changed_settings(flatten(config), other) == {}
 
@@ -132,6 +132,14 @@ def test_the_number_of_steps_may_change_unless_the_rate_depends_on_it(config):
     constant = replace(config, optimiser=OptimiserSettings())
     assert changed_settings(flatten(constant), with_steps(constant, 9)) == {}
     assert with_steps(config, None) == config
+
+
+@pytest.mark.parametrize("stage", PUBLISHED)
+def test_no_cache_fills_the_disk_unasked(configs, stage):
+    """The 5B configs have none, as the official trainer, and leave room for checkpoints when they are given one."""
+    data = read_training_config(configs / f"{stage}.yaml").data
+    assert data.cache is None
+    assert data.cache_reserve_gb >= 2 * 91
 
 
 @pytest.mark.parametrize("stage", PUBLISHED)

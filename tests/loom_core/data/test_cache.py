@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_everything_comes_back(cache):
     )
     assert (found.mllm_source.fps, found.mllm_source.is_image) == (24.0, False)
     assert all(clip.is_image and clip.fps == 0 for clip in found.mllm_references)
-    assert cache.state() == {"hits": 1, "written": 1, "damaged": 0, "is_full": False}
+    assert (cache.damaged, cache.is_full) == (0, False)
 
 
 def test_parts_that_are_not_there(cache):
@@ -140,6 +141,28 @@ def test_a_full_disk_switches_it_off_with_one_warning(cache, caplog, monkeypatch
     assert cache.is_full
     assert [path.name[0] for path in cache.folder.rglob("*") if path.is_file()] == ["a"]  # no part of a file is left
     assert cache.load("a" * 64) is not None  # what is there is still served
+
+
+def test_the_reserve_of_the_disk_is_left_free(tmp_path, caplog, monkeypatch):
+    """Else the cache of a large set fills the disk, and checkpoints, which are worth more, find no room."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("loom_core.data.cache.shutil.disk_usage", lambda folder: usage._replace(free=50_000))
+    size = stored_size(tmp_path / "free")
+    for reserve, is_kept in [(50_000 - size, True), (50_000 - size + 1, False)]:
+        cache = LatentCache(tmp_path / str(reserve), identity="codec", reserve=reserve)
+        cache.store("a" * 64, sample_of())
+        cache.store("b" * 64, sample_of())
+        assert (cache.has("a" * 64), cache.has("b" * 64), cache.is_full) == (is_kept, is_kept, not is_kept)
+    (message,) = caplog.messages
+    assert "0.0 GB free" in message
+    assert "cache_reserve_gb" in message
+    assert "training goes on" in message
+
+
+def stored_size(folder):
+    cache = LatentCache(folder, identity="codec")
+    cache.store("a" * 64, sample_of())
+    return entry(cache).stat().st_size
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -157,7 +157,6 @@ def test_a_cached_sample_is_not_decoded(stream, memory_source, tmp_path):
     again = list(itertools.islice(second, 6))
     second.close()
     assert len(log.read_text().splitlines()) == 6
-    assert cache.hits == 6
     for before, after in zip(once, again, strict=True):
         assert before.sample.key == after.sample.key
         assert before.sample.seed == after.sample.seed
@@ -174,7 +173,9 @@ def test_a_damaged_entry_is_decoded_again(stream, memory_source, tmp_path):
     entry.write_bytes(entry.read_bytes()[:-3])
     again = next(stream([memory_source(1, log=log)], cache=cache))
     assert torch.equal(again.sample.target, before.sample.target)
-    assert (cache.damaged, cache.written, len(log.read_text().splitlines())) == (1, 2, 2)
+    assert (cache.damaged, len(log.read_text().splitlines())) == (1, 2)
+    next(stream([memory_source(1, log=log)], cache=cache))
+    assert len(log.read_text().splitlines()) == 2  # it was stored anew
 
 
 def test_a_worker_that_is_ended_is_said_to_be(stream):
