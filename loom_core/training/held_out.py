@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..config.training import TrainingConfig
@@ -26,16 +26,31 @@ def spread_indices(length: int, count: int) -> list[int]:
     return [index * length // count for index in range(count)]
 
 
+def open_held_out(config: TrainingConfig) -> tuple[SampleSource, ...]:
+    """The held-out sets of a run, none where it measures nothing; whatever is wrong with them shows before it trains.
+
+    Raises:
+        LoomError: A set is missing, empty or not what the config says; see `open_source`.
+    """
+    if not config.validation.is_on:
+        return ()
+    data = config.data
+    return tuple(
+        open_source(entry, Framing.of(data), max_bad_share=data.max_bad_share) for entry in config.validation.sets
+    )
+
+
 class HeldOutSamples:
     """The validation samples of a run, in order, encoded at first use and kept.
 
     Args:
         config: Of the run.
+        sources: Its held-out sets, see `open_held_out`.
         codec: Makes latents.
     """
 
-    def __init__(self, config: TrainingConfig, codec: VideoCodec) -> None:
-        self.config, self.codec = config, codec
+    def __init__(self, config: TrainingConfig, sources: Sequence[SampleSource], codec: VideoCodec) -> None:
+        self.config, self.sources, self.codec = config, sources, codec
         self._samples: list[EncodedSample] | None = None
 
     def __iter__(self) -> Iterator[EncodedSample]:
@@ -50,10 +65,8 @@ class HeldOutSamples:
         return iter(self._samples)
 
     def _encoded(self) -> Iterator[EncodedSample]:
-        data, settings = self.config.data, self.config.validation
-        for entry in settings.sets:
-            source = open_source(entry, Framing.of(data), max_bad_share=data.max_bad_share)
-            for index in spread_indices(len(source), settings.samples):
+        for source in self.sources:
+            for index in spread_indices(len(source), self.config.validation.samples):
                 try:
                     yield self._sample(source, index)
                 except SampleError as error:

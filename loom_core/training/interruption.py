@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+IsStopped = Callable[[], bool]
+"""Whether a stop was asked for, for what takes long and can be given up."""
+
+
+def never_stopped() -> bool:
+    """The answer where nobody can ask for a stop."""
+    return False
 
 
 class StopRequest:
@@ -18,6 +27,10 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: str | None = None
         self._before: dict[signal.Signals, object] = {}
+
+    def is_asked(self) -> bool:
+        """Whether a signal came."""
+        return self.signal is not None
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():

@@ -38,6 +38,7 @@ class ObjectiveSettings:
         prompt_order: See `DataConfig`.
         unconditional_prompt: See `DataConfig`.
         rounded_timesteps: Give the model its time rounded to bfloat16, as the official run does.
+        token_budget: Most tokens of a pack that is made here, of a sample at several noise levels.
         autocast: Compute in bfloat16 with float32 weights.
         checkpointing: Compute the insides of blocks again in the backward pass instead of keeping them.
     """
@@ -51,6 +52,7 @@ class ObjectiveSettings:
     prompt_order: PromptOrder = "training"
     unconditional_prompt: UnconditionalPrompt = "empty"
     rounded_timesteps: bool = False
+    token_budget: int = 16_384
     autocast: bool = False
     checkpointing: bool = False
 
@@ -88,14 +90,20 @@ class PackObjective:
 
         Args:
             sample: Keeps all its conditions.
-            levels: [K], in (0, 1); the noise is the same at all of them.
+            levels: [K], in (0, 1); the noise is the same at all of them. As many as fit the token budget are a pack.
 
         Returns:
             float32 [K].
         """
-        conditions = self.conditions([sample], [Dropped.NOTHING]) * len(levels)
+        (condition,) = self.conditions([sample], [Dropped.NOTHING])
         noise = self._draw([sample]).noises[0]
-        return self._errors([sample] * len(levels), conditions, Draws(levels, (noise,) * len(levels)))
+        tokens = sample.shift_tokens + len(condition.mllm_hidden_states[0])
+        at_once = max(1, self.settings.token_budget // tokens)
+        errors = [
+            self._errors([sample] * len(part), [condition] * len(part), Draws(part, (noise,) * len(part)))
+            for part in levels.split(at_once)
+        ]
+        return torch.cat(errors)
 
     def _dropped_conditions(self, samples: Sequence[EncodedSample]) -> list[Condition]:
         settings = self.settings

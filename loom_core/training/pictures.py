@@ -30,6 +30,7 @@ from ..types import Branch, Task
 from ..vae.memory import choose_tile
 from .ema import Ema, measured_weights
 from .frozen import codec_dtype
+from .interruption import IsStopped, never_stopped
 from .objective import PackObjective
 from .watch.grid import shown_indices
 from .watch.observer import SampleRow
@@ -69,10 +70,15 @@ class SamplePictures:
         self.count, self.steps = count, steps
         self._given: dict[int, tuple[Tensor | None, Tensor]] = {}  # place among the chosen -> source and truth
 
-    def __call__(self) -> list[SampleRow]:
-        """The samples as the model makes them now."""
+    def __call__(self, is_stopped: IsStopped = never_stopped) -> list[SampleRow] | None:
+        """The samples as the model makes them now; None where a stop was asked for before all were made."""
+        rows = []
         with measured_weights(self.model, self.ema):
-            return [self._row(place, sample) for place, sample in enumerate(in_turn(self.samples, self.count))]
+            for place, sample in enumerate(in_turn(self.samples, self.count)):
+                if is_stopped():
+                    return None
+                rows.append(self._row(place, sample))
+        return rows
 
     def _row(self, place: int, sample: EncodedSample) -> SampleRow:
         if place not in self._given:

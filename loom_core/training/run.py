@@ -14,6 +14,7 @@ from ..config.reading import flatten, to_yaml
 from ..config.training import TrainingConfig
 from ..data.opening import open_packs
 from ..data.packing import PackStream
+from ..data.sample import SampleSource
 from ..data.seeds import derive_seed
 from ..errors import OutputError
 from ..models.dit import LoomDiT
@@ -21,7 +22,7 @@ from ..protocols import VideoCodec
 from .checkpoint import RunState, load_checkpoint, read_state, remove_leftovers
 from .ema import Ema
 from .frozen import FrozenFiles, codec_dtype
-from .held_out import HeldOutSamples
+from .held_out import HeldOutSamples, open_held_out
 from .objective import ObjectiveSettings, PackObjective
 from .optimiser import Optimiser
 from .pictures import SamplePictures
@@ -48,6 +49,7 @@ class RunPlan:
         checkpoint: That it goes on from; None for a run that begins.
         state: Where it stands.
         start: What it begins with; None for a run that goes on.
+        held_out: The sets that it is measured on.
         allow_config_change: Go on with other settings than the checkpoint was saved with.
     """
 
@@ -56,6 +58,7 @@ class RunPlan:
     checkpoint: Path | None
     state: RunState
     start: Start | None
+    held_out: tuple[SampleSource, ...] = ()
     allow_config_change: bool = False
 
 
@@ -70,6 +73,7 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
     Raises:
         ConfigError: The checkpoint was saved with other settings; parts do not fit each other.
         WeightsError: Starting weights, checkpoint, MLLM or codec are missing or of another model.
+        MediaError: A held-out set is missing or empty.
     """
     checkpoint = find_resume(config.run, resume)
     if checkpoint is None:
@@ -80,7 +84,7 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
             check_unchanged(state, config, checkpoint=checkpoint)
     files = FrozenFiles.of(config)
     files.check(config)
-    return RunPlan(config, files, checkpoint, state, start, allow_config_change)
+    return RunPlan(config, files, checkpoint, state, start, open_held_out(config), allow_config_change)
 
 
 def open_trainer(
@@ -114,7 +118,7 @@ def open_trainer(
         model, PromptBatches(plan.files.load_mllm(config, device=device)), objective_settings(config)
     )
     ahead = ReadAhead(packs, prepare=objective.prepare, depth=config.read_ahead) if config.read_ahead else None
-    validator, pictures = _measures(config, codec, objective, model=model, ema=ema)
+    validator, pictures = _measures(plan, codec, objective, model=model, ema=ema)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
     fingerprints = {source.name: source.fingerprint for source in packs.samples.sources}
@@ -136,13 +140,13 @@ def open_trainer(
 
 
 def _measures(
-    config: TrainingConfig, codec: VideoCodec, objective: PackObjective, *, model: LoomDiT, ema: Ema | None
+    plan: RunPlan, codec: VideoCodec, objective: PackObjective, *, model: LoomDiT, ema: Ema | None
 ) -> tuple[Validator | None, SamplePictures | None]:
     """What is made of held-out samples."""
-    settings = config.validation
+    config, settings = plan.config, plan.config.validation
     if not settings.is_on:
         return None, None
-    held_out = HeldOutSamples(config, codec)
+    held_out = HeldOutSamples(config, plan.held_out, codec)
     validator = Validator(held_out, objective, model=model, ema=ema, levels_per_sample=settings.levels_per_sample)
     if not settings.pictures:
         return validator, None
@@ -172,6 +176,7 @@ def objective_settings(config: TrainingConfig) -> ObjectiveSettings:
         prompt_order=config.data.prompt_order,
         unconditional_prompt=config.data.unconditional_prompt,
         rounded_timesteps=config.round_timestep,
+        token_budget=config.data.token_budget,
         autocast=config.precision == "bf16-autocast",
         checkpointing=config.gradient_checkpointing,
     )

@@ -28,7 +28,7 @@ from ..errors import CancelledError, LoomError, ResourceError, TrainingError
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
 from .ema import Ema
-from .interruption import StopRequest
+from .interruption import IsStopped, StopRequest
 from .learning_rate import learning_rate
 from .optimiser import Optimiser
 from .ranks import OneRank, Ranks
@@ -84,8 +84,9 @@ class Trainer:
         state: Where the run stands.
         observer: Is told what happens.
         bad_samples: Tells how many samples were left out since the run began.
-        validate: Measures the model after a number of steps; None for no measurements.
-        draw_samples: Generates held-out samples; None for none.
+        validate: Measures the model after a number of steps, or gives it up (None) once the stop that it is given is
+            asked for; None for no measurements.
+        draw_samples: Generates held-out samples, or gives up likewise; None for none.
         on_end: Called when the run ends, however it does: lets go of what makes the packs.
         ranks: The processes of the run.
     """
@@ -102,8 +103,8 @@ class Trainer:
         observer: TrainingObserver,
         ema: Ema | None = None,
         bad_samples: Callable[[], int] = lambda: 0,
-        validate: Callable[[int], ValidationMetrics] | None = None,
-        draw_samples: Callable[[], Sequence[SampleRow]] | None = None,
+        validate: Callable[[int, IsStopped], ValidationMetrics | None] | None = None,
+        draw_samples: Callable[[IsStopped], Sequence[SampleRow] | None] | None = None,
         on_end: Callable[[], None] = lambda: None,
         ranks: Ranks | None = None,
     ) -> None:
@@ -135,10 +136,9 @@ class Trainer:
                             raise
                         break  # the signal reached the processes that decode as well
                     self.observer.on_step(metrics)
-                    self._measure()
-                    self._save(is_last=stop.signal is not None)
-                    if stop.signal is None:
-                        self._show_samples()
+                    self._save(is_last=stop.is_asked())
+                    self._measure(stop.is_asked)
+                    self._show_samples(stop.is_asked)
                 if stop.signal is not None:
                     self._save(is_last=True)  # it may have come after the last one was written
                     self.observer.on_note(f"{stop.signal}: stopped after step {self.state.step}, which is saved")
@@ -243,23 +243,32 @@ class Trainer:
             )
         self.observer.on_note(f"step {self.state.step} left out, not finite: {what}")
 
-    def _measure(self) -> None:
-        if self.validate is not None and self._is_time_to_measure:
-            self.observer.on_validation(self.validate(self.state.step))
-
-    def _show_samples(self) -> None:
-        """Generate held-out samples where it is time to; as with all that a run is watched by, it ends no run."""
-        if self.draw_samples is None or not self._is_time_to_measure or self.ranks.rank != 0:
+    def _measure(self, is_stopped: IsStopped) -> None:
+        """Measure the model where it is time to; a measurement that fails ends the run, which loses no step by it."""
+        if self.validate is None or not self._is_time_to_measure or is_stopped():
             return
         try:
-            rows = self.draw_samples()
+            metrics = self.validate(self.state.step, is_stopped)
+        except Exception:
+            self._save(is_last=True)
+            raise
+        if metrics is not None:
+            self.observer.on_validation(metrics)
+
+    def _show_samples(self, is_stopped: IsStopped) -> None:
+        """Generate held-out samples where it is time to; as with all that a run is watched by, it ends no run."""
+        if self.draw_samples is None or not self._is_time_to_measure or self.ranks.rank != 0 or is_stopped():
+            return
+        try:
+            rows = self.draw_samples(is_stopped)
         except CancelledError:
             raise
         except Exception as error:  # such as memory that is short, or a model that has not learned finite numbers yet
             logger.warning("no sample pictures after step %d", self.state.step, exc_info=error)
             self.observer.on_note(f"no sample pictures after step {self.state.step}: {type(error).__name__}: {error}")
         else:
-            self.observer.on_samples(self.state.step, rows)
+            if rows is not None:
+                self.observer.on_samples(self.state.step, rows)
 
     @property
     def _is_time_to_measure(self) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..data.sample import EncodedSample
 from .ema import Ema, measured_weights
+from .interruption import IsStopped, never_stopped
 from .watch.observer import NOISE_THIRDS, ValidationLoss, ValidationMetrics
 
 NUM_LEVELS = 19
@@ -69,12 +70,14 @@ class Validator:
         self.samples, self.objective, self.model, self.ema = samples, objective, model, ema
         self.levels_per_sample = levels_per_sample
 
-    def __call__(self, step: int) -> ValidationMetrics:
-        """Losses after a step."""
+    def __call__(self, step: int, is_stopped: IsStopped = never_stopped) -> ValidationMetrics | None:
+        """Losses after a step; None where a stop was asked for before all samples were measured."""
         start = time.perf_counter()
         sums: dict[tuple[str, str], list[float]] = {}
         with measured_weights(self.model, self.ema):
             for index, sample in enumerate(self.samples):
+                if is_stopped():
+                    return None
                 self._measure(index, sample, sums)
         losses = tuple(
             ValidationLoss(task=task, noise=third, loss=sum(values) / len(values), count=len(values))

@@ -11,8 +11,7 @@ from loom_core.config.data import DataSetConfig
 from loom_core.config.training import ValidationSettings
 from loom_core.data.sample import SampleError
 from loom_core.errors import MediaError
-from loom_core.training import held_out as subject
-from loom_core.training.held_out import HeldOutSamples, spread_indices
+from loom_core.training.held_out import HeldOutSamples, open_held_out, spread_indices
 
 
 class Codec:
@@ -43,13 +42,13 @@ def test_indices_are_spread_evenly(length, count, indices):
 
 def test_they_are_the_same_each_time_and_encoded_once(measured):
     codec = Codec()
-    samples = HeldOutSamples(measured, codec)
+    samples = HeldOutSamples(measured, open_held_out(measured), codec)
     first, again = list(samples), list(samples)
     assert len(first) == 6
     assert codec.calls == 6
     assert [sample.seed for sample in first] == [sample.seed for sample in again]
     assert len({sample.seed for sample in first}) == 6
-    other_run = list(HeldOutSamples(replace(measured, seed=99), Codec()))
+    other_run = list(HeldOutSamples(replace(measured, seed=99), open_held_out(measured), Codec()))
     assert [sample.seed for sample in other_run] == [sample.seed for sample in first], "whatever the run's own seed"
 
 
@@ -70,18 +69,22 @@ class Broken:
         raise SampleError(f"sample {index}", "broken file")
 
 
-def test_bad_ones_are_left_out(measured, monkeypatch, caplog):
+def test_bad_ones_are_left_out(measured, caplog):
     from loom_core.data.framing import Framing
     from loom_core.data.opening import open_source
 
     good = open_source(measured.validation.sets[0], Framing.of(measured.data), max_bad_share=0.0)
     sample = good.load(0, generator=torch.Generator())
-    monkeypatch.setattr(subject, "open_source", lambda *_, **__: Broken({1: sample}))
-    assert len(list(HeldOutSamples(measured, Codec()))) == 2  # one of each of the two sets
+    sources = [Broken({1: sample}), Broken({1: sample})]
+    assert len(list(HeldOutSamples(measured, sources, Codec()))) == 2  # one of each of the two sets
     assert "sample 0: broken file" in caplog.text
 
 
-def test_none_at_all_is_an_error(measured, monkeypatch):
-    monkeypatch.setattr(subject, "open_source", lambda *_, **__: Broken({}))
+def test_none_at_all_is_an_error(measured):
     with pytest.raises(MediaError, match="no validation sample that can be used"):
-        list(HeldOutSamples(measured, Codec()))
+        list(HeldOutSamples(measured, [Broken({})], Codec()))
+
+
+def test_sets_are_opened_only_by_a_run_that_measures(measured):
+    assert [source.name for source in open_held_out(measured)] == ["a", "b"]
+    assert open_held_out(replace(measured, validation=replace(measured.validation, every=0))) == ()

@@ -15,8 +15,9 @@ from loom_core.training.interruption import StopRequest
 def test_the_first_is_noted(number):
     before = signal.getsignal(number)
     with StopRequest() as stop:
-        assert stop.signal is None
+        assert not stop.is_asked()
         os.kill(os.getpid(), number)
+        assert stop.is_asked()
         assert stop.signal == signal.Signals(number).name
     assert signal.getsignal(number) is before
 

@@ -128,3 +128,14 @@ def test_dropped_references_still_count_for_the_shift(model, sample_of, make_obj
         make_objective(calls, dropout_all=dropout)([given])
         times.append(float(calls.calls[0][1]))
     assert times[0] == times[1] != times[2]
+
+
+def test_levels_beyond_the_token_budget_are_packs_of_their_own(model, sample_of, make_objective):
+    sample, levels = sample_of(0, seed=5), torch.tensor([0.25, 0.5, 0.75])
+    tokens = sample.shift_tokens + 3  # of the prompt
+    whole = make_objective(model).at_levels(sample, levels)
+    for budget, sizes in ((3 * tokens, [3]), (3 * tokens - 1, [2, 1]), (tokens, [1, 1, 1]), (1, [1, 1, 1])):
+        calls = Calls(model)
+        make_objective(calls, token_budget=budget).at_levels(sample, levels)
+        assert [len(latents) for latents, *_ in calls.calls] == sizes
+        torch.testing.assert_close(make_objective(model, token_budget=budget).at_levels(sample, levels), whole)

@@ -188,3 +188,10 @@ def test_pictures_are_those_of_inference(task, preset):
     assert sample.task is TRAINING_TASKS[task]
     assert (row.result.int() - wanted.int()).abs().max() <= 1
     assert row.result.float().std() > 5, "more than one colour"
+
+
+def test_a_stop_between_two_samples_gives_the_pictures_up(model, samples, make_objective):
+    answers = iter([False, True])
+    pictures = picturing(samples, make_objective(model), model=model)
+    assert pictures(lambda: next(answers)) is None
+    assert next(answers, None) is None, "asked before each sample"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.training import ModelSettings, ValidationSettings, read_training_config
-from loom_core.errors import ConfigError, OutputError, WeightsError
+from loom_core.errors import ConfigError, LoomError, OutputError, WeightsError
 from loom_core.training.checkpoint import OPTIMISER_FILE, RNG_FILE, newest_checkpoint, read_state
 from loom_core.training.run import CONFIG_FILE, objective_settings, open_trainer, plan_run
 from loom_core.training.watch.grid import SAMPLES_FOLDER
@@ -150,3 +150,11 @@ def test_a_run_without_held_out_samples_says_so_once(world, recorder):
     recorder.notes.clear()
     trained(replace(world, validation=ValidationSettings(every=0), run=world.run.with_name("off")), recorder)
     assert recorder.notes == []
+
+
+def test_a_held_out_set_that_is_missing_stops_a_run_before_it_begins(world, tmp_path):
+    missing = DataSetConfig(kind="manifest", path=tmp_path / "nowhere.jsonl")
+    with pytest.raises(LoomError, match=r"nowhere\.jsonl"):
+        plan_run(replace(world, validation=replace(world.validation, sets=(missing,))))
+    assert not world.run.exists()
+    plan_run(replace(world, validation=replace(world.validation, sets=(missing,), every=0)))

@@ -263,17 +263,17 @@ def test_fault_5_warm_up_is_counted_in_optimiser_steps(config, make_trainer, rec
 
 def test_samples_are_drawn_at_the_measurements_and_at_the_end(config, make_trainer, recorder):
     config = replace(config, steps=5, validation=ValidationSettings(every=2))
-    make_trainer(config, draw_samples=lambda: ["row"]).run()
+    make_trainer(config, draw_samples=lambda _: ["row"]).run()
     assert recorder.samples == [(2, ["row"]), (4, ["row"]), (5, ["row"])]
     recorder.samples.clear()
-    make_trainer(replace(config, validation=ValidationSettings(every=0)), draw_samples=lambda: ["row"]).run()
+    make_trainer(replace(config, validation=ValidationSettings(every=0)), draw_samples=lambda _: ["row"]).run()
     assert recorder.samples == []
 
 
 def test_samples_that_cannot_be_drawn_are_noted_and_tried_again(config, make_trainer, recorder, caplog):
     tries = []
 
-    def drawing():
+    def drawing(_):
         tries.append(1)
         if len(tries) == 1:
             raise torch.OutOfMemoryError("no room")
@@ -287,7 +287,7 @@ def test_samples_that_cannot_be_drawn_are_noted_and_tried_again(config, make_tra
 
 
 def test_a_person_s_stop_passes_through_the_drawing_of_samples(config, make_trainer, recorder):
-    def cancelled():
+    def cancelled(_):
         raise CancelledError("a stop")
 
     with pytest.raises(CancelledError):
@@ -297,16 +297,16 @@ def test_a_person_s_stop_passes_through_the_drawing_of_samples(config, make_trai
 
 def test_a_run_that_is_told_to_stop_draws_no_samples_first(config, make_trainer, recorder):
     config = replace(config, validation=ValidationSettings(every=1))
-    drawing = lambda: os.kill(os.getpid(), signal.SIGTERM) or ["row"]  # noqa: E731
+    drawing = lambda _: os.kill(os.getpid(), signal.SIGTERM) or ["row"]  # noqa: E731
     assert make_trainer(config, draw_samples=drawing, validate=None).run().step == 1
     assert len(recorder.samples) == 1
 
-    def measuring(step):
+    def measuring(step, _):
         os.kill(os.getpid(), signal.SIGTERM)
         return ValidationMetrics(step=step, losses=())
 
     recorder.samples.clear()
-    make_trainer(config, draw_samples=lambda: ["row"], validate=measuring).run()
+    make_trainer(config, draw_samples=lambda _: ["row"], validate=measuring).run()
     assert recorder.samples == []
 
 
@@ -318,5 +318,46 @@ def test_another_rank_draws_no_samples(config, make_trainer, recorder):
             return values
 
     config = replace(config, validation=ValidationSettings(every=1))
-    make_trainer(config, draw_samples=lambda: ["row"], ranks=SecondRank()).run()
+    make_trainer(config, draw_samples=lambda _: ["row"], ranks=SecondRank()).run()
     assert recorder.samples == []
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_a_measurement_that_fails_loses_no_step(config, make_trainer, recorder, every):
+    """Not even where no checkpoint was due."""
+
+    def measuring(step, _):
+        saved = newest_checkpoint(config.run)
+        assert (None if saved is None else read_state(saved).step) == (step if every == 1 else None)
+        raise MediaError("a held-out set is gone")
+
+    config = replace(config, validation=ValidationSettings(every=2), checkpoint=CheckpointSettings(every=every))
+    with pytest.raises(MediaError):
+        make_trainer(config, validate=measuring).run()
+    assert read_state(newest_checkpoint(config.run)).step == 2
+    assert recorder.is_closed
+
+
+def test_a_run_that_is_told_to_stop_measures_nothing_first(config, make_trainer, recorder):
+    class Interrupting:
+        def on_step(self, metrics):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def __getattr__(self, name):
+            return getattr(recorder, name)
+
+    config = replace(config, validation=ValidationSettings(every=1))
+    assert make_trainer(config, validate=lambda *_: pytest.fail("measured"), observer=Interrupting()).run().step == 1
+    assert read_state(newest_checkpoint(config.run)).step == 1
+
+
+def test_a_stop_gives_up_the_measurement_that_is_under_way(config, make_trainer, recorder):
+    def measuring(_, is_stopped):
+        assert not is_stopped()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return None if is_stopped() else pytest.fail("not told")
+
+    config = replace(config, validation=ValidationSettings(every=1))
+    assert make_trainer(config, validate=measuring, draw_samples=lambda _: pytest.fail("drawn")).run().step == 1
+    assert recorder.validations == []
+    assert read_state(newest_checkpoint(config.run)).step == 1

@@ -106,3 +106,12 @@ def test_a_failing_objective_leaves_the_model_as_it_was(model, samples):
         Validator(samples, Failing(), model=model, ema=ema)(1)
     assert torch.equal(model.head.head.weight, before)
     assert model.training
+
+
+def test_a_stop_between_two_samples_gives_the_measurement_up(model, samples, make_objective):
+    answers = iter([False, False, True])
+    before = model.head.head.weight.clone()
+    ema = Ema({name: torch.zeros(weight.shape) for name, weight in model.named_parameters()}, decay=0.9)
+    assert Validator(samples, make_objective(model), model=model, ema=ema)(1, lambda: next(answers)) is None
+    assert next(answers, None) is None, "asked before each sample"
+    assert torch.equal(model.head.head.weight, before)
