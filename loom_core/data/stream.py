@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from .sample import DescribingSource, EncodedSample, Sample, SampleError, Sample
 from .seeds import derive_seed, seeded_generator
 
 logger = logging.getLogger(__name__)
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -220,9 +223,10 @@ class SampleStream:
             sampler=_Jobs(self),
             num_workers=self._workers,
             prefetch_factor=self._prefetch if self._workers else None,
-            worker_init_fn=_leave_interrupts_to_the_parent if self._workers else None,
+            worker_init_fn=_leave_stops_to_the_parent if self._workers else None,
         )
-        return iter(loader)
+        with _stops_held_back():
+            return iter(loader)
 
     def jobs(self) -> Iterator[_Job]:
         """What is to be decoded from here on; each is looked up in the cache as its turn to be decoded comes."""
@@ -294,6 +298,24 @@ def _decoded(sources: Sequence[SampleSource], job: _Job) -> _Outcome:
         return _Outcome(job, bad=(error.key, error.reason))
 
 
-def _leave_interrupts_to_the_parent(_worker: int) -> None:
-    """Ctrl-C goes to every process of a terminal; the parent ends the workers once it has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_stops_to_the_parent(_worker: int) -> None:
+    """Ctrl-C goes to every process of a terminal, SIGTERM from a job's scheduler to every process of the job.
+
+    The parent finishes its step and saves, for which it still wants samples, and ends the workers then; when the parent
+    itself is killed they notice that, since torch has them look after it every few seconds.
+    """
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """While workers start; they inherit it, so that none is ended before it has come to ignore them by itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, whose processes do not get them
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import collections
 import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,9 +48,6 @@ class EndsItself:
         return 3
 
     def load(self, index, *, generator):
-        import os
-        import signal
-
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -176,6 +179,52 @@ def test_a_damaged_entry_is_decoded_again(stream, memory_source, tmp_path):
     assert (cache.damaged, len(log.read_text().splitlines())) == (1, 2)
     next(stream([memory_source(1, log=log)], cache=cache))
     assert len(log.read_text().splitlines()) == 2  # it was stored anew
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_outlast_what_asks_the_run_to_stop(stream, memory_source, number):
+    """A scheduler signals every process of a job: the parent saves first, and ends them itself."""
+    alone = keys(stream([memory_source(30)]), 30)
+    ours = stream([memory_source(30)], workers=2)
+    found = keys(ours, 1)  # the second may still be starting
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid, number)
+    found += keys(ours, 29)
+    assert found == alone
+    assert all(worker.is_alive() for worker in workers)
+    ours.close()
+    for worker in workers:
+        worker.join(timeout=20)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+_PARENT = """
+import itertools, multiprocessing, os, sys
+sys.path.insert(0, sys.argv[1])
+from conftest import MemorySource, make_stream
+
+stream = make_stream([MemorySource(30)], workers=1)
+next(stream)
+print(multiprocessing.active_children()[0].pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_end_when_the_parent_was_killed():
+    """They are deaf to SIGTERM, so they must see it for themselves."""
+    here = Path(__file__).parent
+    ran = subprocess.run(
+        [sys.executable, "-c", _PARENT, str(here)], capture_output=True, text=True, cwd=here.parents[2], check=False
+    )
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    worker = Path(f"/proc/{int(ran.stdout)}")
+    for _ in range(200):
+        if not worker.exists() or "Z" in (worker / "stat").read_text().split()[2]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{worker} is still there")
 
 
 def test_a_worker_that_is_ended_is_said_to_be(stream):
