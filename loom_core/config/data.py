@@ -97,7 +97,8 @@ class DataConfig:
             the negative prompt of "inference".
         workers: Processes that decode; 0 decodes in the trainer's own.
         prefetch: Samples that each worker decodes ahead.
-        clip_variants: Number of fixed clip starts that a long clip is cut at, so that a cache can serve them.
+        clip_variants: Number of fixed starts that a long clip is cut at, so that a cache can serve them; without a
+            cache it is cut at a new one in every epoch.
         cache: Folder for latents; None for no cache.
         cache_reserve_gb: Space that the cache leaves free on its disk, in 10^9 bytes; it stops growing there.
         latent_dtype: Number format of latents, cached or not.

@@ -15,13 +15,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..errors import ConfigError, ResourceError
+from ..errors import ConfigError
 from .cache import LatentCache
 from .encoding import Encode
 from .mixture import Mixture, Place
 from .problems import BadSampleGuard
 from .sample import DescribingSource, EncodedSample, Sample, SampleError, SampleFacts, SampleSource
 from .seeds import derive_seed, seeded_generator
+from .workers import ended_worker
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ class SampleStream:
         encode: Makes latents; called in this process.
         guard: Counts bad samples.
         cache: Keeps what was encoded; None for no cache.
-        clip_variants: Number of starts that a clip is cut at, over the epochs.
+        clip_variants: Number of starts that a clip is cut at, over the epochs, where there is a cache; without one each
+            epoch has a start of its own.
         rank: This rank.
         world_size: Number of ranks.
         workers: Processes that decode; 0 decodes here.
@@ -170,6 +172,7 @@ class SampleStream:
             "world_size": self.world_size,
             "seed": self.mixture.seed,
             "fingerprint": self.fingerprint,
+            "has_fresh_starts": self.cache is None,
             "guard": guard,
         }
 
@@ -195,6 +198,8 @@ class SampleStream:
                     fix="restore what was changed, or start a new run from these weights",
                 )
             logger.warning("%s; some samples may come again or never", found)
+        if state.get("has_fresh_starts", own["has_fresh_starts"]) != own["has_fresh_starts"]:
+            logger.warning("with or without a cache, unlike before: clips are cut at other starts from here on")
         self.next_number = int(state["next"]) * int(state["world_size"]) // self.world_size
         self.guard.load(state["guard"])
 
@@ -208,12 +213,9 @@ class SampleStream:
             return next(self._outcomes)
         except RuntimeError as error:
             self._outcomes = None
-            if "DataLoader worker" in str(error) and ("exited unexpectedly" in str(error) or "signal" in str(error)):
-                raise ResourceError(
-                    f"a decoding process that was ended from outside ({error})",
-                    expected="enough memory for all of them",
-                    fix="use fewer workers or a smaller prefetch",
-                ) from error
+            ended = ended_worker(error)
+            if ended is not None:
+                raise ended from error
             raise
 
     def _start(self) -> Iterator[_Outcome]:
@@ -238,9 +240,9 @@ class SampleStream:
     def _job(self, number: int) -> _Job:
         place = self.mixture[number * self.world_size + self.rank]
         source = self.sources[place.set_index]
-        variant = place.clip % self._clip_variants
         if self.cache is None:
-            return _Job(number, place, variant, "", is_cached=False)
+            return _Job(number, place, place.clip, "", is_cached=False)
+        variant = place.clip % self._clip_variants
         try:
             facts = source.describe(place.index) if isinstance(source, DescribingSource) else None
         except SampleError:  # decoding it meets the same and reports it in its turn

@@ -88,10 +88,12 @@ def test_a_broken_clip_among_many_is_counted_and_the_rest_is_used(library, codec
 
 
 def test_a_cached_run_decodes_nothing_and_gives_the_same(library, codec, tmp_path, monkeypatch):
-    config = config_of(library, cache=str(tmp_path / "latents"), clip_variants=1)
+    # longer than all clips, which then have one start with a cache and without
+    whole = {"num_frames": 33, "token_budget": 600}
+    config = config_of(library, cache=str(tmp_path / "latents"), clip_variants=1, **whole)
     packs = open_packs(config, seed=0, codec=codec, codec_identity="mean")
     first = [summary(pack) for pack in itertools.islice(packs, 15)]
-    plain = open_packs(config_of(library, clip_variants=1), seed=0, codec=codec, codec_identity="mean")
+    plain = open_packs(config_of(library, **whole), seed=0, codec=codec, codec_identity="mean")
     assert [summary(pack) for pack in itertools.islice(plain, 15)] == first
     calls = codec.calls
 
@@ -109,7 +111,8 @@ def test_a_cached_run_decodes_nothing_and_gives_the_same(library, codec, tmp_pat
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_goes_on_with_the_same_packs(library, codec, tmp_path, workers):
     config = config_of(library, workers=workers, cache=str(tmp_path / "latents"))
-    whole = list(itertools.islice(open_packs(config_of(library), seed=5, codec=codec, codec_identity="mean"), 8))
+    first = config_of(library, cache=str(tmp_path / "other"))
+    whole = list(itertools.islice(open_packs(first, seed=5, codec=codec, codec_identity="mean"), 8))
     state = json.loads(json.dumps(whole[3].state))
     resumed = open_packs(config, seed=5, codec=codec, codec_identity="mean", state=state)
     assert [summary(pack) for pack in itertools.islice(resumed, 4)] == [summary(pack) for pack in whole[4:]]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,48 @@ def test_a_state_of_other_ranks_can_be_taken_up_near_its_place(stream, memory_so
     other = stream([memory_source(100)], rank=1, world_size=2, state=ours.state(), strict=False)
     assert next(other).place.position == 20 * 2 + 1
     assert "number of ranks differed" in caplog.text
+
+
+class NotesStarts:
+    """A source of two samples whose key tells where a clip would be cut."""
+
+    name, fingerprint = "starts", "starts"
+
+    def __init__(self, source):
+        self._source = source
+
+    def __len__(self):
+        return 2
+
+    def load(self, index, *, generator):
+        start = int(1e9 * torch.rand((), generator=generator, dtype=torch.float64))
+        return replace(self._source.load(index, generator=generator), key=f"{index}/{start}")
+
+
+def test_without_a_cache_every_epoch_has_its_own_starts(stream, memory_source, tmp_path):
+    """As the official trainer, which draws one each time; a cache can keep only a few."""
+    source = NotesStarts(memory_source(2))
+    fresh = keys(stream([source], clip_variants=3), 40)
+    assert len(set(fresh)) == 40
+    cached = keys(stream([source], clip_variants=3, cache=LatentCache(tmp_path / "cache", identity="a")), 40)
+    assert len(set(cached)) == 2 * 3
+    first = stream([source])
+    before = keys(first, 7)
+    resumed = stream([source], state=first.state(), workers=2)
+    assert before + keys(resumed, 33) == fresh
+    resumed.close()
+
+
+def test_adding_a_cache_is_said_to_change_the_starts(stream, memory_source, tmp_path, caplog):
+    sources = [memory_source(3)]
+    state = stream(sources).state()
+    cache = LatentCache(tmp_path / "cache", identity="a")
+    stream(sources, state={name: value for name, value in state.items() if name != "has_fresh_starts"}, cache=cache)
+    stream(sources, state=state)
+    assert not caplog.messages  # an older state does not tell
+    stream(sources, state=state, cache=cache)
+    (message,) = caplog.messages
+    assert "other starts" in message
 
 
 def test_a_cached_sample_is_not_decoded(stream, memory_source, tmp_path):
