@@ -24,6 +24,7 @@ from ..config.training import TrainingConfig
 from ..data.packing import Pack
 from ..data.sample import EncodedSample
 from ..data.tasks import TRAINING_TASKS
+from ..data.workers import ended_worker
 from ..errors import CancelledError, LoomError, ResourceError, TrainingError
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
@@ -114,6 +115,7 @@ class Trainer:
         self.state, self.observer, self.bad_samples = state, observer, bad_samples
         self.ranks: Ranks = ranks or OneRank()
         self._saved_step = state.step
+        self._is_updating = False  # weights and state do not belong together
 
     def run(self) -> RunState:
         """Train until the last step or a signal; returns where the run stands then, which is saved.
@@ -128,17 +130,10 @@ class Trainer:
         self.observer.on_start(about)
         try:
             with StopRequest() as stop:
-                while self.state.step < config.steps and stop.signal is None:
-                    try:
-                        metrics = self.step()
-                    except ResourceError:
-                        if stop.signal is None:
-                            raise
-                        break  # the signal reached the processes that decode as well
-                    self.observer.on_step(metrics)
-                    self._save(is_last=stop.is_asked())
-                    self._measure(stop.is_asked)
-                    self._show_samples(stop.is_asked)
+                try:
+                    self._take_steps(stop.is_asked)
+                except RuntimeError as error:
+                    self._save_after_lost_worker(error, is_stopped=stop.is_asked())
                 if stop.signal is not None:
                     self._save(is_last=True)  # it may have come after the last one was written
                     self.observer.on_note(f"{stop.signal}: stopped after step {self.state.step}, which is saved")
@@ -146,6 +141,36 @@ class Trainer:
             self.on_end()
             self.observer.close()
         return self.state
+
+    def _take_steps(self, is_stopped: IsStopped) -> None:
+        """Train until the last step or a stop."""
+        while self.state.step < self.config.steps and not is_stopped():
+            try:
+                metrics = self.step()
+            except ResourceError:
+                if not is_stopped():
+                    raise
+                break  # what asked for the stop ended the processes that decode as well
+            self.observer.on_step(metrics)
+            self._save(is_last=is_stopped())
+            self._measure(is_stopped)
+            self._show_samples(is_stopped)
+
+    def _save_after_lost_worker(self, error: RuntimeError, *, is_stopped: bool) -> None:
+        """Save after torch's word that a decoding process is gone, which it raises anywhere; then pass it on.
+
+        Raises:
+            ResourceError: It is an error of its own, or broke into an update, of which nothing can be saved.
+            RuntimeError: The error, if it says something else.
+        """
+        lost = ended_worker(error)
+        if lost is None:
+            raise error
+        if self._is_updating:
+            raise lost from error
+        self._save(is_last=True)
+        if not is_stopped:
+            raise lost from error
 
     def step(self) -> StepMetrics:
         """One optimiser step.
@@ -160,6 +185,7 @@ class Trainer:
         norm = self.optimiser.clip_gradients()
         is_finite = math.isfinite(totals.loss) and math.isfinite(norm)
         lr = learning_rate(number, self.config.optimiser, steps=self.config.steps)
+        self._is_updating = True
         if is_finite:
             self.optimiser.step(lr=lr)
             if self.ema is not None:
@@ -168,6 +194,7 @@ class Trainer:
             self.optimiser.discard_gradients()
         seconds = time.perf_counter() - start
         self.state = self._after(packs[-1].state, totals, is_finite=is_finite, seconds=seconds)
+        self._is_updating = False
         if not is_finite:
             self._tell_of_skipped(totals.loss, norm)
         return StepMetrics(

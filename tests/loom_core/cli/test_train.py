@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from loom_core.cli.exits import run
 from loom_core.cli.train import build_parser, main, to_config
+from loom_core.training.checkpoint import newest_checkpoint, read_state
 
 MICRO = """
 name: micro
@@ -50,6 +57,28 @@ def test_a_run_that_ended_early_goes_on_with_the_same_command(config_file, tmp_p
     ]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {row["step"] for row in rows if "loss" in row} >= {1, 2}
+
+
+def test_a_signal_to_the_whole_group_is_a_normal_stop(config_file, tmp_path):
+    """As a scheduler or a service manager sends it: to the trainer and to the processes that decode for it."""
+    command = [sys.executable, "-m", "loom_core.cli.train", "--config", str(config_file), "--device", "cpu",
+               "--steps", "100000", "--threads", "1", "--set", "data.workers=2", "--quiet"]  # fmt: skip
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    try:
+        while not (metrics.exists() and '"loss"' in metrics.read_text()) and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, err) == (0, "")
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    last = max(row["step"] for row in rows if "loss" in row)
+    assert read_state(newest_checkpoint(tmp_path / "run")).step == last
 
 
 def test_the_plan_is_shown_without_training(config_file, tmp_path, capsys):

@@ -246,6 +246,51 @@ def test_a_signal_that_ends_the_decoding_processes_too_is_a_normal_stop(config, 
     assert "SIGTERM: stopped after step 2" in recorder.notes[-1]
 
 
+LOST = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+
+def test_a_worker_lost_at_any_place_loses_no_step(config, make_trainer, make_objective, recorder):
+    """torch raises its word in a signal handler, wherever the main thread is."""
+    model = starting_model(config)
+    objective = make_objective(model)
+
+    class Failing:
+        calls = 0
+
+        def __call__(self, samples):
+            self.calls += 1
+            if self.calls == 3:
+                raise LOST
+            return objective(samples)
+
+    with pytest.raises(ResourceError, match="a decoding process that was ended"):
+        make_trainer(config, model=model, objective=Failing()).run()
+    assert read_state(newest_checkpoint(config.run)).step == 2
+    assert recorder.is_closed
+
+
+def test_a_worker_lost_in_an_update_saves_nothing_half_done(config, make_trainer):
+    trainer = make_trainer(replace(config, checkpoint=CheckpointSettings(every=2)))
+    update = trainer.ema.update
+
+    def updating(weights):
+        if trainer.state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise LOST
+        update(weights)
+
+    trainer.ema.update = updating
+    with pytest.raises(ResourceError):
+        trainer.run()
+    assert read_state(newest_checkpoint(config.run)).step == 2
+
+
+def test_other_errors_are_passed_on(config, make_trainer, make_packs):
+    with pytest.raises(RuntimeError, match="illegal"):
+        make_trainer(config, packs=Failing(make_packs(), 1, RuntimeError("illegal memory access"))).run()
+    assert newest_checkpoint(config.run) is None
+
+
 def test_fault_5_warm_up_is_counted_in_optimiser_steps(config, make_trainer, recorder):
     """Whatever the packs to a step and the number of processes."""
 
