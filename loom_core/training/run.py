@@ -30,6 +30,7 @@ from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
 from .read_ahead import ReadAhead
 from .resuming import AUTO, check_unchanged, find_resume
+from .run_lock import RunLock
 from .starting import Start, check_start, empty_model, starting_model
 from .trainer import Trainer
 from .validation import Validator
@@ -99,11 +100,28 @@ def open_trainer(
         ranks: The processes of the run.
 
     Raises:
+        OutputError: Another process trains in the run's folder.
         LoomError: Something does not fit or cannot be read; see the parts.
     """
-    config, ranks = plan.config, ranks or OneRank()
-    _make_folder(config.run)
-    _write_config(config)
+    ranks = ranks or OneRank()
+    _make_folder(plan.config.run)
+    lock = RunLock(plan.config.run) if ranks.rank == 0 else None
+    try:
+        return _open_locked(plan, lock, device=device, observer=observer, ranks=ranks)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+
+
+def _open_locked(
+    plan: RunPlan, lock: RunLock | None, *, device: torch.device, observer: TrainingObserver, ranks: Ranks
+) -> Trainer:
+    """The trainer of a folder in which no other process trains; it releases the lock at its end."""
+    config = plan.config
+    if lock is not None:
+        remove_leftovers(config.run)
+        _write_config(config)
     codec = plan.files.load_codec(device=device)
     packs = _packs(plan, codec, device=device, ranks=ranks)
     torch.manual_seed(
@@ -121,6 +139,12 @@ def open_trainer(
     validator, pictures = _measures(plan, codec, objective, model=model, ema=ema)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
+
+    def end() -> None:
+        packs.close() if ahead is None else ahead.close()
+        if lock is not None:
+            lock.release()
+
     fingerprints = {source.name: source.fingerprint for source in packs.samples.sources}
     return Trainer(
         config,
@@ -128,7 +152,7 @@ def open_trainer(
         optimiser=optimiser,
         ema=ema,
         packs=packs if ahead is None else ahead,
-        on_end=packs.close if ahead is None else ahead.close,
+        on_end=end,
         objective=objective,
         state=replace(plan.state, settings=flatten(config), data_fingerprints=fingerprints),
         observer=observer,
@@ -191,7 +215,6 @@ def _make_folder(run: Path) -> None:
             expected="a writable place",
             fix="give another --run",
         ) from error
-    remove_leftovers(run)
 
 
 def _write_config(config: TrainingConfig) -> None:
@@ -207,6 +230,7 @@ def _packs(plan: RunPlan, codec: VideoCodec, *, device: torch.device, ranks: Ran
         seed=plan.config.seed,
         codec=codec,
         codec_identity=plan.files.codec_identity(codec_dtype(device)),
+        reader=plan.files.load_reader(),
         rank=ranks.rank,
         world_size=ranks.size,
         state=plan.state.data or None,

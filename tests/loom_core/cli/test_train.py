@@ -59,6 +59,27 @@ def test_a_run_that_ended_early_goes_on_with_the_same_command(config_file, tmp_p
     assert {row["step"] for row in rows if "loss" in row} >= {1, 2}
 
 
+def test_a_second_process_in_the_same_folder_is_refused_and_harms_nothing(config_file, tmp_path, capsys):
+    run_folder = tmp_path / "run"
+    partial = run_folder / "checkpoints" / ".step-000001.partial"  # as the first one has it while it saves
+    partial.mkdir(parents=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from pathlib import Path; from loom_core.training.run_lock import RunLock\n"
+         "lock = RunLock(Path(sys.argv[1])); print(flush=True); sys.stdin.read()", str(run_folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    holder.stdout.readline()
+    try:
+        assert run(main, ["--config", str(config_file), "--device", "cpu", "--quiet"]) == 4
+        assert f"another process trains (process {holder.pid})" in capsys.readouterr().err
+        assert partial.is_dir()
+        assert sorted(path.name for path in run_folder.iterdir()) == ["checkpoints", "training.lock"]
+    finally:
+        holder.communicate()
+    assert run(main, ["--config", str(config_file), "--device", "cpu", "--quiet"]) == 0
+    assert not partial.exists()
+
+
 def test_a_signal_to_the_whole_group_is_a_normal_stop(config_file, tmp_path):
     """As a scheduler or a service manager sends it: to the trainer and to the processes that decode for it."""
     command = [sys.executable, "-m", "loom_core.cli.train", "--config", str(config_file), "--device", "cpu",
