@@ -164,7 +164,8 @@ class TrainingConfig:
         optimiser: AdamW and its rate.
         timestep_shift_scale: How far noise levels move toward noise with the size of a sample.
         timestep_base_tokens: Size in tokens from which on they move.
-        round_timestep: Round the model's time as the official run does, which casts it to bfloat16.
+        round_timestep: Round what the time embedding is made of, as the official run does, which casts it to bfloat16;
+            the scale of the source stays exact.
         precision: "bf16": weights in bf16 with a float32 copy in the optimiser, as the official run has them;
             "bf16-autocast": float32 weights, computation in bf16; "fp32": all in float32.
         read_ahead: Packs that a second thread decodes, encodes and asks the MLLM about while the model trains; worth it

@@ -191,7 +191,13 @@ class LoomDiT(nn.Module):
 
     @overload
     def forward(
-        self, latents: Sequence[Tensor], timestep: Tensor, conditions: Sequence[Condition], *, checkpointing: bool
+        self,
+        latents: Sequence[Tensor],
+        timestep: Tensor,
+        conditions: Sequence[Condition],
+        *,
+        checkpointing: bool,
+        rounded_time: bool = False,
     ) -> tuple[Tensor, ...]: ...
 
     def forward(
@@ -201,6 +207,7 @@ class LoomDiT(nn.Module):
         conditions: PreparedConditions | Sequence[Condition],
         *,
         checkpointing: bool = False,
+        rounded_time: bool = False,
     ) -> Tensor | tuple[Tensor, ...]:
         """Predict the velocity (noise - clean).
 
@@ -210,13 +217,16 @@ class LoomDiT(nn.Module):
             conditions: Made by `prepare` for latents of this size; or one condition a sample, as in training, where
                 nothing is shared between steps and every weight has to be used inside its module's own forward.
             checkpointing: Of a pack alone, see `forward_pack`.
+            rounded_time: Of a pack alone, see `forward_pack`.
 
         Returns:
             [B, C, F, H, W]; of a pack, one [C, F, H, W] a sample.
         """
         if not isinstance(latents, Tensor):
             assert not isinstance(conditions, PreparedConditions)
-            return forward_pack(self, latents, timestep, conditions, checkpointing=checkpointing)
+            return forward_pack(
+                self, latents, timestep, conditions, checkpointing=checkpointing, rounded_time=rounded_time
+            )
         if not isinstance(conditions, PreparedConditions):
             conditions = self.prepare(conditions, latents, keys_values=False)
         tokens, inputs = self.embed(latents, timestep, conditions)

@@ -71,6 +71,7 @@ def forward_pack(
     conditions: Sequence[Condition],
     *,
     checkpointing: bool = False,
+    rounded_time: bool = False,
 ) -> tuple[Tensor, ...]:
     """Predict the velocity (noise - clean) of every sample of a pack.
 
@@ -80,6 +81,7 @@ def forward_pack(
         timestep: [N], 0 to 1000.
         conditions: One a sample.
         checkpointing: Keep only what enters each block, and compute its inside again in the backward pass.
+        rounded_time: Round what the time embedding is made of to bfloat16; the source's scale stays exact.
 
     Returns:
         One [C, F, H, W] a sample, in the order given.
@@ -88,7 +90,7 @@ def forward_pack(
         ConfigError: A condition or a size does not fit the model.
     """
     samples = _sorted_samples(model, latents, timestep, conditions)
-    tokens, inputs = _embed(model, samples)
+    tokens, inputs = _embed(model, samples, rounded_time=rounded_time)
     for index, block in enumerate(cast("list[LoomBlock]", list(model.blocks))):
         states = torch.cat([sample.condition.mllm_hidden_states[index].to(tokens) for sample in samples])[None]
         step = partial(_run_block, block, model.mllm_embedder, inputs)
@@ -126,10 +128,12 @@ def _sorted_samples(
     return sorted(samples, key=lambda sample: (sample.tokens, sample.context_tokens))
 
 
-def _embed(model: LoomDiT, samples: Sequence[_Sample]) -> tuple[Tensor, BlockInputs]:
+def _embed(model: LoomDiT, samples: Sequence[_Sample], *, rounded_time: bool) -> tuple[Tensor, BlockInputs]:
     """The pack's tokens [1, T, D] as they enter the first block, and what every block is given beside them."""
     tokens = _tokens(model, samples)
     timestep = torch.stack([sample.timestep for sample in samples])
+    if rounded_time:
+        timestep = timestep.bfloat16().float()
     sinusoid = sinusoidal_embedding(timestep, model.config.time_embed_dim).to(tokens.dtype)
     time_embedding = model.time_embedding(sinusoid)  # [N, D]
     lengths = [sample.tokens for sample in samples]

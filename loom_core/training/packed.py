@@ -119,8 +119,8 @@ def pack_losses(
         conditions: Of each sample, after dropout.
         draws: See `draw`.
         checkpointing: See `LoomDiT.forward`.
-        rounded_timesteps: Round the time that the model is told to bfloat16, as the official run does (a grid of 4
-            above 512).
+        rounded_timesteps: Round the time that the time embedding is made of to bfloat16, as the official run does (a
+            grid of 4 above 512); the scale of the source keeps the exact one there as well.
 
     Returns:
         The parts of the loss; of their device that of the model.
@@ -130,11 +130,14 @@ def pack_losses(
     clean = [target.to(device, torch.float32) for target in targets]
     noises = [noise.to(device) for noise in draws.noises]
     noised = [noised_latents(*parts) for parts in zip(clean, noises, levels, strict=True)]
-    timestep = levels * NUM_TRAIN_TIMESTEPS
-    if rounded_timesteps:
-        timestep = timestep.bfloat16().float()
     dtype = next(model.parameters()).dtype
-    velocities = model([sample.to(dtype) for sample in noised], timestep, conditions, checkpointing=checkpointing)
+    velocities = model(
+        [sample.to(dtype) for sample in noised],
+        levels * NUM_TRAIN_TIMESTEPS,
+        conditions,
+        checkpointing=checkpointing,
+        rounded_time=rounded_timesteps,
+    )
     errors = squared_errors(velocities, [velocity_target(*pair) for pair in zip(clean, noises, strict=True)])
     elements = torch.tensor([target.numel() for target in targets], device=device)
     return PackLoss(errors, elements, levels.detach())

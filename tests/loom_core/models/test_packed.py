@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from loom_core.errors import ConfigError
+from loom_core.models import packed as subject
 from loom_core.models.dit import LoomDiT
 from loom_core.types import Condition, Reference
 
@@ -169,3 +170,23 @@ def test_what_does_not_fit_is_refused(small_model, change, message):
     latents, timestep, conditions = random_pack(small_model.config)
     with pytest.raises(ConfigError, match=message):
         small_model(latents, timestep, [change(conditions[0]), *conditions[1:]])
+
+
+def test_a_rounded_time_reaches_the_time_embedding_alone(small_model, monkeypatch):
+    """The official model is given the exact noise level beside it, to scale the source with."""
+    latents, timestep, conditions = random_pack(small_model.config)
+    scales = []
+    factor = subject.source_factor
+    monkeypatch.setattr(subject, "source_factor", lambda *args: scales.append(args[1].item()) or factor(*args))
+    embedded = []
+    sinusoid = subject.sinusoidal_embedding
+    monkeypatch.setattr(
+        subject, "sinusoidal_embedding", lambda time, dim: embedded.append(sorted(time.tolist())) or sinusoid(time, dim)
+    )
+    with torch.no_grad():
+        for rounded in (False, True):
+            small_model(latents, timestep, conditions, checkpointing=False, rounded_time=rounded)
+    exact = sorted(timestep.tolist())
+    assert sorted(scales[:5]) == sorted(scales[5:]) == exact
+    assert embedded == [exact, sorted(timestep.bfloat16().tolist())]
+    assert embedded[0] != embedded[1]

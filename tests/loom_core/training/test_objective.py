@@ -28,8 +28,8 @@ class Calls:
     def __init__(self, model):
         self.config, self.parameters, self.calls = model.config, model.parameters, []
 
-    def __call__(self, latents, timestep, conditions, *, checkpointing):
-        self.calls.append((latents, timestep, conditions, checkpointing))
+    def __call__(self, latents, timestep, conditions, *, checkpointing, rounded_time):
+        self.calls.append((latents, timestep, conditions, (checkpointing, rounded_time)))
         return tuple(torch.zeros_like(sample) for sample in latents)
 
 
@@ -80,9 +80,8 @@ def test_settings_reach_the_model(model, sample_of, make_objective):
     calls = Calls(model)
     sample = sample_of(0, seed=5)
     make_objective(calls, checkpointing=True, rounded_timesteps=True)([sample])
-    ((_, timestep, _, checkpointing),) = calls.calls
-    assert checkpointing is True
-    assert torch.equal(timestep, timestep.bfloat16().float())
+    make_objective(calls)([sample])
+    assert [settings for *_, settings in calls.calls] == [(True, True), (False, False)]
 
 
 def test_checkpointing_changes_no_gradient(model, sample_of, make_objective):

@@ -122,16 +122,18 @@ def test_numerators_of_parts_add_up(model):
     assert not torch.isclose((parts[0].mean + parts[1].mean) / 2, whole.mean, rtol=1e-3)
 
 
-def test_rounded_timesteps_lie_on_the_official_grid(model):
+def test_rounded_timesteps_are_a_matter_of_the_model_which_is_told_the_exact_time(model):
     told = []
-    handle = model.register_forward_pre_hook(lambda _module, args: told.append(args[1]))
+    handle = model.register_forward_pre_hook(
+        lambda _module, args, kwargs: told.append((args[1], kwargs["rounded_time"])), with_kwargs=True
+    )
     try:
         losses_of(model)
         losses_of(model, rounded_timesteps=True)
     finally:
         handle.remove()
-    assert not torch.equal(*told)
-    assert torch.equal(told[1], told[0].bfloat16().float())
+    assert torch.equal(told[0][0], told[1][0])
+    assert [rounded for _, rounded in told] == [False, True]
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
