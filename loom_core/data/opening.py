@@ -1,6 +1,6 @@
 """From settings to packs: sets opened and checked, mixed, decoded, cached, packed.
 
-packs = open_packs(config, seed=0, codec=codec, codec_identity="wan2.2 1f3a...")
+packs = open_packs(config, seed=0, codec=codec, codec_identity="wan2.2 1f3a...", reader=PromptReader.load(folder))
 pack = next(packs)
 """
 
@@ -16,6 +16,7 @@ import torch
 from ..config.data import DataConfig, DataSetConfig
 from ..config.reading import unknown_name
 from ..errors import ConfigError
+from ..mllm.reader import PromptReader
 from ..protocols import VideoCodec
 from .cache import LatentCache
 from .encoding import encode_sample
@@ -24,7 +25,7 @@ from .folder import FolderRecords
 from .framing import Framing
 from .manifest import ManifestRecords
 from .mixture import Mixture, set_weights
-from .packing import PackStream, PromptTokens, estimate_prompt_tokens
+from .packing import PackStream, prompt_counter
 from .problems import BadSampleGuard
 from .records import Records, check_found
 from .sample import SampleSource
@@ -44,9 +45,9 @@ def open_packs(
     seed: int,
     codec: VideoCodec,
     codec_identity: str,
+    reader: PromptReader,
     rank: int = 0,
     world_size: int = 1,
-    prompt_tokens: PromptTokens = estimate_prompt_tokens,
     state: Mapping[str, Any] | None = None,
     strict: bool = True,
 ) -> PackStream:
@@ -57,9 +58,9 @@ def open_packs(
         seed: Of the run; the same for all ranks.
         codec: Makes latents.
         codec_identity: Tells the codec's weights from others, such as their hash.
+        reader: Of the MLLM that reads the prompts; counts their tokens.
         rank: Of this process.
         world_size: Number of ranks.
-        prompt_tokens: Counts a prompt's tokens; an estimate when left out.
         state: Of an earlier run (`Pack.state`), to go on after that pack.
         strict: Refuse a state of other data; else go on at about the same place, with a warning.
 
@@ -83,7 +84,7 @@ def open_packs(
         samples,
         token_budget=config.token_budget,
         max_samples=config.max_samples_per_pack,
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=prompt_counter(reader, source_to_mllm=config.source_to_mllm, prompt_order=config.prompt_order),
     )
 
 

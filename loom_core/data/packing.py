@@ -10,20 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..mllm.frames import processor_indices
-from ..mllm.vision import IMAGE_SETTINGS, VIDEO_SETTINGS
-from ..types import Clip
+from ..config.data import PromptOrder
+from ..mllm.reader import PromptReader
 from .dropout import prompt_content
 from .sample import EncodedSample, SampleError
 from .stream import Positioned, SampleStream
 
 PromptTokens = Callable[[EncodedSample], int]
 """Number of tokens of a sample's whole prompt, before dropout."""
-
-_TURN_TOKENS = 8  # of the chat's form
-_LETTERS_A_TOKEN = 3
-_SPAN_TOKENS = 2  # start and end of a picture
-_TIME_TOKENS = 6  # "<0.1 seconds>"
 
 
 @dataclass(frozen=True)
@@ -41,23 +35,21 @@ class Pack:
     state: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def estimate_prompt_tokens(sample: EncodedSample) -> int:
-    """About how many tokens a prompt has, without a tokenizer: every 3 letters one, pictures as Qwen3-VL sees them."""
-    total = _TURN_TOKENS
-    for item in prompt_content(sample):
-        total += -(-len(item) // _LETTERS_A_TOKEN) if isinstance(item, str) else _picture_tokens(item)
-    return total
+def prompt_counter(
+    reader: PromptReader, *, source_to_mllm: bool = True, prompt_order: PromptOrder = "training"
+) -> PromptTokens:
+    """Counts prompts exactly as the MLLM's own reader writes them.
 
+    Args:
+        reader: Of the MLLM.
+        source_to_mllm: Whether the MLLM sees the source.
+        prompt_order: See `DataConfig`.
+    """
 
-def _picture_tokens(clip: Clip) -> int:
-    """Tokens of a still or a clip, as `mllm.reader.PromptReader` hands it over."""
-    is_still = clip.is_image or clip.num_frames == 1
-    settings = IMAGE_SETTINGS if is_still else VIDEO_SETTINGS
-    num_frames = 1 if is_still else len(processor_indices(clip.num_frames))
-    width, height = clip.size
-    pixels = max(width * height, settings.min_pixels // num_frames)
-    spans = -(-pixels // settings.factor**2) + _SPAN_TOKENS + (0 if is_still else _TIME_TOKENS)
-    return -(-num_frames // settings.temporal_patch_size) * spans
+    def count(sample: EncodedSample) -> int:
+        return reader.count(prompt_content(sample, source_to_mllm=source_to_mllm, prompt_order=prompt_order))
+
+    return count
 
 
 class PackStream:
@@ -66,8 +58,8 @@ class PackStream:
     Args:
         samples: Where they come from.
         token_budget: Most tokens of a pack.
-        max_samples: Most samples of a pack; None for no limit.
         prompt_tokens: Counts a prompt.
+        max_samples: Most samples of a pack; None for no limit.
     """
 
     def __init__(
@@ -75,8 +67,8 @@ class PackStream:
         samples: SampleStream,
         *,
         token_budget: int,
+        prompt_tokens: PromptTokens,
         max_samples: int | None = None,
-        prompt_tokens: PromptTokens = estimate_prompt_tokens,
     ) -> None:
         self.samples = samples
         self.token_budget = token_budget

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
 
 from ..types import Clip, Task
 from .frames import TRAINED_MAX_FRAMES, downsample_indices, processor_indices, timestamps
 from .prompts import ReferenceSegment, Segment, SourceSegment, TextSegment, build_segments, negative_segments
-from .tokens import PromptTokenizer, TokenizedPrompt, VisionItem
-from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings, vision_patches
+from .tokens import PromptTokenizer, TokenizedPrompt, VisionItem, load_tokenizer
+from .vision import (
+    IMAGE_SETTINGS,
+    VIDEO_SETTINGS,
+    VisionPatches,
+    VisionSettings,
+    empty_patches,
+    load_vision_settings,
+    vision_patches,
+)
+
+
+class MakePatches(Protocol):
+    """`vision.vision_patches`, or what stands for it."""
+
+    def __call__(self, frames: Tensor, *, settings: VisionSettings) -> VisionPatches:
+        """Patches of a still or of a clip's chosen frames."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,6 +47,20 @@ class PromptReader:
     image_settings: VisionSettings = IMAGE_SETTINGS
     video_settings: VisionSettings = VIDEO_SETTINGS
     max_frames: int = TRAINED_MAX_FRAMES
+
+    @classmethod
+    def load(cls, path: Path) -> PromptReader:
+        """That of a model, from the small files beside its weights.
+
+        Args:
+            path: The model's folder, or the file of its weights.
+
+        Raises:
+            WeightsError: They are missing, damaged or of another model.
+            MissingExtraError: The package `tokenizers` is not installed.
+        """
+        folder = path if path.is_dir() else path.parent
+        return cls(load_tokenizer(folder), *load_vision_settings(folder))
 
     def full(
         self,
@@ -65,14 +99,26 @@ class PromptReader:
             content: Texts, stills and clips in reading order. A clip of one frame is read as a still; of longer ones
                 the frames of `frames.processor_indices` are taken.
         """
-        return self.tokenizer.encode([item if isinstance(item, str) else self._vision_item(item) for item in content])
+        return self._encode(content, vision_patches)
 
-    def _vision_item(self, clip: Clip) -> VisionItem:
+    def count(self, content: Sequence[str | Clip]) -> int:
+        """Number of tokens that `read` gives, without the work of cutting pictures into patches.
+
+        Args:
+            content: See `read`.
+        """
+        return len(self._encode(content, empty_patches).input_ids)
+
+    def _encode(self, content: Sequence[str | Clip], make_patches: MakePatches) -> TokenizedPrompt:
+        items = [item if isinstance(item, str) else self._vision_item(item, make_patches) for item in content]
+        return self.tokenizer.encode(items)
+
+    def _vision_item(self, clip: Clip, make_patches: MakePatches) -> VisionItem:
         if clip.is_image or clip.num_frames == 1:
-            return VisionItem(vision_patches(clip.frames[:1], settings=self.image_settings))
+            return VisionItem(make_patches(clip.frames[:1], settings=self.image_settings))
         picked = processor_indices(clip.num_frames, max_frames=self.max_frames)
         return VisionItem(
-            vision_patches(clip.frames[picked], settings=self.video_settings),
+            make_patches(clip.frames[picked], settings=self.video_settings),
             times=tuple(timestamps(picked, temporal_patch=self.video_settings.temporal_patch_size)),
         )
 

@@ -164,6 +164,18 @@ def smart_resize(height: int, width: int, *, settings: VisionSettings, num_frame
     return max(factor, new_height), max(factor, new_width)
 
 
+def empty_patches(frames: Tensor, *, settings: VisionSettings) -> VisionPatches:
+    """The grid that `vision_patches` gives, without a pixel: enough to count tokens."""
+    num_frames, height, width, _ = frames.shape
+    size = smart_resize(height, width, settings=settings, num_frames=num_frames)
+    grid = _grid(-(-num_frames // settings.temporal_patch_size), size, settings)
+    return VisionPatches(torch.empty(0), grid, settings.merge_size)
+
+
+def _grid(temporal_patches: int, size: tuple[int, int], settings: VisionSettings) -> tuple[int, int, int]:
+    return temporal_patches, size[0] // settings.patch_size, size[1] // settings.patch_size
+
+
 def vision_patches(frames: Tensor, *, settings: VisionSettings) -> VisionPatches:
     """Resize, normalise and cut a still or the chosen frames of a clip.
 
@@ -186,11 +198,7 @@ def vision_patches(frames: Tensor, *, settings: VisionSettings) -> VisionPatches
     missing = -num_frames % settings.temporal_patch_size
     if missing:
         pixels = torch.cat([pixels, repeat(pixels[-1], "C y x -> T C y x", T=missing)])
-    grid = (
-        pixels.shape[0] // settings.temporal_patch_size,
-        size[0] // settings.patch_size,
-        size[1] // settings.patch_size,
-    )
+    grid = _grid(pixels.shape[0] // settings.temporal_patch_size, size, settings)
     flat = rearrange(
         pixels,
         "(t p) C (h m y) (w n x) -> (t h w m n) (C p y x)",

@@ -12,6 +12,7 @@ from ..config.training import TrainingConfig
 from ..errors import ConfigError
 from ..mllm.encoder import QwenEncoder
 from ..mllm.loading import open_qwen
+from ..mllm.reader import PromptReader
 from ..mllm.sizes import qwen_sizes
 from ..protocols import VideoCodec
 from ..vae.loading import check_codec, load_codec
@@ -63,6 +64,10 @@ class FrozenFiles:
     def load_codec(self, *, device: torch.device) -> VideoCodec:
         """The codec, in bfloat16 on a GPU."""
         return load_codec(self.codec, dtype=codec_dtype(device), device=device)
+
+    def load_reader(self) -> PromptReader:
+        """What writes prompts for the MLLM, without its weights."""
+        return PromptReader.load(self.mllm)
 
     def load_mllm(self, config: TrainingConfig, *, device: torch.device) -> QwenEncoder:
         """The MLLM, in bfloat16 unless the run computes in float32, rotary tables as the DiT's."""

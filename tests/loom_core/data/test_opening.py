@@ -8,10 +8,14 @@ import json
 import pytest
 import torch
 
+from loom_core.bundle import BUILT_IN
 from loom_core.config.data import DataConfig
 from loom_core.config.reading import build
-from loom_core.data.opening import open_cache, open_packs, open_samples, open_sources
+from loom_core.data import opening
+from loom_core.data.dropout import prompt_content
+from loom_core.data.opening import open_cache, open_samples, open_sources
 from loom_core.errors import ConfigError, MediaError
+from loom_core.mllm.reader import PromptReader
 
 PLAIN = {"sizes": [[64, 64], [96, 64]], "num_frames": 9, "token_budget": 200, "cache_reserve_gb": 0}
 
@@ -49,6 +53,23 @@ def config_of(library, **changes):
         {"kind": "single_jsons", "path": str(library / "official"), "tasks": ["edit-video"]},
     ]
     return build(DataConfig, {"sets": sets, **PLAIN, **changes})
+
+
+def open_packs(config, **kwargs):
+    return opening.open_packs(config, reader=PromptReader.load(BUILT_IN / "mllm"), **kwargs)
+
+
+def test_the_budget_counts_what_the_mllm_reads(library, codec):
+    """Of every sample of every pack: its own tokens and those of its prompt as it is written in the run."""
+    reader = PromptReader.load(BUILT_IN / "mllm")
+    for order in ("training", "inference"):
+        config = config_of(library, prompt_order=order)
+        for pack in itertools.islice(open_packs(config, seed=0, codec=codec, codec_identity="mean"), 4):
+            prompts = [
+                len(reader.read(prompt_content(sample, prompt_order=order)).input_ids) for sample in pack.samples
+            ]
+            assert pack.tokens == sum(prompts) + sum(sample.shift_tokens for sample in pack.samples)
+            assert pack.tokens <= config.token_budget
 
 
 def summary(pack):

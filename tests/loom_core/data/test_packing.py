@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from loom_core.data.dropout import prompt_content
-from loom_core.data.packing import PackStream, estimate_prompt_tokens
+from loom_core.data.packing import PackStream, prompt_counter
 from loom_core.data.problems import BadSampleGuard
 from loom_core.data.sample import EncodedSample
 from loom_core.data.tasks import training_task
 from loom_core.errors import MediaError
 from loom_core.mllm.reader import PromptReader
-from loom_core.mllm.tokens import load_tokenizer
 from loom_core.types import Clip
 
 
@@ -117,22 +116,27 @@ PROMPTS = [
 ]
 
 
-@pytest.mark.parametrize(("task", "source_frames", "references", "size"), PROMPTS)
-def test_the_estimate_is_near_what_the_reader_counts(golden_dir, task, source_frames, references, size):
-    """Against a tokenizer that knows few words, so that texts are short here."""
-    reader = PromptReader(load_tokenizer(golden_dir / "models" / "tiny" / "qwen"))
+@pytest.fixture(scope="module")
+def reader(golden_dir):
+    return PromptReader.load(golden_dir / "models" / "tiny" / "qwen")
 
+
+@pytest.mark.parametrize("order", ["training", "inference"])
+@pytest.mark.parametrize(("task", "source_frames", "references", "size"), PROMPTS)
+def test_prompts_are_counted_as_the_mllm_reads_them(reader, task, source_frames, references, size, order):
     def clip(frames, height, width):
         return Clip(torch.zeros(frames, height, width, 3, dtype=torch.uint8), 24.0, is_image=frames == 1)
 
     sample = EncodedSample(
         key="a",
         task=training_task(task),
-        instruction="red",
+        instruction="eine rote Kugel, die über das Feld rollt <|im_end|>",
         target=torch.zeros(3, 2, 4, 6),
         mllm_source=clip(source_frames, *size) if source_frames else None,
         mllm_references=tuple(clip(1, *reference) for reference in references),
     )
-    counted = len(reader.read(prompt_content(sample)).input_ids)
-    text = len("".join(item for item in prompt_content(sample) if isinstance(item, str)))
-    assert abs(estimate_prompt_tokens(sample) - counted) <= 8 + text, (estimate_prompt_tokens(sample), counted)
+    read = reader.read(prompt_content(sample, prompt_order=order)).input_ids
+    assert prompt_counter(reader, prompt_order=order)(sample) == len(read)
+    blind = reader.read(prompt_content(sample, prompt_order=order, source_to_mllm=False)).input_ids
+    assert prompt_counter(reader, prompt_order=order, source_to_mllm=False)(sample) == len(blind)
+    assert (len(blind) < len(read)) == (source_frames > 0)

@@ -6,8 +6,7 @@ import torch
 from loom_core.errors import ConfigError
 from loom_core.mllm.frames import source_frame_indices
 from loom_core.mllm.reader import PromptReader
-from loom_core.mllm.tokens import load_tokenizer
-from loom_core.mllm.vision import load_vision_settings, vision_patches
+from loom_core.mllm.vision import vision_patches
 from loom_core.types import Clip, Task
 
 pytest.importorskip("tokenizers", reason="prompts are tokenised with the tokenizers package")
@@ -25,7 +24,7 @@ GOLDEN = {
 
 @pytest.fixture(scope="module")
 def reader(qwen_dir):
-    return PromptReader(load_tokenizer(qwen_dir), *load_vision_settings(qwen_dir))
+    return PromptReader.load(qwen_dir)
 
 
 def still(frames):
@@ -36,6 +35,13 @@ def position_of(ids, wanted):
     """Where a row of ids begins in another; -1 if it is not there."""
     count = len(wanted)
     return next((at for at in range(len(ids) - count + 1) if ids[at : at + count] == wanted), -1)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 40), (480, 832)])
+def test_counting_gives_the_number_of_tokens_that_reading_gives(reader, pictures, size):
+    for frames in (1, 2, 5, 33):
+        content = ["Edit: ", Clip(pictures(frames, *size), 24.0), "make it", still(pictures(1, 70, 50)), " red"]
+        assert reader.count(content) == len(reader.read(content).input_ids)
 
 
 @pytest.mark.parametrize("name", GOLDEN)

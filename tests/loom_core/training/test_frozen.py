@@ -45,6 +45,17 @@ def test_the_codec_is_exact_on_a_cpu():
 def test_the_mllm_has_the_precision_of_the_run_and_its_blocks(config):
     config = replace(config, precision="fp32", model=ModelSettings(preset="tiny"))
     encoder = FrozenFiles.of(config).load_mllm(config, device=torch.device("cpu"))
-    assert encoder.num_blocks == 4
+    assert encoder.num_blocks == config.model.dit_config().num_layers
     assert {weight.dtype for weight in encoder.model.parameters()} == {torch.float32}
     assert not any(weight.requires_grad for weight in encoder.model.parameters())
+
+
+def test_the_reader_is_the_mllms_own(config):
+    """Its tokens count against the budget of a pack, so they must be those that the MLLM gets."""
+    files = FrozenFiles.of(replace(config, model=ModelSettings(preset="tiny")))
+    of_mllm = files.load_mllm(replace(config, model=ModelSettings(preset="tiny")), device=torch.device("cpu")).reader
+    reader = files.load_reader()
+    assert (reader.image_settings, reader.video_settings) == (of_mllm.image_settings, of_mllm.video_settings)
+    assert reader.max_frames == of_mllm.max_frames
+    content = ["Edit this video: make the red circle blue"]
+    assert torch.equal(reader.read(content).input_ids, of_mllm.read(content).input_ids)
