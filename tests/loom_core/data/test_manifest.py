@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 
 from loom_core.data.manifest import ManifestRecords
+from loom_core.data.sample import SampleError
 from loom_core.data.tasks import training_task
 from loom_core.errors import MediaError
 
@@ -111,3 +113,67 @@ def test_fingerprint_follows_the_rows(tmp_path):
     first = read(write(tmp_path / "metadata.jsonl", ROWS)).fingerprint
     assert read(tmp_path).fingerprint == first
     assert read(write(tmp_path / "metadata.jsonl", ROWS[1:])).fingerprint != first
+
+
+CELLS = [
+    "task,video,image,caption,source,references\r\n",
+    "\r\n",
+    'text-to-image,,cat.png,"a cat,\nsitting ""still""\non a wall",,\r\n',
+    "\n",
+    "reference-to-video,w.mp4,,\u00e9l\u00e8ve,,a.png | b.png\r\n",
+    "text-to-image,,much.png,a,,,and,more\n",
+    "edit-video,1.mp4,,make it red,0.mp4,",
+]
+
+
+def test_rows_of_csv_are_found_again_by_their_place(tmp_path):
+    """Cells of several lines, empty lines, a byte order mark, letters of two bytes, no end of the last line."""
+    (tmp_path / "metadata.csv").write_bytes("".join(CELLS).encode("utf-8-sig"))
+    records = read(tmp_path)
+    image, references, edit = found(records)
+    assert image.instruction == 'a cat,\nsitting "still"\non a wall'
+    assert (references.instruction, edit.source) == ("\u00e9l\u00e8ve", tmp_path / "0.mp4")
+    assert [record.key for record in (image, references, edit)] == [
+        "metadata.csv line 5",
+        "metadata.csv line 7",
+        "metadata.csv line 9",
+    ]
+    assert records.problems.counts == {"more cells than columns": 1}
+
+
+def test_rows_of_jsonl_are_found_again_by_their_place(tmp_path):
+    rows = [{"task": "text-to-image", "image": f"{number}.png", "caption": "\u00e9" * number} for number in range(1, 9)]
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "metadata.jsonl").write_bytes(text.encode("utf-8-sig"))
+    records = read(tmp_path)
+    assert [record.instruction for record in found(records)] == ["\u00e9" * number for number in range(1, 9)]
+    assert records.record(6).target == tmp_path / "7.png"
+
+
+def test_a_row_takes_few_bytes_whatever_it_says(tmp_path):
+    """Millions of rows as objects would fill the memory of every worker."""
+    row = {"task": "text-to-image", "image": "x" * 200 + ".png", "caption": "y" * 2000}
+    write(tmp_path / "metadata.jsonl", [row] * 200)
+    assert len(pickle.dumps(read(tmp_path))) < 200 * 30 + 2000
+
+
+def test_a_row_that_changed_since_is_refused(tmp_path):
+    path = write(tmp_path / "metadata.jsonl", [{**ROWS[0], "caption": "one cat"}, ROWS[1]])
+    records = read(tmp_path)
+    write(path, [{**ROWS[0], "caption": "two cat"}, ROWS[1]])
+    with pytest.raises(SampleError, match="changed manifest"):
+        records.record(0)
+    assert records.record(1).instruction == "make it red"
+    path.unlink()
+    with pytest.raises(SampleError, match="unreadable manifest"):
+        records.record(1)
+
+
+def test_the_fingerprint_is_that_of_earlier_versions(tmp_path):
+    """A run whose data did not change goes on, and its cache is found."""
+    write(tmp_path / "metadata.jsonl", ROWS)
+    assert read(tmp_path).fingerprint == "3e6c91fec3f7d130402ee07150ad997b195cfa2e19447f7dda191d62ce9d5c12"
+    (tmp_path / "other.csv").write_bytes("".join(CELLS[:5]).encode("utf-8-sig"))
+    assert (
+        read(tmp_path / "other.csv").fingerprint == "82461385cb5d92354051fd7a16958b69aac6b7f7c21acd7495e65e4f3245386d"
+    )
