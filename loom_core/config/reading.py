@@ -23,6 +23,12 @@ Settings = TypeVar("Settings")
 
 EXTENDS = "extends"
 """Key of a file that names another, beside it, whose values hold where this one has none."""
+OVERRIDE = "!override"
+"""Tag of a mapping that stands for the other file's as a whole, instead of being merged into it."""
+
+
+class _Whole(dict[str, Any]):
+    """A mapping with that tag."""
 
 
 def read_settings(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def _read_extended(path: Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     yaml = _yaml()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader(yaml))
     except OSError as error:
         raise ConfigError(
             f"{path}, which cannot be read ({error.strerror})", expected="a YAML file", fix="correct the path"
@@ -159,6 +165,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content or {}
 
 
+def _loader(yaml: Any) -> Any:
+    """The safe loader, which also knows the mark of mappings that are not merged."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """Of this call: the package's own is left as it is."""
+
+    def whole(loader: Any, node: Any) -> _Whole:
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(None, None, f"{OVERRIDE} of what is no mapping", node.start_mark)
+        return _Whole(loader.construct_mapping(node, deep=True))
+
+    Loader.add_constructor(OVERRIDE, whole)
+    return Loader
+
+
 def _yaml() -> Any:
     try:
         import yaml
@@ -168,11 +189,11 @@ def _yaml() -> Any:
 
 
 def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values over those of a base; mappings are merged, everything else is replaced."""
+    """Values over those of a base; mappings are merged unless they are marked, everything else is replaced."""
     merged = dict(base)
     for name, value in values.items():
         below = merged.get(name)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping) and not isinstance(value, _Whole)
         merged[name] = _merged(below, value) if both else value  # type: ignore[arg-type]
     return merged
 

@@ -42,6 +42,17 @@ def test_a_file_extends_another(tmp_path):
     assert config == Outer(steps=5, name="y", inner=Inner(rate=2e-5, kind="a"), betas=(0.5, 0.6))
 
 
+def test_a_mapping_can_stand_for_the_whole_one_below(tmp_path):
+    """Else the names of the base could never be got rid of, such as weights of groups that a config does not have."""
+    written(tmp_path, "base.yaml", "data: {weights: {a: 1, b: 2}, rate: 3}")
+    written(tmp_path, "middle.yaml", "extends: base.yaml\ndata: {weights: !override {c: {d: 4}}}")
+    path = written(tmp_path, "top.yaml", "extends: middle.yaml\ndata: {weights: {e: 5}}")
+    assert read_settings(tmp_path / "middle.yaml") == {"data": {"weights": {"c": {"d": 4}}, "rate": 3}}
+    assert read_settings(path) == {"data": {"weights": {"c": {"d": 4}, "e": 5}, "rate": 3}}
+    empty = written(tmp_path, "empty.yaml", "extends: base.yaml\ndata: {weights: !override {}}")
+    assert read_settings(empty, overrides=["data.weights.f=6"])["data"]["weights"] == {"f": 6}
+
+
 def test_overrides_come_last_and_are_yaml(tmp_path):
     path = written(tmp_path, "a.yaml", "steps: 5\nmany: [{rate: 1}, {rate: 2}]\n")
     overrides = ["steps=7", "inner.kind=b", "folder=runs/x", "many.1.rate=3", "is_on=true"]
@@ -71,7 +82,14 @@ def test_what_does_not_fit_is_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("- 1", "a mapping"), ("a: [", "no YAML"), ("extends: a.yaml", "extends itself")]
+    ("text", "message"),
+    [
+        ("- 1", "a mapping"),
+        ("a: [", "no YAML"),
+        ("a: !override [1]", "no mapping"),
+        ("a: !other {}", "no YAML"),
+        ("extends: a.yaml", "extends itself"),
+    ],
 )
 def test_files_that_cannot_be_read(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
