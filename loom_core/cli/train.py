@@ -18,6 +18,9 @@ from .compute import ComputeWords, choose_device
 from .exits import run
 
 if TYPE_CHECKING:
+    import torch
+
+    from ..training.estimate import Needs
     from ..training.run import RunPlan
 
 
@@ -86,21 +89,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = plan_run(config, resume=arguments.resume, allow_config_change=arguments.allow_config_change)
     device = choose_device(words.device)
     if arguments.dry_run:
-        for line in describe(plan, device=str(device)):
+        for line in describe(plan, device=device):
             print(line)
         return 0
     _train(plan, device=device, arguments=arguments)
     return 0
 
 
-def _train(plan: RunPlan, *, device: object, arguments: argparse.Namespace) -> None:
-    import torch
-
+def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace) -> None:
     from ..training.run import open_trainer
     from ..training.watch.run_folder import watch_run
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    assert isinstance(device, torch.device)
     plan.config.run.mkdir(parents=True, exist_ok=True)
     observer = watch_run(
         plan.config.run,
@@ -121,12 +121,13 @@ def _train(plan: RunPlan, *, device: object, arguments: argparse.Namespace) -> N
     print(f"{plan.config.run}: {state.step} of {plan.config.steps} steps")
 
 
-def describe(plan: RunPlan, *, device: str) -> list[str]:
+def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
     """A plan in a few lines."""
     from ..training.estimate import training_needs
     from ..weights.inspection import format_bytes
 
-    config, sizes, needs = plan.config, plan.config.model.dit_config(), training_needs(plan.config)
+    config, sizes = plan.config, plan.config.model.dit_config()
+    needs = training_needs(config, frozen=(plan.files.mllm, plan.files.codec), on_gpu=device.type != "cpu")
     begun = f"from {plan.start}" if plan.start is not None else f"goes on from {plan.checkpoint}"
     precision = config.precision + (", gradient checkpointing" if config.gradient_checkpointing else "")
     return [
@@ -136,12 +137,41 @@ def describe(plan: RunPlan, *, device: str) -> list[str]:
         f"{precision}",
         f"frozen      {plan.files.mllm}, {plan.files.codec}",
         *_describe_data(plan),
-        f"memory      {format_bytes(needs.memory)}: weights {format_bytes(needs.weights)}, gradients "
-        f"{format_bytes(needs.gradients)}, optimiser {format_bytes(needs.optimiser)}, EMA {format_bytes(needs.ema)}, "
-        f"activations about {format_bytes(needs.activations)}; MLLM and codec come on top",
+        *_describe_memory(needs, device=device),
         f"disk        {format_bytes(needs.checkpoint)} a checkpoint, every {config.checkpoint.every} steps, the last "
         f"{config.checkpoint.keep_last} kept",
     ]
+
+
+def _describe_memory(needs: Needs, *, device: torch.device) -> list[str]:
+    """What is needed where, and whether it is there."""
+    import torch
+
+    from ..training.estimate import memory_of
+    from ..weights.inspection import format_bytes
+
+    def fits(needed: int, place: torch.device) -> str:
+        has = memory_of(place)
+        if has is None:
+            return ""
+        verdict = "fits" if needed <= has else "DOES NOT FIT"
+        return f"; {place} has {format_bytes(has)}: {verdict}"
+
+    updating = (
+        f"gradients {format_bytes(needs.gradients)}, moments {format_bytes(needs.moments)}, float32 copies "
+        f"{format_bytes(needs.masters)}, EMA {format_bytes(needs.ema)}"
+    )
+    parts = f"weights {format_bytes(needs.weights + needs.casts)}, MLLM and codec {format_bytes(needs.frozen)}"
+    if not needs.is_offloaded:
+        parts += f", {updating}"
+    lines = [
+        f"memory      {format_bytes(needs.on_model_device)}: {parts}, activations about "
+        f"{format_bytes(needs.activations)}{fits(needs.on_model_device, device)}"
+    ]
+    if device.type != "cpu" and needs.on_cpu:
+        of_cpu = f"optimiser on the CPU: {updating}" if needs.is_offloaded else "weights while averages are measured"
+        lines.append(f"{'':12}{format_bytes(needs.on_cpu)}: {of_cpu}{fits(needs.on_cpu, torch.device('cpu'))}")
+    return lines
 
 
 def _describe_data(plan: RunPlan) -> list[str]:

@@ -72,6 +72,8 @@ class OptimiserSettings:
         decay: What follows: "constant" as published, or "cosine" down to `final_lr` at the last step (ours).
         decay_steps: The last steps of the run, over which a cosine falls; 0 for all after the warm-up.
         final_lr: As a share of `lr`; only of "cosine".
+        device: Where moments, float32 copies, summed gradients and averaged weights are: "model" for where the model
+            is, or "cpu", where the official run has its optimiser, which spares a GPU all but weights and activations.
     """
 
     lr: float = 2e-5
@@ -83,6 +85,7 @@ class OptimiserSettings:
     decay: Literal["constant", "cosine"] = "constant"
     decay_steps: int = 0
     final_lr: float = 0.0
+    device: Literal["model", "cpu"] = "model"
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -227,8 +230,8 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
 
 FREE_TO_CHANGE = (
     "name", "run", "steps", "starts_from", "starts_from_ema", "checkpoint.", "validation.", "most_skipped_steps",
-    "gradient_checkpointing", "read_ahead", "data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb",
-    "data.max_bad_share", "data.min_bad_samples",
+    "gradient_checkpointing", "read_ahead", "optimiser.device", "data.workers", "data.prefetch", "data.cache",
+    "data.cache_reserve_gb", "data.max_bad_share", "data.min_bad_samples",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
 

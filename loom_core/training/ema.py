@@ -74,16 +74,19 @@ class Ema:
 
     @contextmanager
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
-        """Within, a model has the averaged weights; afterwards its own again, bit for bit."""
+        """Within, a model has the averaged weights; afterwards its own again, bit for bit.
+
+        Its own ones wait in the CPU's memory, so that a GPU has no second copy of the model.
+        """
         parameters = {name: weight for name, weight in model.named_parameters() if name in self.weights}
-        own = {name: parameter.data for name, parameter in parameters.items()}
+        own = {name: parameter.detach().to("cpu", copy=True) for name, parameter in parameters.items()}
         try:
             for name, parameter in parameters.items():
-                parameter.data = self.weights[name].to(parameter.data, copy=True)
+                parameter.data.copy_(self.weights[name])
             yield
         finally:
             for name, parameter in parameters.items():
-                parameter.data = own[name]
+                parameter.data.copy_(own[name])
 
     def _check(self, weights: Mapping[str, Tensor]) -> None:
         wrong = sorted(weights.keys() ^ self.weights.keys())

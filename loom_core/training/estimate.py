@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from ..config.model import DiTConfig
 from ..config.training import TrainingConfig
@@ -17,56 +22,99 @@ _FFN_KEPT = 2
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes that a run needs on one device, unsharded.
+    """Bytes that a run needs, unsharded, when it needs most of each.
 
     Args:
         parameters: Number of trained weights.
-        weights: Of the model, and its float32 copy if it computes in bfloat16.
+        weights: Of the model, as it computes.
+        casts: Weights in bfloat16 that autocast keeps through a forward pass.
+        masters: Float32 copies of bfloat16 weights.
         gradients: Of one step.
-        optimiser: Both moments.
+        moments: Both.
         ema: Averaged weights.
-        activations: Kept for the backward pass of a full pack, about.
+        activations: Kept for the backward pass of a full pack, about; with the MLLM's states.
+        frozen: MLLM and codec.
+        is_offloaded: Masters, gradients, moments and averages are in the CPU's memory.
         checkpoint: On disk, one.
     """
 
     parameters: int
     weights: int
+    casts: int
+    masters: int
     gradients: int
-    optimiser: int
+    moments: int
     ema: int
     activations: int
+    frozen: int
+    is_offloaded: bool
     checkpoint: int
 
     @property
-    def memory(self) -> int:
-        """All but the disk; the frozen parts come on top."""
-        return self.weights + self.gradients + self.optimiser + self.ema + self.activations
+    def optimiser(self) -> int:
+        """What updates the weights."""
+        return self.masters + self.gradients + self.moments + self.ema
+
+    @property
+    def on_model_device(self) -> int:
+        """Where the model is."""
+        return self.weights + self.casts + self.activations + self.frozen + (0 if self.is_offloaded else self.optimiser)
+
+    @property
+    def on_cpu(self) -> int:
+        """Beside a model that is on a GPU; its own weights wait here while averaged ones are measured."""
+        return (self.optimiser if self.is_offloaded else 0) + (self.weights if self.ema else 0)
 
 
-def training_needs(config: TrainingConfig) -> Needs:
-    """What a run needs beside its frozen parts."""
+def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gpu: bool = True) -> Needs:
+    """What a run needs.
+
+    Args:
+        config: Of the run.
+        frozen: Files and folders of its frozen parts, which are as large in memory, about.
+        on_gpu: Whether the model is on one; else a float32 weight that is updated in place needs no copy.
+    """
     sizes = config.model.dit_config()
     count = sum(weight.numel() for weight in LoomDiT(sizes, device="meta").parameters())
     is_half = config.precision == "bf16"
-    masters = _FLOAT * count if is_half else 0
+    is_offloaded = config.optimiser.device == "cpu" and on_gpu
     weights = (_HALF if is_half else _FLOAT) * count
     moments = 2 * _FLOAT * count
     ema = _FLOAT * count if config.ema else 0
     return Needs(
         parameters=count,
-        weights=weights + masters,
+        weights=weights,
+        casts=_HALF * count if config.precision == "bf16-autocast" else 0,
+        masters=_FLOAT * count if is_half or is_offloaded else 0,
         gradients=_FLOAT * count,
-        optimiser=moments,
+        moments=moments,
         ema=ema,
         activations=_activations(sizes, config),
-        checkpoint=weights + masters + moments + ema,
+        frozen=sum(map(_weights_size, frozen)),
+        is_offloaded=is_offloaded,
+        checkpoint=weights + (_FLOAT * count if is_half else 0) + moments + ema,
     )
 
 
+def memory_of(device: torch.device) -> int | None:
+    """Bytes of memory that a device has in all; None where that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
+
+
 def _activations(sizes: DiTConfig, config: TrainingConfig) -> int:
+    """A pack's tokens are the DiT's or those of prompts, of which the states for all blocks are kept."""
     width = _FLOAT if config.precision == "fp32" else _HALF
-    tokens = config.data.token_budget
-    of_a_block = tokens * width * (_WIDTHS_KEPT * sizes.hidden_size + _FFN_KEPT * sizes.ffn_dim)
-    if config.gradient_checkpointing:
-        return sizes.num_layers * tokens * width * sizes.hidden_size + of_a_block
-    return sizes.num_layers * of_a_block
+    of_a_block = width * (_WIDTHS_KEPT * sizes.hidden_size + _FFN_KEPT * sizes.ffn_dim)
+    kept = width * sizes.hidden_size if config.gradient_checkpointing else of_a_block
+    states = width * sizes.mllm_dim
+    inside = of_a_block if config.gradient_checkpointing else 0
+    return config.data.token_budget * (sizes.num_layers * max(kept, states) + inside)
+
+
+def _weights_size(path: Path) -> int:
+    files = [path] if path.is_file() else path.glob("*.safetensors")
+    return sum(file.stat().st_size for file in files)

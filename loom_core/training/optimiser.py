@@ -1,12 +1,14 @@
 """AdamW over named weights, in float32 whatever the model computes in.
 
 A model in bfloat16 keeps a float32 copy of its weights here: at a learning rate of 2e-5 most updates are smaller than
-the steps of bfloat16 and would be lost. Gradients of several packs are summed in float32 too.
+the steps of bfloat16 and would be lost. Gradients of several packs are summed in float32 too, each as soon as the
+backward pass has it, so that there is never a second set of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,30 +30,27 @@ class Optimiser:
 
     def __init__(self, model: nn.Module, settings: OptimiserSettings) -> None:
         self._parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self._masters = {name: _in_float32(weight) for name, weight in self._parameters.items()}
+        self._masters = {name: _master(weight, settings.device) for name, weight in self._parameters.items()}
         self._clip = settings.clip
+        # torch's way with lists would hold another copy of all weights for a moment; fused is as fast
+        self._is_fused = any(parameter.is_cuda for parameter in self._parameters.values())
         self._adamw = torch.optim.AdamW(
             list(self._masters.values()),
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
             weight_decay=settings.weight_decay,
+            foreach=False,
+            fused=self._is_fused,
         )
+        for name, parameter in self._parameters.items():
+            if self._has_copy(name):
+                parameter.register_post_accumulate_grad_hook(partial(_take_gradient, self._masters[name]))
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
         """The trained weights by name, in float32."""
         return {name: weight.detach() for name, weight in self._masters.items()}
-
-    def collect_gradients(self) -> None:
-        """Take the gradients of a backward pass; those of the passes since the last update are summed."""
-        for name, parameter in self._parameters.items():
-            master = self._masters[name]
-            if master is parameter or parameter.grad is None:
-                continue
-            gradient = parameter.grad.float()
-            master.grad = gradient if master.grad is None else master.grad + gradient
-            parameter.grad = None
 
     def clip_gradients(self) -> float:
         """Scale the gradients down to the largest allowed norm; returns the norm before that, which may be infinite."""
@@ -59,7 +58,7 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self, *, lr: float) -> None:
-        """Update the weights with the gradients that were collected, and forget those.
+        """Update the weights with the gradients of the backward passes since the last update, and forget those.
 
         Args:
             lr: Learning rate of this step.
@@ -69,8 +68,8 @@ class Optimiser:
         self._adamw.step()
         self.discard_gradients()
         for name, parameter in self._parameters.items():
-            if self._masters[name] is not parameter:
-                parameter.copy_(self._masters[name])
+            if self._has_copy(name):
+                parameter.copy_(self._masters[name].to(parameter.dtype))
 
     def discard_gradients(self) -> None:
         """Forget the gradients."""
@@ -83,13 +82,13 @@ class Optimiser:
         for name, master in self._masters.items():
             entries = self._adamw.state.get(master, {})
             tensors |= {f"{kind}.{name}": entries[kind] for kind in (*_MOMENTS, _COUNT) if kind in entries}
-            if master is not self._parameters[name]:
+            if self._is_narrow(name):
                 tensors[f"{_MASTER}.{name}"] = master.detach()
         return tensors
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave.
+        """Go on from what `state` gave, with a model that has the weights of then.
 
         Args:
             tensors: By kind and weight; copied.
@@ -99,20 +98,25 @@ class Optimiser:
         """
         self._check(tensors)
         for name, master in self._masters.items():
-            if master is not self._parameters[name]:
-                master.copy_(tensors[f"{_MASTER}.{name}"])
+            if self._has_copy(name):
+                master.copy_(tensors[f"{_MASTER}.{name}"] if self._is_narrow(name) else self._parameters[name])
             if f"{_COUNT}.{name}" in tensors:
                 moments = {kind: tensors[f"{kind}.{name}"].to(master.device, copy=True) for kind in _MOMENTS}
-                self._adamw.state[master] = {_COUNT: tensors[f"{_COUNT}.{name}"].clone(), **moments}
+                count = tensors[f"{_COUNT}.{name}"].to(master.device if self._is_fused else "cpu", copy=True)
+                self._adamw.state[master] = {_COUNT: count, **moments}
+
+    def _has_copy(self, name: str) -> bool:
+        """Whether what is updated is not the model's own weight."""
+        return self._masters[name] is not self._parameters[name]
+
+    def _is_narrow(self, name: str) -> bool:
+        """Whether the model's own weight says less than its copy."""
+        return self._parameters[name].dtype != torch.float32
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         allowed = {f"{kind}.{name}": master.shape for name, master in self._masters.items() for kind in _MOMENTS}
         allowed |= {f"{_COUNT}.{name}": torch.Size() for name in self._masters}
-        needed = {
-            f"{_MASTER}.{name}": master.shape
-            for name, master in self._masters.items()
-            if master is not self._parameters[name]
-        }
+        needed = {f"{_MASTER}.{name}": master.shape for name, master in self._masters.items() if self._is_narrow(name)}
         allowed |= needed
         wrong = [name for name, tensor in tensors.items() if allowed.get(name) != tensor.shape]
         wrong += sorted(needed.keys() - tensors.keys())
@@ -124,8 +128,20 @@ class Optimiser:
             )
 
 
-def _in_float32(parameter: nn.Parameter) -> nn.Parameter:
-    """The parameter itself, or a copy where it is narrower."""
-    if parameter.dtype == torch.float32:
+def _master(parameter: nn.Parameter, place: str) -> nn.Parameter:
+    """What is updated: the parameter itself, or a copy where it is narrower than float32 or has to lie elsewhere."""
+    device = torch.device("cpu") if place == "cpu" else parameter.device
+    if parameter.dtype == torch.float32 and parameter.device.type == device.type:
         return parameter
-    return nn.Parameter(parameter.detach().float())
+    return nn.Parameter(parameter.detach().to(device).float())
+
+
+def _take_gradient(master: nn.Parameter, parameter: Tensor) -> None:
+    """Add a gradient that a backward pass has just made to those of the copy."""
+    assert parameter.grad is not None
+    gradient = parameter.grad.to(master.device).float()
+    parameter.grad = None
+    if master.grad is None:
+        master.grad = gradient
+    else:
+        master.grad.add_(gradient)

@@ -227,7 +227,6 @@ class Trainer:
             pack_errors = self.objective(pack.samples)
             # times the number of ranks, over which whatever wraps the model takes the mean
             (pack_errors.sum() * (self.ranks.size / elements)).backward()
-            self.optimiser.collect_gradients()
             errors += pack_errors.detach().double().tolist()
         return self._totals(samples, errors)
 

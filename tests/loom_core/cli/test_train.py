@@ -11,10 +11,12 @@ import sys
 import time
 
 import pytest
+import torch
 
 from loom_core.cli.exits import run
-from loom_core.cli.train import build_parser, main, to_config
+from loom_core.cli.train import build_parser, describe, main, to_config
 from loom_core.training.checkpoint import newest_checkpoint, read_state
+from loom_core.training.run import plan_run
 
 MICRO = """
 name: micro
@@ -109,6 +111,23 @@ def test_the_plan_is_shown_without_training(config_file, tmp_path, capsys):
                  "at most 500 a pack", "memory", "disk", "validation  none"):  # fmt: skip
         assert part in out
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("has", "verdict"), [(2**50, "fits"), (2**20, "DOES NOT FIT")])
+def test_the_plan_says_whether_the_memory_is_enough(config_file, capsys, monkeypatch, has, verdict):
+    monkeypatch.setattr("loom_core.training.estimate.memory_of", lambda _: has)
+    assert run(main, ["--config", str(config_file), "--dry-run", "--device", "cpu"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("memory")]
+    assert line.endswith(f": {verdict}")
+
+
+def test_the_plan_tells_what_an_optimiser_on_the_cpu_needs_there(config_file, monkeypatch):
+    monkeypatch.setattr("loom_core.training.estimate.memory_of", lambda device: 2**50 if device.type == "cpu" else 0)
+    config = to_config(build_parser().parse_args(["--config", str(config_file), "--set", "optimiser.device=cpu"]))
+    lines = describe(plan_run(config), device=torch.device("cuda"))
+    on_gpu, on_cpu = next(lines[index : index + 2] for index, line in enumerate(lines) if line.startswith("memory"))
+    assert "moments" not in on_gpu and on_gpu.endswith("DOES NOT FIT")
+    assert "optimiser on the CPU" in on_cpu and "moments" in on_cpu and on_cpu.endswith("fits")
 
 
 @pytest.mark.parametrize(

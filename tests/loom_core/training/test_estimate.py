@@ -5,18 +5,53 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from loom_core.config.training import ModelSettings, read_training_config
 from loom_core.training.checkpoint import newest_checkpoint
-from loom_core.training.estimate import training_needs
+from loom_core.training.estimate import memory_of, training_needs
 
 
-def test_the_5b_takes_16_bytes_a_weight_beside_ema_and_activations(repo_root):
-    needs = training_needs(read_training_config(repo_root / "configs" / "training" / "stage2.yaml"))
+@pytest.fixture
+def large(repo_root):
+    return read_training_config(repo_root / "configs" / "training" / "stage2.yaml")
+
+
+def test_the_5b_takes_18_bytes_a_weight_and_4_for_averages(large):
+    needs = training_needs(replace(large, optimiser=replace(large.optimiser, device="model")))
     assert needs.parameters == pytest.approx(5.05e9, rel=0.02)
-    assert needs.weights + needs.gradients + needs.optimiser == (2 + 4 + 4 + 8) * needs.parameters
-    assert needs.ema == 4 * needs.parameters
-    assert needs.memory > 110e9
+    assert needs.weights + needs.optimiser == (2 + 4 + 4 + 8 + 4) * needs.parameters
+    assert needs.on_model_device > 110e9
+    assert needs.on_cpu == needs.weights, "while averages are measured"
+
+
+def test_the_official_place_of_the_optimiser_leaves_a_gpu_weights_and_activations(large):
+    assert large.optimiser.device == "cpu"
+    needs = training_needs(large)
+    assert needs.on_model_device == needs.weights + needs.activations
+    assert needs.on_model_device < 24e9
+    assert needs.on_cpu == (4 + 4 + 8 + 4 + 2) * needs.parameters
+    assert training_needs(large, on_gpu=False).on_model_device > 110e9, "a CPU has but one memory"
+
+
+def test_a_float32_model_has_a_copy_only_where_the_optimiser_is_elsewhere(large):
+    autocast = replace(large, precision="bf16-autocast")
+    needs = training_needs(autocast)
+    assert (needs.masters, needs.casts) == (4 * needs.parameters, 2 * needs.parameters)
+    assert training_needs(autocast, on_gpu=False).masters == 0
+    assert training_needs(replace(large, precision="fp32")).casts == 0
+
+
+def test_frozen_parts_are_as_large_as_their_files(config, tmp_path):
+    folder = tmp_path / "mllm"
+    folder.mkdir()
+    for name, size in (("a.safetensors", 5), ("b.safetensors", 7), ("tokenizer.json", 100)):
+        (folder / name).write_bytes(bytes(size))
+    codec = tmp_path / "vae.safetensors"
+    codec.write_bytes(bytes(30))
+    needs = training_needs(config, frozen=(folder, codec))
+    assert needs.frozen == 42
+    assert needs.on_model_device - training_needs(config).on_model_device == 42
 
 
 def test_the_disk_is_what_is_written(config, make_trainer):
@@ -30,3 +65,14 @@ def test_checkpointing_and_half_precision_keep_less(config):
     kept = training_needs(config).activations
     assert training_needs(replace(config, gradient_checkpointing=True)).activations < kept / 2
     assert training_needs(replace(config, precision="bf16-autocast")).activations == kept // 2
+
+
+def test_states_of_the_mllm_are_counted_where_they_are_larger(large):
+    """4,096 numbers a token and block of the 5B, beside 3,072 of its own."""
+    needs = training_needs(large)
+    assert needs.activations > 16_384 * 30 * 4096 * 2
+
+
+def test_the_memory_of_a_device():
+    assert memory_of(torch.device("cpu")) > 2**28
+    assert memory_of(torch.device("meta")) is None

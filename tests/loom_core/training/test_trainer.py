@@ -26,9 +26,6 @@ class KeptGradients:
     def __init__(self, model):
         self.weights = dict(model.named_parameters())
 
-    def collect_gradients(self):
-        pass
-
     def clip_gradients(self):
         return 1.0
 
