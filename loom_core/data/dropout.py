@@ -39,13 +39,11 @@ class Conditions:
         content: Texts and pictures in reading order, as `mllm.reader.PromptReader.read` takes them.
         source: Latents of the source for the DiT, or None.
         references: Latents of the references for the DiT.
-        dropped: What was taken away.
     """
 
     content: tuple[str | Clip, ...]
     source: Tensor | None
     references: tuple[Tensor, ...]
-    dropped: Dropped
 
 
 def dropped_by(draw: float, *, dropout_all: float, dropout_text: float) -> Dropped:
@@ -90,7 +88,6 @@ def conditions_of(
         content=content,
         source=sample.source if source_to_dit and not is_bare else None,
         references=() if is_bare else sample.references,
-        dropped=dropped,
     )
 
 

@@ -6,7 +6,7 @@ Legend: C latent channels, F latent frames, H W latent rows and columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -99,30 +99,6 @@ def _tokens(latents: Tensor) -> int:
     return LatentShape(*latents.shape[1:]).tokens
 
 
-class SampleSource(Protocol):
-    """A set of samples, of any number of tasks: a folder, a manifest, a procedural world."""
-
-    name: str
-    fingerprint: str
-    """Changes when the samples change; part of the cache's keys and of the run's fingerprint."""
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        ...
-
-    def load(self, index: int, *, generator: torch.Generator) -> Sample:
-        """Decode sample `index`.
-
-        Args:
-            index: 0 to the number of samples.
-            generator: Draws the start of a clip, shared by target and source.
-
-        Raises:
-            SampleError: It cannot be used.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class SampleFacts:
     """What a source knows of a sample without decoding it.
@@ -135,20 +111,34 @@ class SampleFacts:
     fingerprint: str
     has_variants: bool
 
-    @classmethod
-    def of_set(cls, source: SampleSource, index: int) -> SampleFacts:
-        """What holds of a sample when its source tells of the whole set alone."""
-        return cls(f"{source.fingerprint} {index}", has_variants=True)
 
+class SampleSource(Protocol):
+    """A set of samples, of any number of tasks: a folder, a manifest, a procedural world."""
 
-@runtime_checkable
-class DescribingSource(SampleSource, Protocol):
-    """A source that can tell more than the whole set's fingerprint."""
+    name: str
+    fingerprint: str
+    """Changes when the samples change; part of the run's fingerprint."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
 
     def describe(self, index: int) -> SampleFacts:
-        """Facts about a sample.
+        """Facts about sample `index`, by which a cache knows it.
 
         Raises:
             SampleError: It lacks something.
+        """
+        ...
+
+    def load(self, index: int, *, generator: torch.Generator) -> Sample:
+        """Decode sample `index`.
+
+        Args:
+            index: 0 to the number of samples.
+            generator: Draws the start of a clip, shared by target and source.
+
+        Raises:
+            SampleError: It cannot be used.
         """
         ...

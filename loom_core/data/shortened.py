@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .sample import DescribingSource, Sample, SampleFacts, SampleSource
+from .sample import Sample, SampleFacts, SampleSource
 
 
 class ShortenedSource:
@@ -25,10 +25,8 @@ class ShortenedSource:
         return self._count
 
     def describe(self, index: int) -> SampleFacts:
-        """Facts about a sample, see `sample.DescribingSource`."""
-        if isinstance(self._source, DescribingSource):
-            return self._source.describe(index)
-        return SampleFacts.of_set(self._source, index)
+        """Facts about a sample: those of the whole set, so that a cache serves it whatever the count."""
+        return self._source.describe(index)
 
     def load(self, index: int, *, generator: torch.Generator) -> Sample:
         """Decode a sample, see `sample.SampleSource`."""

@@ -20,7 +20,7 @@ from .cache import LatentCache
 from .encoding import Encode
 from .mixture import Mixture, Place
 from .problems import BadSampleGuard
-from .sample import DescribingSource, EncodedSample, Sample, SampleError, SampleFacts, SampleSource
+from .sample import EncodedSample, Sample, SampleError, SampleSource
 from .seeds import derive_seed, seeded_generator
 from .workers import ended_worker
 
@@ -244,10 +244,9 @@ class SampleStream:
             return _Job(number, place, place.clip, "", is_cached=False)
         variant = place.clip % self._clip_variants
         try:
-            facts = source.describe(place.index) if isinstance(source, DescribingSource) else None
+            facts = source.describe(place.index)
         except SampleError:  # decoding it meets the same and reports it in its turn
             return _Job(number, place, variant, "", is_cached=False)
-        facts = facts or SampleFacts.of_set(source, place.index)
         name = self.cache.name_of(facts.fingerprint, variant=variant if facts.has_variants else 0)
         return _Job(number, place, variant, name, is_cached=self.cache.has(name))
 

@@ -12,7 +12,7 @@ import torch
 
 from loom_core.data.mixture import Mixture
 from loom_core.data.problems import BadSampleGuard
-from loom_core.data.sample import EncodedSample, Sample, SampleError
+from loom_core.data.sample import EncodedSample, Sample, SampleError, SampleFacts
 from loom_core.data.stream import SampleStream
 from loom_core.data.tasks import training_task
 from loom_core.types import Clip
@@ -46,6 +46,9 @@ class MemorySource:
 
     def __len__(self):
         return self._count
+
+    def describe(self, index):
+        return SampleFacts(f"{self.fingerprint} {index}", has_variants=True)
 
     def load(self, index, *, generator):
         if self._log is not None:

@@ -12,7 +12,7 @@ from loom_core.data.files import FileSource
 from loom_core.data.framing import Framing
 from loom_core.data.problems import Problems
 from loom_core.data.records import Record
-from loom_core.data.sample import DescribingSource, SampleError
+from loom_core.data.sample import SampleError
 from loom_core.data.tasks import training_task
 
 FRAMING = Framing(sizes=((64, 64), (96, 64)), num_frames=9)
@@ -168,7 +168,6 @@ def test_no_size_fits(tmp_path, save_picture, size, reason):
 def test_description_follows_files_text_and_framing(tmp_path, save_picture):
     path = save_picture(tmp_path / "a.png")
     source = source_of(task="text-to-image", target=path)
-    assert isinstance(source, DescribingSource)
     first = source.describe(0)
     assert not first.has_variants
     assert source_of(task="text-to-image", target=path).describe(0) == first

@@ -1,11 +1,11 @@
-"""Tokens of encoded samples, and what their protocols ask for."""
+"""Tokens of encoded samples, and the error about one."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from loom_core.data.sample import DescribingSource, EncodedSample, SampleError, SampleFacts
+from loom_core.data.sample import EncodedSample, SampleError
 from loom_core.data.tasks import training_task
 from loom_core.geometry import latent_shape
 
@@ -43,11 +43,3 @@ def test_an_error_names_its_sample():
     error = SampleError("cats/1.mp4", "missing caption")
     assert str(error) == "cats/1.mp4: missing caption"
     assert (error.key, error.reason) == ("cats/1.mp4", "missing caption")
-
-
-def test_facts_of_a_source_that_tells_nothing(memory_source):
-    first, second = memory_source(3), memory_source(4)
-    assert not isinstance(first, DescribingSource)
-    facts = {SampleFacts.of_set(first, 0), SampleFacts.of_set(first, 1), SampleFacts.of_set(second, 0)}
-    assert len(facts) == 3
-    assert all(fact.has_variants for fact in facts)

@@ -161,6 +161,9 @@ class NotesStarts:
     def __len__(self):
         return 2
 
+    def describe(self, index):
+        return self._source.describe(index)
+
     def load(self, index, *, generator):
         start = int(1e9 * torch.rand((), generator=generator, dtype=torch.float64))
         return replace(self._source.load(index, generator=generator), key=f"{index}/{start}")

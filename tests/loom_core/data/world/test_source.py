@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from loom_core.data.sample import DescribingSource, SampleFacts
+from loom_core.data.sample import SampleFacts
 from loom_core.data.world.samples import WorldSettings, make_sample
 from loom_core.data.world.source import DEFAULT_COUNT, WorldSource, world_source
 from loom_core.errors import ConfigError
@@ -60,7 +60,6 @@ def test_wrong_options_are_refused(options, found):
 
 def test_a_sample_is_never_cut_so_that_a_cache_keeps_it_once():
     source = world_source(OPTIONS)
-    assert isinstance(source, DescribingSource)
     assert source.describe(1) == SampleFacts(f"{source.fingerprint} 1", has_variants=False)
     others = [source.describe(2), world_source(OPTIONS | {"seed": 4}).describe(1)]
     assert source.describe(1) not in others
