@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_target, check_writable
+from ..atomic import atomic_target, check_writable, explained
 from ..errors import ConfigError
 from ..weights.presence import require_present
 from .arguments import Parser
@@ -77,6 +77,17 @@ def _check(arguments: argparse.Namespace) -> None:
     require_present(arguments.model, arguments.mllm, arguments.vae)
     if arguments.json is not None:
         check_writable(arguments.json)
+    if arguments.grids is not None:
+        _check_folder(arguments.grids)
+
+
+def _check_folder(folder: Path) -> None:
+    """Make a folder and write to it, before minutes of work are spent on what goes there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explained(error, folder) from error
+    check_writable(folder / "grid.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

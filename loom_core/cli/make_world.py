@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.world.scene import SIDE
 from ..errors import ConfigError
 from ..geometry import check_frames, check_size
 from .arguments import Parser
@@ -15,8 +16,6 @@ from .exits import run
 
 if TYPE_CHECKING:
     from ..data.world.samples import WorldSettings
-
-SIDE = 128
 
 
 def build_parser() -> argparse.ArgumentParser:

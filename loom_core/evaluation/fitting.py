@@ -18,7 +18,8 @@ from ..data.world.words import COLOURS, PLACES, SIZES, TONES
 SHIFTS = (-8.0, -4.0, 0.0, 4.0, 8.0)
 """Pixels, of a picture 128 wide, from the middle of the named place, in both axes."""
 ANGLES = tuple(map(math.radians, (-12.0, 0.0, 12.0)))
-_REACH = 1.15 * max(SIZES.values()) + max(SHIFTS)
+_FINE = (-2.0, 0.0, 2.0)  # pixels from the nearest of the shifts
+_REACH = 1.15 * max(SIZES.values()) + max(SHIFTS) + max(_FINE)
 
 
 def fit_scene(request: Request, output: Tensor) -> Scene:
@@ -54,13 +55,14 @@ def _fit_thing(scene: Scene, index: int, picture: Tensor) -> Scene:
         seen = render(still, num_frames=1, width=width, height=height).frames[0]
         return float((seen[box].float() - picture[box]).square().mean())
 
-    places = [thing] + [
-        replace(thing, size=size, offset=offset, angle=0.0)
-        for size in SIZES
-        for offset in itertools.product(SHIFTS, SHIFTS)
-    ]
-    best = min(places, key=error)
-    return with_thing(scene, index, min((replace(best, angle=angle) for angle in (best.angle, *ANGLES)), key=error))
+    fits = [thing]
+    for size in SIZES:
+        of_size = replace(thing, size=size)
+        rough = min((replace(of_size, offset=at, angle=0.0) for at in itertools.product(SHIFTS, SHIFTS)), key=error)
+        turned = min((replace(rough, angle=angle) for angle in ANGLES), key=error)
+        near = [(rough.offset[0] + x, rough.offset[1] + y) for x, y in itertools.product(_FINE, _FINE)]
+        fits += [of_size, min((replace(turned, offset=at) for at in near), key=error)]
+    return with_thing(scene, index, min(fits, key=error))
 
 
 def _box(thing: Thing, height: int, width: int) -> tuple[slice, slice]:

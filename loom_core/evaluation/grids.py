@@ -88,4 +88,6 @@ def findings(score: Score) -> str:
         wrong.append(f"{ask.attribute}{about}{by}: seen {verdict.seen}, off by {verdict.error:.0f} of 255")
     if score.verdict.lost:
         wrong.append("lost: " + ", ".join(score.verdict.lost))
+    if (spill := score.verdict.spilled) is not None:
+        wrong.append(f"also changed: {spill.where}, by {spill.error:.0f}, {spill.limit:.0f} allowed")
     return f"[{'; '.join(wrong)}]" if wrong else ""

@@ -3,7 +3,9 @@
 For each ask all alternatives (every colour, every shape, there or not ...) are rendered with the rest of the scene as
 it should be, and passed through the codec, whose blur is common to all. The nearest to the output, by squared error
 where they differ, is what is seen. It counts as right only if it also lies much nearer to the output than the
-alternatives lie to each other (`MOST_ERROR`), so that mush, which is near to nothing, is never right.
+alternatives lie to each other (`MOST_ERROR`), or as near as noise lets it (`NOISE_ERROR`), so that mush, which is near
+to nothing, is never right. Whether anything else changed is told apart from that (`collateral`): what was asked may be
+right, and the whole not.
 """
 
 from __future__ import annotations
@@ -20,11 +22,16 @@ from ..data.world.scene import Scene
 from ..media.resize import to_frames, to_pixels
 from ..protocols import VideoCodec
 from .alternatives import NOTHING, Alternative, alternatives
+from .collateral import Spill, find_spill
 from .fitting import fit_scene
 from .regions import codec_box, region_of
 
 MOST_ERROR = 0.5
 """Largest error of a right answer, as a part of the squared distance between it and the nearest other one."""
+
+NOISE_ERROR = 18.0
+"""Root mean squared error, of 255 levels, that is no fault of a right answer however near the others are: latent noise
+that leaves 24 dB makes so much in places, and in a dark picture more than half of what tells two shapes apart."""
 
 ALIKE = 10.0
 """Root mean squared difference, of 255 levels, below which two alternatives look the same and are no rivals: black
@@ -64,14 +71,21 @@ class Verdict:
     Args:
         asks: One for each ask that can be seen at all.
         lost: Shapes of things that should be there, were not asked about, and are not.
-        is_right: Whether all asks are right and nothing is lost; where nothing was asked, whether nothing changed.
+        is_asked_right: Whether all asks are right; where nothing was asked, whether the whole is close to the source.
         error: Mean squared error to the right answer, over the whole picture, in levels of 255.
+        spilled: The worst change that was not asked for; None if there is none.
     """
 
     asks: tuple[AskVerdict, ...]
     lost: tuple[str, ...]
-    is_right: bool
+    is_asked_right: bool
     error: float
+    spilled: Spill | None = None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether what was asked is there and nothing else changed."""
+        return self.is_asked_right and not self.lost and self.spilled is None
 
 
 def judge(request: Request, output: Tensor, *, codec: VideoCodec | None) -> Verdict:
@@ -83,15 +97,15 @@ def judge(request: Request, output: Tensor, *, codec: VideoCodec | None) -> Verd
         codec: What the output was decoded with; None for an output that no codec has blurred.
     """
     output = output.cpu()
-    scene, error = _fitted(request, output, codec)
+    scene, expected, error = _fitted(request, output, codec)
     verdicts = [judge_ask(alternatives(request, ask, scene), ask, output, codec=codec) for ask in request.asks]
     seen = tuple(verdict for verdict in verdicts if verdict is not None)
-    lost = _lost_things(request, scene, output, codec)
     if request.asks:
-        is_right = bool(seen) and all(verdict.is_right for verdict in seen) and not lost
+        is_asked_right = bool(seen) and all(verdict.is_right for verdict in seen)
     else:
-        is_right = error <= 255.0**2 / 10 ** (KEPT_PSNR / 10)
-    return Verdict(seen, lost, is_right, error)
+        is_asked_right = error <= 255.0**2 / 10 ** (KEPT_PSNR / 10)
+    lost = _lost_things(request, scene, output, codec)
+    return Verdict(seen, lost, is_asked_right, error, find_spill(request, scene, output, expected=expected))
 
 
 def judge_ask(
@@ -119,7 +133,7 @@ def judge_ask(
     error, margin = float(found.errors[found.best]), float(found.distances[rivals].min())
     return AskVerdict(
         ask,
-        is_right=error < float(found.errors[rivals].min()) and error < MOST_ERROR * margin,
+        is_right=error < float(found.errors[rivals].min()) and error < max(MOST_ERROR * margin, NOISE_ERROR**2),
         seen=options[int(found.errors.argmin())].name,
         error=error**0.5,
         margin=margin**0.5,
@@ -187,14 +201,18 @@ def _render(scene: Scene, output: Tensor) -> Rendering:
     return render(scene, num_frames=output.shape[0], width=output.shape[2], height=output.shape[1])
 
 
-def _fitted(request: Request, output: Tensor, codec: VideoCodec | None) -> tuple[Scene, float]:
-    """The right answer as the output has it, or exactly, whichever is nearer; and its mean squared error."""
+def _fitted(request: Request, output: Tensor, codec: VideoCodec | None) -> tuple[Scene, Tensor, float]:
+    """The right answer as the output has it, or exactly, whichever is nearer.
+
+    Returns:
+        The scene; its pictures after the codec, [F, height, width, 3]; and their mean squared error.
+    """
     fitted = fit_scene(request, output)
     scenes = [request.after] if fitted == request.after else [request.after, fitted]
-    clips = torch.stack([_render(scene, output).frames for scene in scenes])
-    errors = _distances(through_codec(clips, codec), output.float())
+    seen = through_codec(torch.stack([_render(scene, output).frames for scene in scenes]), codec)
+    errors = _distances(seen, output.float())
     best = int(errors.argmin())
-    return scenes[best], float(errors[best])
+    return scenes[best], seen[best], float(errors[best])
 
 
 def _lost_things(request: Request, scene: Scene, output: Tensor, codec: VideoCodec | None) -> tuple[str, ...]:

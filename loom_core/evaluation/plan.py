@@ -143,8 +143,11 @@ def _next_sample(plan: SuitePlan, cell: tuple[str, str], *, start: int) -> tuple
 
 
 def _is_answered_by_source(world: WorldSample) -> bool:
-    """Whether an edit cannot be seen, as from plain to striped black: it would count as right if nothing were done."""
+    """Whether an edit cannot be seen: it would count as right if nothing were done.
+
+    So it is from plain to striped black, or with "black and white" for a white thing on grey.
+    """
     source, request = world.sample.source, world.request
-    if source is None or not any(ask.attribute == "background" for ask in request.asks):
+    if source is None or not any(ask.attribute in ("background", "style") for ask in request.asks):
         return False  # all else looks different when it is
-    return judge(request, source.frames, codec=None).is_right
+    return judge(request, source.frames, codec=None).is_asked_right

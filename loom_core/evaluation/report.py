@@ -9,6 +9,7 @@ from typing import Any
 from .scores import (
     Rate,
     Score,
+    as_asked,
     bootstrap_interval,
     mean_of,
     mean_over_tasks,
@@ -24,6 +25,9 @@ from .scores import (
 def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
     """All results as plain values; rates are 0 to 1.
 
+    Success means that what was asked is there and nothing else changed; the rates under "asked" leave the rest out of
+    account, as those by single ask and by reference do. Rates are over valid samples, those that could be judged.
+
     Args:
         scores: Of all samples.
         settings: How they came about: suite, seed, weights, steps ...
@@ -36,7 +40,13 @@ def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any], seed: int =
         "interval_95": [_number(low), _number(high)],
         "per_task": _shares(tasks),
         "per_edit_kind": _shares(kinds),
-        "per_task_and_kind": _shares({f"{task}/{kind}": rate for (task, kind), rate in cells.items()}),
+        "per_task_and_kind": _shares(_joined(cells)),
+        "asked": {
+            "mean": _number(mean_over_tasks(scores, as_asked)),
+            "per_task": _shares(per_task(scores, as_asked)),
+            "per_edit_kind": _shares(per_edit_kind(scores, as_asked)),
+            "per_task_and_kind": _shares(_joined(per_task_and_kind(scores, as_asked))),
+        },
         "per_ask": _shares(per_ask(scores)),
         "references": {
             "by_count": _shares({str(count): rate for count, rate in per_reference_count(scores).items()}),
@@ -49,6 +59,8 @@ def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any], seed: int =
         "counts": {
             "samples": len(scores),
             "right": sum(score.verdict.is_right for score in scores if score.is_valid),
+            "asked_right": sum(as_asked(score) for score in scores if score.is_valid),
+            "spilled": sum(score.verdict.spilled is not None for score in scores),
             "invalid": sum(not score.is_valid for score in scores),
             "lost_things": sum(bool(score.verdict.lost) for score in scores),
             "per_task": _totals(tasks),
@@ -67,6 +79,7 @@ def samples_json(scores: Sequence[Score]) -> list[dict[str, Any]]:
             "key": score.key,
             "instruction": score.request.instruction,
             "right": score.verdict.is_right,
+            "asked_right": score.verdict.is_asked_right,
             "asks": [
                 {
                     "attribute": verdict.ask.attribute,
@@ -79,6 +92,7 @@ def samples_json(scores: Sequence[Score]) -> list[dict[str, Any]]:
                 for verdict in score.verdict.asks
             ],
             "lost": list(score.verdict.lost),
+            "spilled": _spilled(score),
             "unchanged_psnr": _number(score.unchanged_psnr),
             "motion_agreement": _number(score.motion_agreement),
         }
@@ -86,14 +100,29 @@ def samples_json(scores: Sequence[Score]) -> list[dict[str, Any]]:
     ]
 
 
+def _spilled(score: Score) -> dict[str, Any] | None:
+    spill = score.verdict.spilled
+    if spill is None:
+        return None
+    return {"where": spill.where, "error": round(spill.error, 2), "limit": round(spill.limit, 2)}
+
+
 def markdown(scores: Sequence[Score]) -> str:
-    """Tables for people: tasks by kinds, references, measures."""
+    """Tables for people: tasks by kinds, references, measures; "right" is strict, "asked" leaves out the rest."""
     low, high = bootstrap_interval(scores)
-    lines = ["| task | right | samples |", "|---|---:|---:|"]
-    lines += [_row(task, rate) for task, rate in per_task(scores).items()]
-    mean = _percent(mean_over_tasks(scores))
-    lines += [f"| **mean over tasks** | **{mean}** ({_percent(low)} to {_percent(high)}) | {len(scores)} |", ""]
-    lines += _table("edit", per_edit_kind(scores), "right")
+    valid = sum(score.is_valid for score in scores)
+    asked = per_task(scores, as_asked)
+    lines = ["| task | right | asked | samples |", "|---|---:|---:|---:|"]
+    lines += [_row(task, rate, asked[task]) for task, rate in per_task(scores).items()]
+    mean, mean_asked = _percent(mean_over_tasks(scores)), _percent(mean_over_tasks(scores, as_asked))
+    lines += [
+        f"| **mean over tasks** | **{mean}** ({_percent(low)} to {_percent(high)}) | {mean_asked} | {valid} |",
+        "",
+    ]
+    lines += ["right: what was asked is there, and nothing else changed; asked: it is there.", ""]
+    if valid < len(scores):
+        lines += [f"{len(scores) - valid} more could not be judged: no frame shows what was asked about.", ""]
+    lines += _table("edit", per_edit_kind(scores), "right", per_edit_kind(scores, as_asked))
     lines += _table("what was asked", per_ask(scores), "seen")
     by_count = {f"of {count}": rate for count, rate in per_reference_count(scores).items()}
     lines += _table("references", by_count | per_reference_part(scores), "obeyed")
@@ -113,14 +142,16 @@ def measures_table(scores: Sequence[Score]) -> str:
     return "\n".join(lines)
 
 
-def _table(name: str, rates: Mapping[str, Rate], what: str) -> list[str]:
+def _table(name: str, rates: Mapping[str, Rate], what: str, asked: Mapping[str, Rate] | None = None) -> list[str]:
     if not rates:
         return []
-    return [f"| {name} | {what} | samples |", "|---|---:|---:|", *(_row(key, rate) for key, rate in rates.items()), ""]
+    columns = [name, what, *([] if asked is None else ["asked"]), "samples"]
+    rows = [_row(key, rate, *([] if asked is None else [asked[key]])) for key, rate in rates.items()]
+    return ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|", *rows, ""]
 
 
-def _row(name: str, rate: Rate) -> str:
-    return f"| {name} | {_percent(rate.share)} | {rate.total} |"
+def _row(name: str, *rates: Rate) -> str:
+    return f"| {name} | {' | '.join(_percent(rate.share) for rate in rates)} | {rates[0].total} |"
 
 
 def _percent(share: float) -> str:
@@ -129,6 +160,10 @@ def _percent(share: float) -> str:
 
 def _shares(rates: Mapping[str, Rate]) -> dict[str, float | None]:
     return {name: _number(rate.share) for name, rate in rates.items()}
+
+
+def _joined(rates: Mapping[tuple[str, str], Rate]) -> dict[str, Rate]:
+    return {"/".join(key): rate for key, rate in rates.items()}
 
 
 def _totals(rates: Mapping[str, Rate]) -> dict[str, int]:

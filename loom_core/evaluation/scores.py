@@ -76,24 +76,36 @@ def rates(pairs: Iterable[tuple[Key, bool]]) -> dict[Key, Rate]:
     return {key: Rate(right[key], total[key]) for key in total}
 
 
-def per_task(scores: Sequence[Score]) -> dict[str, Rate]:
+def strictly(score: Score) -> bool:
+    """Success: what was asked is there, and nothing else changed."""
+    return score.verdict.is_right
+
+
+def as_asked(score: Score) -> bool:
+    """Whether what was asked is there, whatever became of the rest."""
+    return score.verdict.is_asked_right
+
+
+Success = Callable[[Score], bool]
+"""What counts: `strictly` or `as_asked`."""
+
+
+def per_task(scores: Sequence[Score], success: Success = strictly) -> dict[str, Rate]:
     """Success by task."""
-    found = rates((score.request.task.name, score.verdict.is_right) for score in scores if score.is_valid)
+    found = rates((score.request.task.name, success(score)) for score in scores if score.is_valid)
     return {task.value: found[task.value] for task in Task if task.value in found}
 
 
-def per_task_and_kind(scores: Sequence[Score]) -> dict[tuple[str, str], Rate]:
+def per_task_and_kind(scores: Sequence[Score], success: Success = strictly) -> dict[tuple[str, str], Rate]:
     """Success by task and kind."""
-    found = rates(
-        ((score.request.task.name, score.request.kind), score.verdict.is_right) for score in scores if score.is_valid
-    )
+    found = rates(((score.request.task.name, score.request.kind), success(score)) for score in scores if score.is_valid)
     return {(task, kind): found[task, kind] for task in per_task(scores) for of, kind in found if of == task}
 
 
-def per_edit_kind(scores: Sequence[Score]) -> dict[str, Rate]:
+def per_edit_kind(scores: Sequence[Score], success: Success = strictly) -> dict[str, Rate]:
     """Success by kind of edit, of clips and stills together."""
     found = rates(
-        (score.request.kind, score.verdict.is_right)
+        (score.request.kind, success(score))
         for score in scores
         if score.is_valid and score.request.before is not None and not score.request.references
     )
@@ -126,9 +138,9 @@ def per_reference_count(scores: Sequence[Score]) -> dict[int, Rate]:
     return dict(sorted(found.items()))
 
 
-def mean_over_tasks(scores: Sequence[Score]) -> float:
+def mean_over_tasks(scores: Sequence[Score], success: Success = strictly) -> float:
     """Mean of the tasks' rates."""
-    shares = [rate.share for rate in per_task(scores).values()]
+    shares = [rate.share for rate in per_task(scores, success).values()]
     return sum(shares) / len(shares) if shares else math.nan
 
 

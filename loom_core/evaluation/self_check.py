@@ -1,7 +1,8 @@
 """Is the judge itself right? Pictures whose verdict is known, judged over many samples.
 
-The truth, blurred by the codec, must always be right. The source, a grey picture, the truth's mean colour, noise, and
-the truth with one asked thing replaced by another must never be, but for the source where nothing was to change.
+The truth, blurred by the codec, must always be right, also with some noise on its latents. The source, a grey picture,
+the truth's mean colour, noise, and the truth with one fault must never be, but for the source where nothing was to
+change. A fault is one asked thing replaced by another, or damage to what nobody asked about (`faults`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ..data.world.render import render
-from ..data.world.samples import Request
+from ..media.resize import to_frames, to_pixels
 from ..protocols import VideoCodec
+from . import faults
 from .alternatives import alternatives
 from .judge import ALIKE, judge, through_codec
 from .plan import SuiteSample
@@ -72,13 +74,35 @@ def _differs(frames: Tensor, truth: Tensor) -> bool:
     return bool(changed.any()) and float((frames[changed].float() - truth[changed]).square().mean()) >= 2 * ALIKE**2
 
 
-SHOULD_BE_RIGHT: Mapping[str, Pictures] = {"truth": _truth}
+def _with_fault(fault: faults.Fault) -> Pictures:
+    """Makes the truth but for a fault; None where it would not show."""
+
+    def pictures(sample: SuiteSample) -> Tensor | None:
+        truth = _truth(sample)
+        scene = fault(sample.world.request, random.Random(f"fault {sample.key}"))
+        if scene is None:
+            return None
+        num_frames, height, width = truth.shape[:3]
+        frames = render(scene, num_frames=num_frames, width=width, height=height).frames
+        return frames if _differs(frames, truth) else None
+
+    return pictures
+
+
+NOISE = 12.0
+"""Root mean squared levels of 255 that a right answer may be off by noise on its latents: beside the loss of the tiny
+codec itself, which is 10, it leaves 24 dB of what should not change."""
+
+_PROBE = 0.3  # of a latent's own deviation, from which the noise is scaled
+NOISY_TRUTH = "noisy truth"
+SHOULD_BE_RIGHT = ("truth", NOISY_TRUTH)
 SHOULD_BE_WRONG: Mapping[str, Pictures] = {
     "source": _source,
     "grey": _grey,
     "mean colour": _mean_colour,
     "noise": _noise,
     "one thing wrong": _wrong,
+    **{name: _with_fault(fault) for name, fault in faults.FAULTS.items()},
 }
 
 
@@ -87,8 +111,8 @@ def codec_ceiling(samples: Iterable[SuiteSample], *, codec: VideoCodec) -> list[
     return [score_answer(sample, _through(_truth(sample), codec), codec=codec) for sample in samples]
 
 
-def check_judge(samples: Iterable[SuiteSample], *, codec: VideoCodec | None) -> dict[str, Rate]:
-    """How often each kind of picture is judged right: all of "truth", none of the others.
+def check_judge(samples: Iterable[SuiteSample], *, codec: VideoCodec) -> dict[str, Rate]:
+    """How often each kind of picture is judged right: all of `SHOULD_BE_RIGHT`, none of `SHOULD_BE_WRONG`.
 
     Args:
         samples: To judge on.
@@ -97,17 +121,25 @@ def check_judge(samples: Iterable[SuiteSample], *, codec: VideoCodec | None) -> 
     return rates(_judgements(samples, codec))
 
 
-def _judgements(samples: Iterable[SuiteSample], codec: VideoCodec | None) -> Iterable[tuple[str, bool]]:
+def _judgements(samples: Iterable[SuiteSample], codec: VideoCodec) -> Iterable[tuple[str, bool]]:
     for sample in samples:
-        for name, pictures in {**SHOULD_BE_RIGHT, **SHOULD_BE_WRONG}.items():
+        request, truth = sample.world.request, _truth(sample)
+        yield "truth", judge(request, _through(truth, codec), codec=codec).is_right
+        yield NOISY_TRUTH, judge(request, noisy(truth, codec, seed=sample.seed), codec=codec).is_right
+        for name, pictures in SHOULD_BE_WRONG.items():
             frames = pictures(sample)
             if frames is not None:
-                yield name, _is_right(sample.world.request, frames, codec)
+                yield name, judge(request, _through(frames, codec), codec=codec).is_right
 
 
-def _is_right(request: Request, frames: Tensor, codec: VideoCodec | None) -> bool:
-    return judge(request, _through(frames, codec), codec=codec).is_right
+def noisy(frames: Tensor, codec: VideoCodec, *, seed: int) -> Tensor:
+    """Frames uint8 [F, height, width, 3] after the codec, with Gaussian noise on their latents that makes `NOISE`."""
+    latents = codec.encode(to_pixels(frames)[None])
+    noise = _PROBE * torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents)
+    off = codec.decode(latents + noise) - codec.decode(latents)
+    levels = float(off.square().mean()) ** 0.5 * 127.5  # pixels reach from -1 to 1
+    return to_frames(codec.decode(latents + NOISE / levels * noise)[0]).cpu()
 
 
-def _through(frames: Tensor, codec: VideoCodec | None) -> Tensor:
+def _through(frames: Tensor, codec: VideoCodec) -> Tensor:
     return through_codec(frames[None], codec)[0].round().to(torch.uint8)

@@ -14,7 +14,6 @@ from .plan import SuitePlan, SuiteSample, suite_samples
 from .sampler import BatchSampler
 from .scores import Score
 
-SUITES = ("tiny",)
 _CHUNK = 16
 """Batches' worth of samples that are made and answered before the next are: memory for pictures stays small."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import ConfigError
 from .words import RGB
 
 SIDE = 128
@@ -70,14 +69,3 @@ class Scene:
     background: Background
     camera: str = "stays still"
     style: str = "none"
-
-    def index_of(self, shape: str) -> int:
-        """Where the thing of a shape stands in `things`.
-
-        Raises:
-            ConfigError: There is none.
-        """
-        for index, thing in enumerate(self.things):
-            if thing.shape == shape:
-                return index
-        raise ConfigError(f"no {shape} in a scene", expected=", ".join(thing.shape for thing in self.things))

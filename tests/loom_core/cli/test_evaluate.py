@@ -19,7 +19,7 @@ def test_it_prints_tables_and_writes_json_and_pictures(tmp_path, capsys):
     assert "| edit-image |" in printed
     assert "mean over tasks" in printed
     result = json.loads((tmp_path / "scores.json").read_text())
-    assert {"mean", "per_task", "per_edit_kind", "unchanged_psnr", "counts"} < set(result)
+    assert {"mean", "per_task", "per_edit_kind", "unchanged_psnr", "counts", "asked"} < set(result)
     assert set(result["per_task"]) == {"edit-image", "text-to-image"}
     assert result["counts"]["samples"] == len(result["details"]) == 3
     assert (result["settings"]["seed"], result["settings"]["suite"]) == (4, "tiny")
@@ -54,6 +54,7 @@ def test_the_judge_can_be_checked(capsys):
         (["--kinds", "paint"], ConfigError),
         (["--model", "nowhere"], WeightsError),
         (["--json", "no/such/folder/scores.json"], OutputError),
+        (["--grids", __file__], OutputError),
     ],
 )
 def test_wrong_requests_are_told_at_once(arguments, error):

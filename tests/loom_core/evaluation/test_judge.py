@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loom_core.data.world.edits import Ask, with_thing
-from loom_core.data.world.scene import Background
+from loom_core.data.world.scene import Background, Thing
 from loom_core.data.world.words import COLOURS, SHAPES
 from loom_core.evaluation.judge import KEPT_PSNR, judge, through_codec
 
@@ -91,9 +91,17 @@ def test_motion_camera_and_style(edit, scene, blurred, codec, attribute, right, 
 def test_keeping_everything_is_told_by_decibels(edit, scene, paint):
     request = edit("keep", scene, scene)
     limit = 255 / 10 ** (KEPT_PSNR / 20)
+    signs = 1 - 2 * (torch.arange(128)[:, None] + torch.arange(128)).remainder(2).float()  # as many up as down
     for error, is_right in ((limit - 1, True), (limit + 1, False)):
-        off = paint(scene).float() + error * (1 - 2 * (paint(scene) > 127).float())
-        assert judge(request, off.round().to(torch.uint8), codec=None).is_right == is_right
+        off = paint(scene).float().clamp(20, 235) + error * signs[..., None]
+        assert judge(request, off.round().to(torch.uint8), codec=None).is_asked_right == is_right
+
+
+def test_what_was_asked_may_be_right_and_the_whole_not(recolour, blurred, codec):
+    star = Thing("star", "white", COLOURS["white"], place="bottom left")
+    verdict = judge(recolour, blurred(replace(recolour.after, things=(*recolour.after.things, star))), codec=codec)
+    assert (verdict.is_asked_right, verdict.lost, verdict.is_right) == (True, (), False)
+    assert verdict.spilled is not None
 
 
 def test_what_no_frame_shows_is_not_judged(edit, scene, paint):

@@ -12,6 +12,7 @@ from loom_core.data.world.references import Reference
 from loom_core.data.world.samples import Request
 from loom_core.data.world.scene import Background, Scene
 from loom_core.evaluation import scores
+from loom_core.evaluation.collateral import Spill
 from loom_core.evaluation.judge import AskVerdict, Verdict
 from loom_core.evaluation.scores import Rate, Score
 
@@ -19,7 +20,7 @@ SCENE = Scene((), Background("grey", (125, 125, 125)))
 REFERENCE = Reference("background", background=SCENE.background)
 
 
-def score(task, kind, *rights, references=0, psnr=None):
+def score(task, kind, *rights, references=0, psnr=None, spilled=None):
     """A score with an ask for each right or wrong answer; references show the first of them."""
     asks = [Ask("background", None, number + 1 if number < references else None) for number in range(len(rights))]
     verdicts = tuple(
@@ -27,7 +28,7 @@ def score(task, kind, *rights, references=0, psnr=None):
     )
     before = SCENE if "edit" in task else None
     request = Request(training_task(task), kind, "Do it.", before, SCENE, tuple(asks), (REFERENCE,) * references)
-    return Score("key", request, Verdict(verdicts, (), all(rights), 1.0), unchanged_psnr=psnr)
+    return Score("key", request, Verdict(verdicts, (), all(rights), 1.0, spilled), unchanged_psnr=psnr)
 
 
 MANY = [
@@ -46,6 +47,17 @@ def test_rates_by_task_and_kind():
     assert scores.per_task(MANY)["reference-edit"] == Rate(0, 1)
     assert scores.per_edit_kind(MANY) == {"recolour": Rate(2, 3), "background": Rate(1, 1)}
     assert scores.per_task_and_kind(MANY)["edit-image", "background"] == Rate(1, 1)
+
+
+def test_what_was_asked_counts_by_itself():
+    """A right ask beside damage is no success, but it is what was asked."""
+    damaged = [*MANY, score("edit-image", "recolour", True, spilled=Spill("the ring", 40.0, 12.0))]
+    assert scores.per_task(damaged)["edit-image"] == Rate(2, 3)
+    assert scores.per_task(damaged, scores.as_asked)["edit-image"] == Rate(3, 3)
+    assert scores.per_edit_kind(damaged)["recolour"] == Rate(2, 4)
+    assert scores.per_edit_kind(damaged, scores.as_asked)["recolour"] == Rate(3, 4)
+    assert scores.per_task_and_kind(damaged, scores.as_asked)["edit-image", "recolour"] == Rate(2, 2)
+    assert scores.mean_over_tasks(damaged) < scores.mean_over_tasks(damaged, scores.as_asked)
 
 
 def test_asks_and_references_count_one_by_one():

@@ -1,21 +1,24 @@
-"""A scene finds its things by shape."""
+"""A scene is a value: two of the same parts are the same, and none can be changed in place."""
 
 from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
 from loom_core.data.world.scene import Background, Scene, Thing
-from loom_core.errors import ConfigError
 
 SCENE = Scene(
     (Thing("star", "red", (225, 40, 40)), Thing("ring", "blue", (45, 80, 225))), Background("grey", (1, 2, 3))
 )
 
 
-def test_things_are_found_by_shape():
-    assert [SCENE.index_of("star"), SCENE.index_of("ring")] == [0, 1]
+def test_scenes_are_compared_by_what_they_show():
+    assert replace(SCENE) == SCENE
+    assert replace(SCENE, camera="zooms in") != SCENE
+    assert len({SCENE, replace(SCENE), replace(SCENE, things=SCENE.things[::-1])}) == 2
 
 
-def test_a_missing_one_is_told():
-    with pytest.raises(ConfigError, match=r"no moon.*star, ring"):
-        SCENE.index_of("moon")
+def test_a_scene_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        SCENE.things[0].colour = "blue"

@@ -1,0 +1,82 @@
+"""Damage to a right answer that nobody asked for: one fault each, as a scene."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ..data.world.chance import free_places, random_thing
+from ..data.world.edits import with_thing
+from ..data.world.samples import Request
+from ..data.world.scene import Scene
+from ..data.world.words import COLOURS, SIZES, TONES
+from .fitting import free_things
+
+Fault = Callable[[Request, random.Random], Scene | None]
+"""Makes the wrong answer's scene; None where the request has no room for this fault."""
+
+STEP = 8.0
+"""Pixels, of a picture 128 wide, by which a thing is moved."""
+
+
+def extra_thing(request: Request, chance: random.Random) -> Scene | None:
+    """A thing more, where there is room for one."""
+    scene = request.after
+    if not free_places(scene.things):
+        return None
+    return replace(scene, things=(*scene.things, random_thing(chance, scene.things)))
+
+
+def other_tone(request: Request, chance: random.Random) -> Scene:
+    """A background of another tone in the same pattern."""
+    background = request.after.background
+    tone = chance.choice([tone for tone in TONES if tone != background.tone])
+    return replace(request.after, background=replace(background, tone=tone, rgb=TONES[tone]))
+
+
+def other_thing_recoloured(request: Request, chance: random.Random) -> Scene | None:
+    """Another colour of a thing that nothing was asked of."""
+    index = _other_thing(request, chance)
+    if index is None:
+        return None
+    thing = request.after.things[index]
+    colour = chance.choice([colour for colour in COLOURS if colour != thing.colour])
+    return with_thing(request.after, index, replace(thing, colour=colour, rgb=COLOURS[colour]))
+
+
+def other_thing_moved(request: Request, chance: random.Random) -> Scene | None:
+    """A thing that nothing was asked of, 8 pixels up, down or aside; of an edit, since words leave the place open."""
+    index = _other_thing(request, chance)
+    if index is None or request.before is None:
+        return None
+    thing = request.after.things[index]
+    x, y = chance.choice(((STEP, 0.0), (-STEP, 0.0), (0.0, STEP), (0.0, -STEP)))
+    return with_thing(request.after, index, replace(thing, offset=(thing.offset[0] + x, thing.offset[1] + y)))
+
+
+def wrong_size(request: Request, chance: random.Random) -> Scene | None:
+    """A thing that words describe, "small", in the other size."""
+    free = free_things(request)
+    if not free:
+        return None
+    index = chance.choice(free)
+    thing = request.after.things[index]
+    size = chance.choice([size for size in SIZES if size != thing.size])
+    return with_thing(request.after, index, replace(thing, size=size))
+
+
+def _other_thing(request: Request, chance: random.Random) -> int | None:
+    asked = {ask.thing for ask in request.asks if ask.attribute != "absence"}
+    others = [index for index in range(len(request.after.things)) if index not in asked]
+    return chance.choice(others) if others else None
+
+
+FAULTS: Mapping[str, Fault] = {
+    "a thing more": extra_thing,
+    "another background": other_tone,
+    "another thing recoloured": other_thing_recoloured,
+    "another thing moved": other_thing_moved,
+    "wrong size": wrong_size,
+}
+"""Name -> what makes it."""
