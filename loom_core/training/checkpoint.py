@@ -48,9 +48,8 @@ class RunState:
 
     Args:
         step: Optimiser steps done, skipped ones included.
-        data: Position in the data, as the loader gives and takes it.
+        data: Position in the data of each rank, by its number, as the loader gives and takes it.
         settings: The run's config by dotted name.
-        data_fingerprints: Name of each set -> its fingerprint.
         ema_updates: Of the averaged weights.
         skipped_steps: Steps without an update since the run began.
         skipped_in_a_row: Of these, the last ones without an update between them.
@@ -61,9 +60,8 @@ class RunState:
     """
 
     step: int = 0
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    data_fingerprints: Mapping[str, str] = field(default_factory=dict)
     ema_updates: int = 0
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
@@ -71,6 +69,10 @@ class RunState:
     samples: int = 0
     tokens: int = 0
     seconds: float = 0.0
+
+    def position_of(self, rank: int) -> Mapping[str, Any] | None:
+        """Where a rank stood in the data; that of another one if it took no part, None at the start of a run."""
+        return self.data.get(str(rank)) or next(iter(self.data.values()), None)
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -154,6 +156,8 @@ def read_state(folder: Path) -> RunState:
             raise WeightsError(
                 f"{folder}, of version {version!r}", expected=f"version {STATE_VERSION}", fix="update LoomVideo"
             )
+        if not all(rank.isdecimal() for rank in content.get("data", {})):
+            content["data"] = {"0": content["data"]}  # written when there was the position of a single rank
         known = {entry.name for entry in fields(RunState)}
         return RunState(**{name: value for name, value in content.items() if name in known})
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 class Ranks(Protocol):
@@ -21,6 +23,10 @@ class Ranks(Protocol):
         """The element-wise sum over all ranks, on each of them."""
         ...
 
+    def gather(self, value: Value) -> list[Value]:
+        """The plain values of all ranks in their order, on each of them."""
+        ...
+
 
 class OneRank:
     """A single process."""
@@ -31,3 +37,7 @@ class OneRank:
     def sum(self, values: Tensor) -> Tensor:
         """The values themselves."""
         return values
+
+    def gather(self, value: Value) -> list[Value]:
+        """The value alone."""
+        return [value]

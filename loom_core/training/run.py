@@ -145,7 +145,6 @@ def _open_locked(
         if lock is not None:
             lock.release()
 
-    fingerprints = {source.name: source.fingerprint for source in packs.samples.sources}
     return Trainer(
         config,
         model=model,
@@ -154,7 +153,7 @@ def _open_locked(
         packs=packs if ahead is None else ahead,
         on_end=end,
         objective=objective,
-        state=replace(plan.state, settings=flatten(config), data_fingerprints=fingerprints),
+        state=replace(plan.state, settings=flatten(config)),
         observer=observer,
         bad_samples=lambda: packs.samples.guard.problems.total,
         validate=validator,
@@ -233,6 +232,6 @@ def _packs(plan: RunPlan, codec: VideoCodec, *, device: torch.device, ranks: Ran
         reader=plan.files.load_reader(),
         rank=ranks.rank,
         world_size=ranks.size,
-        state=plan.state.data or None,
+        state=plan.state.position_of(ranks.rank),
         strict=not plan.allow_config_change,
     )

@@ -247,7 +247,7 @@ class Trainer:
         return replace(
             before,
             step=before.step + 1,
-            data=data,
+            data={str(self.ranks.rank): data},
             ema_updates=0 if self.ema is None else self.ema.updates,
             skipped_steps=before.skipped_steps + (not is_finite),
             skipped_in_a_row=0 if is_finite else before.skipped_in_a_row + 1,
@@ -302,12 +302,17 @@ class Trainer:
         return bool(every) and (step % every == 0 or step == self.config.steps)
 
     def _save(self, *, is_last: bool) -> None:
-        """Save the run where it is time to and has not been done."""
+        """Save the run where it is time to and has not been done; all ranks take part, the first one writes."""
         config, step = self.config, self.state.step
         is_due = is_last or step % config.checkpoint.every == 0 or step == config.steps
-        if not is_due or step == self._saved_step or self.ranks.rank != 0:
+        if not is_due or step == self._saved_step:
             return
-        path = save_checkpoint(config.run, self.state, model=self.model, optimiser=self.optimiser, ema=self.ema)
+        positions = self.ranks.gather(self.state.data[str(self.ranks.rank)])
+        if self.ranks.rank != 0:
+            self._saved_step = step
+            return
+        state = replace(self.state, data={str(rank): position for rank, position in enumerate(positions)})
+        path = save_checkpoint(config.run, state, model=self.model, optimiser=self.optimiser, ema=self.ema)
         self._saved_step = step
         self.observer.on_checkpoint(step, path)
         prune(config.run, config.checkpoint)

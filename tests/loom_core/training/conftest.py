@@ -136,11 +136,12 @@ def build_objective(model, **settings) -> PackObjective:
 def build_trainer(config: TrainingConfig, *, state: RunState | None = None, **changes) -> Trainer:
     """A run from its start, with any of the trainer's arguments changed."""
     model = changes.pop("model", None) or starting_model(config)
-    optimiser = Optimiser(model, config.optimiser)
+    optimiser = changes.pop("optimiser", None) or Optimiser(model, config.optimiser)
+    ema = Ema(optimiser.weights, decay=config.ema) if config.ema and "ema" not in changes else None
     arguments = {
         "model": model,
         "optimiser": optimiser,
-        "ema": Ema(optimiser.weights, decay=config.ema) if config.ema else None,
+        "ema": ema,
         "packs": MemoryPacks(seed=config.seed),
         "objective": build_objective(model, autocast=config.precision == "bf16-autocast"),
         "state": state or RunState(),

@@ -70,7 +70,7 @@ def resumed(config, make_trainer, make_packs, folder):
     optimiser = Optimiser(model, config.optimiser)
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
     state = load_checkpoint(folder, model=model, optimiser=optimiser, ema=ema)
-    packs = make_packs(seed=config.seed, **state.data)
+    packs = make_packs(seed=config.seed, **state.data["0"])
     return make_trainer(config, model=model, optimiser=optimiser, ema=ema, state=state, packs=packs)
 
 
@@ -91,7 +91,7 @@ def test_what_is_saved_comes_back(config, trained, make_trainer, make_packs):
     torch.manual_seed(9)
     other = resumed(config, make_trainer, make_packs, folder)
     assert other.state == replace(trained.state, settings=other.state.settings)
-    assert other.state.data == {"position": 6}
+    assert other.state.data == {"0": {"position": 6}}
     assert other.ema.updates == 3
     assert all(torch.equal(w, other.ema.weights[name]) for name, w in trained.ema.weights.items())
     assert all(torch.equal(w, other.model.state_dict()[name]) for name, w in trained.model.state_dict().items())
@@ -201,9 +201,19 @@ def test_another_model_is_refused(trained, config, make_trainer, make_packs, cha
 
 
 def test_states_are_read_as_they_were_written(tmp_path):
-    state = RunState(step=4, data={"next": 3}, settings={"a.b": [1, 2]}, data_fingerprints={"x": "y"}, seconds=1.5)
+    state = RunState(step=4, data={"0": {"next": 3}, "1": {"next": 4}}, settings={"a.b": [1, 2]}, seconds=1.5)
     (tmp_path / "state.json").write_text(json.dumps({"version": 1, **vars(state), "later": 1}))
     assert read_state(tmp_path) == state
+    assert [state.position_of(rank) for rank in range(3)] == [{"next": 3}, {"next": 4}, {"next": 3}]
+    assert RunState().position_of(0) is None
+
+
+def test_a_state_with_the_position_of_a_single_rank_is_read(tmp_path):
+    content = {"version": 1, "step": 4, "data": {"next": 3, "rank": 0, "guard": {}}, "data_fingerprints": {"x": "y"}}
+    (tmp_path / "state.json").write_text(json.dumps(content))
+    assert read_state(tmp_path).data == {"0": {"next": 3, "rank": 0, "guard": {}}}
+    (tmp_path / "state.json").write_text(json.dumps({"version": 1, "step": 0, "data": {}}))
+    assert read_state(tmp_path).data == {}
 
 
 @pytest.mark.parametrize(

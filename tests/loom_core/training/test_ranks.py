@@ -12,3 +12,4 @@ def test_one_rank_is_the_whole():
     values = torch.arange(3.0)
     assert (ranks.rank, ranks.size) == (0, 1)
     assert torch.equal(ranks.sum(values), values)
+    assert ranks.gather({"next": 3}) == [{"next": 3}]

@@ -56,7 +56,6 @@ def test_it_trains_measures_saves_and_goes_on(world, recorder):
     assert read_training_config(world.run / CONFIG_FILE) == world
     state = read_state(newest_checkpoint(world.run))
     assert state.samples == sum(metrics.samples for metrics in recorder.steps)
-    assert list(state.data_fingerprints) == ["world"]
 
     trained(replace(world, steps=3), recorder)
     assert [metrics.step for metrics in recorder.steps] == [1, 2, 3]

@@ -226,7 +226,7 @@ def test_data_that_fails_loses_no_step(config, make_trainer, make_packs, recorde
     with pytest.raises(type(error)):
         trainer.run()
     assert read_state(newest_checkpoint(config.run)).step == 3
-    assert read_state(newest_checkpoint(config.run)).data == {"position": 6}
+    assert read_state(newest_checkpoint(config.run)).data == {"0": {"position": 6}}
     assert recorder.is_closed
 
 
@@ -359,6 +359,9 @@ def test_another_rank_draws_no_samples(config, make_trainer, recorder):
         def sum(self, values):
             return values
 
+        def gather(self, value):
+            return [value, value]
+
     config = replace(config, validation=ValidationSettings(every=1))
     make_trainer(config, draw_samples=lambda _: ["row"], ranks=SecondRank()).run()
     assert recorder.samples == []
@@ -403,3 +406,26 @@ def test_a_stop_gives_up_the_measurement_that_is_under_way(config, make_trainer,
     assert make_trainer(config, validate=measuring, draw_samples=lambda _: pytest.fail("drawn")).run().step == 1
     assert recorder.validations == []
     assert read_state(newest_checkpoint(config.run)).step == 1
+
+
+def test_a_checkpoint_has_the_position_of_each_rank(config, make_trainer, make_packs):
+    class Pair:
+        size = 2
+
+        def __init__(self, rank):
+            self.rank, self.given = rank, []
+
+        def sum(self, values):
+            return values
+
+        def gather(self, value):
+            self.given.append(value)
+            return [value, {"position": 77}]
+
+    first, second = Pair(0), Pair(1)
+    config = replace(config, steps=2)
+    make_trainer(config, ranks=second, packs=make_packs(position=40)).run()
+    assert newest_checkpoint(config.run) is None, "the first one writes"
+    assert second.given == [{"position": 44}]
+    make_trainer(config, ranks=first).run()
+    assert read_state(newest_checkpoint(config.run)).data == {"0": {"position": 4}, "1": {"position": 77}}
