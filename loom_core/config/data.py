@@ -70,13 +70,10 @@ _LEAST = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The training data of a run.
+class FramingConfig:
+    """How samples are cut to size and length.
 
     Args:
-        sets: At least one.
-        group_weights: Weight of each group of sets; 1 where not named. A set without a group is a group of its own, by
-            its label.
         buckets: Nominal sides, 256, 640 or 960, whose trained sizes are used; the nearest in area is taken.
         sizes: (width, height) in pixels to choose from by aspect ratio instead of `buckets`.
         num_frames: Longest clip, 4k + 1 frames.
@@ -86,6 +83,26 @@ class DataConfig:
             "own", as the official trainer does.
         max_enlarge: A picture that would have to be enlarged more than this (a factor for its sides) fits no size.
         max_cropped: A picture that would lose more than this share of its area fits no size.
+    """
+
+    buckets: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    num_frames: int = 121
+    min_frames: int = 5
+    fps: float = NATIVE_FPS
+    reference_size: ReferenceSize = "target"
+    max_enlarge: float = 4.0
+    max_cropped: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(FramingConfig):
+    """The training data of a run; how it is cut stands above.
+
+    Args:
+        sets: At least one.
+        group_weights: Weight of each group of sets; 1 where not named. A set without a group is a group of its own, by
+            its label.
         token_budget: Most tokens of a pack: target, references and prompt.
         max_samples_per_pack: Most samples of a pack; None for no limit.
         dropout_all: Share of samples that lose all conditions.
@@ -108,14 +125,6 @@ class DataConfig:
 
     sets: tuple[DataSetConfig, ...]
     group_weights: Mapping[str, float] = field(default_factory=dict)
-    buckets: tuple[int, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
-    num_frames: int = 121
-    min_frames: int = 5
-    fps: float = NATIVE_FPS
-    reference_size: ReferenceSize = "target"
-    max_enlarge: float = 4.0
-    max_cropped: float = 0.6
     token_budget: int = 16_384
     max_samples_per_pack: int | None = None
     dropout_all: float = 0.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -82,11 +82,18 @@ def build(cls: type[Settings], values: Mapping[str, Any], *, where: str = "") ->
     return cls(**made)
 
 
-def unknown_name(dotted: str, name: str, known: Sequence[str]) -> ConfigError:
-    """The error about a name that nothing has; it offers the nearest one."""
+def unknown_name(shown: str, name: str, known: Collection[str], *, kind: str = "setting") -> ConfigError:
+    """The error about a name that nothing has; it offers the nearest one.
+
+    Args:
+        shown: How the message writes it, such as with the group that it stands in.
+        name: The name alone.
+        known: Names that there are.
+        kind: What it should name.
+    """
     near = difflib.get_close_matches(name, known, n=1)
     return ConfigError(
-        f"unknown setting {dotted!r}",
+        f"unknown {kind} {shown!r}",
         expected="one of " + ", ".join(known),
         fix=f"did you mean {near[0]!r}?" if near else "remove it, or correct the name",
     )

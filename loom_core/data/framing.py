@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from ..config.data import DataConfig, ReferenceSize
-from ..geometry import IMAGE_BUCKETS, NATIVE_FPS, VIDEO_BUCKETS, closest_bucket, cover_crop
+from ..config.data import FramingConfig
+from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, closest_bucket, cover_crop
 
 _ROUNDING = 1e-3  # frames; lengths come from rounded time stamps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Framing:
-    """How samples are cut, see `config.data.DataConfig` for each."""
-
-    buckets: tuple[int, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
-    num_frames: int = 121
-    min_frames: int = 5
-    fps: float = NATIVE_FPS
-    reference_size: ReferenceSize = "target"
-    max_enlarge: float = 4.0
-    max_cropped: float = 0.6
+class Framing(FramingConfig):
+    """The settings of `config.data.FramingConfig` at work."""
 
     @classmethod
-    def of(cls, config: DataConfig) -> Framing:
+    def of(cls, config: FramingConfig) -> Framing:
         """The framing that a configuration asks for."""
-        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
+        return cls(**{entry.name: getattr(config, entry.name) for entry in fields(FramingConfig)})
 
     def size_of(self, width: int, height: int, *, is_image: bool) -> tuple[int, int]:
         """The (width, height) that a picture of the given size is brought to, in pixels.

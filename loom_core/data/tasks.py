@@ -7,13 +7,12 @@ Source: official `src/dataset/processors.py` (prefixes and orders).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ..config.reading import unknown_name
 from ..config.sampling import IMAGE_TASKS
-from ..errors import ConfigError
 from ..mllm.prompts import TASKS, Part
 from ..types import Task
 
@@ -97,9 +96,4 @@ def training_task(name: str) -> TrainingTask:
     """
     if name in TRAINING_TASKS:
         return TRAINING_TASKS[name]
-    near = difflib.get_close_matches(name, TRAINING_TASKS, n=1)
-    raise ConfigError(
-        f"training task {name!r}",
-        expected="one of " + ", ".join(TRAINING_TASKS),
-        fix=f"did you mean {near[0]!r}?" if near else "correct the name",
-    )
+    raise unknown_name(name, name, TRAINING_TASKS, kind="training task")
