@@ -25,6 +25,7 @@ from ..weights.filling import read_weights
 from ..weights.identify import ModelKind
 from ..weights.loading import ADDITIONS, key_report
 from ..weights.reading import open_checkpoint
+from .checkpoint import STATE_FILE, read_state
 
 _PURPOSE = "starting weights"
 _MAY_DIFFER = ("has_source", "has_projector", "rope_precision")
@@ -38,18 +39,31 @@ class Start:
         path: The starting weights; None for random ones.
         kind: What they are.
         added: Parameters that they lack, which get their starting values.
+        step: Of the run that they are of, if they are a run's.
+        steps: Of that run in all.
     """
 
     path: Path | None
     kind: ModelKind | None
     added: tuple[str, ...] = ()
+    step: int | None = None
+    steps: int | None = None
 
     def __str__(self) -> str:
         if self.path is None or self.kind is None:
             return "random weights"
         parts = sorted({name.partition(".")[0] for name in self.added})
         more = f"; starting values for {', '.join(parts)}" if parts else ""
-        return f"{self.path} ({self.kind.value}){more}"
+        return f"{self.path} ({self.kind.value}{self._progress}){more}"
+
+    @property
+    def _progress(self) -> str:
+        """How far the run was that the weights are of."""
+        if self.step is None:
+            return ""
+        if self.steps is None:
+            return f", step {self.step}"
+        return f", step {self.step} of {self.steps}" + (": NOT FINISHED" if self.step < self.steps else "")
 
 
 def weight_dtype(precision: Precision) -> torch.dtype:
@@ -70,7 +84,7 @@ def check_start(config: TrainingConfig) -> Start:
     model = LoomDiT(wanted, device="meta")
     added = _lacking(checkpoint, model)
     require_keys(key_report(checkpoint, model, ignore=dict.fromkeys(added)), checkpoint.path)
-    return Start(config.starts_from, checkpoint.kind, added)
+    return Start(config.starts_from, checkpoint.kind, added, *_progress_of(checkpoint))
 
 
 def starting_model(config: TrainingConfig, *, device: torch.device | str = "cpu") -> LoomDiT:
@@ -126,6 +140,15 @@ def _open(config: TrainingConfig) -> Checkpoint:
     wanted = config.model.dit_config()
     _check_sizes(detect_config(checkpoint, _hint(checkpoint, wanted)), wanted, path)
     return checkpoint
+
+
+def _progress_of(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
+    """Step that a run's weights are of, and its steps in all, where that is known."""
+    folder = checkpoint.files[0].parent
+    if not (folder / STATE_FILE).is_file():
+        return None, None
+    state = read_state(folder)
+    return state.step, state.settings.get("steps")
 
 
 def _hint(checkpoint: Checkpoint, wanted: DiTConfig) -> DiTConfig | None:

@@ -11,6 +11,7 @@ from loom_core.config.training import TrainingConfig
 from loom_core.errors import WeightsError
 from loom_core.models.dit import LoomDiT
 from loom_core.models.initialise import initialise
+from loom_core.training.checkpoint import RunState, newest_checkpoint
 from loom_core.training.starting import check_start, empty_model, starting_model, weight_dtype
 from loom_core.weights.saving import entries_of, save_safetensors
 
@@ -156,3 +157,16 @@ def test_weights_have_the_precision_of_the_config(config, kinds, precision, dtyp
     models = [starting_model(config), empty_model(config), starting_model(replace(config, starts_from=kinds["wan"][1]))]
     assert weight_dtype(precision) == dtype
     assert {weight.dtype for model in models for weight in model.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize(("steps", "said"), [(3, "step 3 of 3)"), (48_000, "step 3 of 48000: NOT FINISHED)")])
+def test_the_run_that_a_stage_starts_from_is_named_with_its_step(config, make_trainer, tmp_path, steps, said):
+    before = make_trainer(replace(config, steps=3), state=RunState(settings={"steps": steps}))
+    before.run()
+    for path in (config.run, newest_checkpoint(config.run), newest_checkpoint(config.run) / "model.safetensors"):
+        start = check_start(replace(config, starts_from=path, run=tmp_path / "next"))
+        assert (start.step, start.steps) == (3, steps)
+        assert said in str(start)
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((newest_checkpoint(config.run) / "ema.safetensors").read_bytes())
+    assert "step" not in str(check_start(replace(config, starts_from=alone)))
