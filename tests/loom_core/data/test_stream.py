@@ -118,6 +118,24 @@ def test_a_resumed_stream_goes_on_exactly(stream, memory_source):
     assert resumed.state() == whole.state()
 
 
+def test_a_state_of_an_earlier_version_goes_on(stream, memory_source, caplog):
+    """As such a version wrote it: another fingerprint or another order would lose everybody's running training."""
+    state = {
+        "next": 2,
+        "rank": 0,
+        "world_size": 1,
+        "seed": 3,
+        "fingerprint": "7736925604735627308",
+        "guard": {"seen": {"memory": 1, "other": 1}, "lost": {}, "counts": {}, "examples": {}},
+    }
+    sources = [memory_source(7), memory_source(5, name="other")]
+    ours = stream(sources, weights=[2, 1], seed=3, clip_variants=4, state=state)
+    assert keys(ours, 4) == ["other/2", "other/1", "memory/0", "memory/6"]
+    first = next(stream(sources, weights=[2, 1], seed=3))
+    assert first.sample.seed == 4091032795666563177
+    assert not caplog.messages
+
+
 def test_a_state_before_the_last_sample_gives_it_again(stream, memory_source):
     ours = stream([memory_source(9)])
     items = list(itertools.islice(ours, 4))
