@@ -72,7 +72,7 @@ class ResourceError(LoomError):
 
 
 class TrainingError(LoomError):
-    """A training run that cannot go on: too many bad samples, numbers that are not finite."""
+    """A training run that cannot go on: too many steps in a row whose numbers are not finite."""
 
     exit_code = 7
 
