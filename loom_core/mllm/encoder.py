@@ -218,16 +218,15 @@ class QwenEncoder:
                 use_cache=False,
                 **batch.pictures,
             )
-        of_each = [
-            tuple(state[index, :length] for state in states) for index, length in enumerate(batch.lengths)
-        ]  # [S, W]
-        if not all(bool(state.isfinite().all()) for states_of_one in of_each for state in states_of_one):
+        if not _are_finite(states, batch.attention_mask):
             raise WeightsError(
                 "states of the MLLM that are not finite",
                 expected="finite numbers",
                 fix="use bf16 or fp32 instead of fp16; if that does not help, download the weights again",
             )
-        return of_each
+        return [
+            tuple(state[index, :length] for state in states) for index, length in enumerate(batch.lengths)
+        ]  # [S, W]
 
     def _states_on_cpu(self, prompt: TokenizedPrompt) -> tuple[Tensor, ...]:
         return tuple(state.cpu() for state in self.hidden_states(prompt))
@@ -239,6 +238,12 @@ class QwenEncoder:
         gc.collect()
         if on_gpu:
             torch.cuda.empty_cache()
+
+
+def _are_finite(states: Sequence[Tensor], attention_mask: Tensor) -> bool:
+    """Whether all tokens have finite states [B, S, W], padding aside; a GPU is waited for once."""
+    is_padding = attention_mask == 0
+    return bool(torch.stack([(state.isfinite().all(-1) | is_padding).all() for state in states]).all())
 
 
 def positions_of(model: Any, batch: PromptBatch, tokenizer: PromptTokenizer) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from loom_core.errors import ConfigError, WeightsError
+from loom_core.mllm import encoder as subject
 from loom_core.mllm.batch import batch_prompts
 from loom_core.mllm.encoder import QwenEncoder, positions_of
 from loom_core.mllm.frames import source_frame_indices
@@ -311,3 +312,15 @@ def test_states_leave_the_device_prompt_by_prompt(encoder, pictures, monkeypatch
     encoded = encoder.encode(Task.EDIT_IMAGE, "blue", negative_prompt="", source=source)
     assert len(on_device) == 3 * encoder.num_blocks
     assert all(type(state) is torch.Tensor for states in encoded.by_branch.values() for state in states)
+
+
+def test_only_padding_may_be_anything():
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    states = [torch.zeros(2, 3, 4) for _ in range(2)]
+    states[0][0, 2] = float("nan")
+    assert subject._are_finite(states, mask)
+    for place in ((0, 0), (0, 1), (1, 2)):
+        for number in (float("nan"), float("inf")):
+            spoiled = [state.clone() for state in states]
+            spoiled[1][(*place, 3)] = number
+            assert not subject._are_finite(spoiled, mask)
