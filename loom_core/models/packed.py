@@ -92,18 +92,21 @@ def forward_pack(
     samples = _sorted_samples(model, latents, timestep, conditions)
     tokens, inputs = _embed(model, samples, rounded_time=rounded_time)
     for index, block in enumerate(cast("list[LoomBlock]", list(model.blocks))):
-        states = torch.cat([sample.condition.mllm_hidden_states[index].to(tokens) for sample in samples])[None]
-        step = partial(_run_block, block, model.mllm_embedder, inputs)
+        states = [sample.condition.mllm_hidden_states[index] for sample in samples]
+        step = partial(_run_block, block, model.mllm_embedder, inputs, states)
         if checkpointing:
-            tokens = checkpoint(step, tokens, states, use_reentrant=False, preserve_rng_state=False)
+            tokens = checkpoint(step, tokens, use_reentrant=False, preserve_rng_state=False)
         else:
-            tokens = step(tokens, states)
+            tokens = step(tokens)
     return _predict(model, tokens, inputs, samples)
 
 
-def _run_block(block: LoomBlock, projector: nn.Module, inputs: BlockInputs, tokens: Tensor, states: Tensor) -> Tensor:
-    """One block; the projector's wide inside is part of what is computed again."""
-    return block(tokens, projector(states), inputs)
+def _run_block(
+    block: LoomBlock, projector: nn.Module, inputs: BlockInputs, states: Sequence[Tensor], tokens: Tensor
+) -> Tensor:
+    """One block; the samples' states as one and the projector's wide inside are part of what is computed again."""
+    together = torch.cat([state.to(tokens) for state in states])[None]
+    return block(tokens, projector(together), inputs)
 
 
 def _sorted_samples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -131,6 +132,24 @@ def test_checkpointing_computes_blocks_again(model):
     loss_of(model(*random_pack(model.config), checkpointing=True)).backward()
     assert calls.count("ffn") == 2
     assert calls.count("projector") == 2 * len(model.blocks)
+
+
+def test_checkpointing_keeps_no_second_copy_of_the_states(model):
+    """Those of all samples as one are made in each block, and anew in the backward pass."""
+    pack = random_pack(model.config)
+    shape = (1, sum(CONTEXTS), model.config.mllm_dim)
+
+    def alive():
+        gc.collect()
+        return sum(type(entry) is torch.Tensor and entry.shape == shape for entry in gc.get_objects())
+
+    seen = []
+    model.mllm_embedder.register_forward_pre_hook(lambda *_: seen.append(alive()))
+    velocities = model(*pack, checkpointing=True)
+    assert alive() == 0
+    assert seen == [1] * model.config.num_layers, "one at a time"
+    loss_of(velocities).backward()
+    assert alive() == 0
 
 
 def test_autocast_stays_close_to_float32(model):
