@@ -104,10 +104,10 @@ class SegmentAttention:
         pairs = list(zip(query_lengths, key_lengths, strict=True))
         self._runs = [(sum(1 for _ in run), *pair) for pair, run in groupby(pairs)]
         """(number of segments, query tokens of each, key tokens of each)"""
-        has_kernel = device.type == "cuda" and varlen_attn is not None
+        is_torch = attend is TorchOperations.attention  # another's attention is not passed over
+        has_kernel = device.type == "cuda" and is_torch and varlen_attn is not None
         self._varlen = varlen_arguments(query_lengths, key_lengths, device) if has_kernel else None
         groups = groups_of(query_lengths, key_lengths)
-        is_torch = attend is TorchOperations.attention  # another's attention is not passed over
         self._short = groups if device.type == "cpu" and is_torch and is_short(groups) else None
 
     def __call__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -65,6 +67,14 @@ def test_the_kernel_of_variable_length_is_given_the_whole_pack(monkeypatch):
     assert seen == [([0, 3, 6, 10, 14, 16], [0, 5, 10, 15, 21, 22], 4, 6)]
     attention(*(part.float() for part in parts), num_heads=2)  # no kernel for float32
     assert len(seen) == 1
+
+
+def test_another_s_attention_is_not_passed_over_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(segments, "varlen_attn", lambda *_: None)
+    monkeypatch.setattr(segments, "varlen_arguments", lambda *_: "made")
+    other = partial(TorchOperations.attention)
+    for attend, made in ((TorchOperations.attention, "made"), (other, None)):
+        assert SegmentAttention(QUERIES, KEYS, attend=attend, device=torch.device("cuda"))._varlen == made
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel of variable length is CUDA's")
