@@ -25,6 +25,8 @@ from .words import (
     TONES,
 )
 
+_NUMBERS = {1: 0.4, 2: 0.45, 3: 0.15}  # of things in a scene -> share
+_PLAIN_THINGS, _PLAIN_BACKGROUNDS = 0.6, 0.4
 _JITTER = 5.0  # pixels from the exact place
 _SHADE = 10  # of 255, how far a colour may be from its name's
 
@@ -60,7 +62,8 @@ def random_colour(chance: random.Random, *, other_than: tuple[str, ...] = ()) ->
 def random_background(chance: random.Random) -> Background:
     """Any background."""
     tone = chance.choice(list(TONES))
-    return Background(tone, shade(TONES[tone], chance), chance.choice(PATTERNS))
+    pattern = PATTERNS[0] if chance.random() < _PLAIN_BACKGROUNDS else chance.choice(PATTERNS[1:])
+    return Background(tone, shade(TONES[tone], chance), pattern)
 
 
 def random_motion(shape: str, texture: str, chance: random.Random) -> str:
@@ -84,7 +87,7 @@ def random_thing(chance: random.Random, others: tuple[Thing, ...] = ()) -> Thing
     """A thing of another shape than the others, at a free place, often plain."""
     shape = chance.choice([shape for shape in SHAPES if shape not in {thing.shape for thing in others}])
     colour, rgb = random_colour(chance)
-    texture = chance.choice(("plain", *TEXTURES))
+    texture = TEXTURES[0] if chance.random() < _PLAIN_THINGS else chance.choice(TEXTURES[1:])
     return Thing(
         shape=shape,
         colour=colour,
@@ -101,9 +104,10 @@ def random_thing(chance: random.Random, others: tuple[Thing, ...] = ()) -> Thing
 def random_scene(
     chance: random.Random, *, most_things: int = 3, camera_share: float = 0.1, style_share: float = 0.0
 ) -> Scene:
-    """A scene of 1 to `most_things` things."""
+    """A scene of 1 to `most_things` things, 3 at most."""
     things: tuple[Thing, ...] = ()
-    for _ in range(chance.randint(1, most_things)):
+    numbers = range(1, most_things + 1)
+    for _ in range(chance.choices(numbers, [_NUMBERS[number] for number in numbers])[0]):
         things = (*things, random_thing(chance, things))
     return Scene(
         things=things,
