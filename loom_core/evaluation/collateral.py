@@ -43,10 +43,13 @@ PATCH = 24
 """Side in pixels of a square whose mean colour is looked at, the size of a small thing: noise cancels out over it."""
 
 PATCH_ERROR = 17.0
-"""Most root mean squared excess of a square's mean colour: the noise reaches 14, a thing more in a dark picture 19."""
+"""Most root mean squared excess of a square's mean colour; the noise reaches 12."""
+
+DARK_PATCH_ERROR = 12.5
+"""The same in the style "dark", which leaves less than half of the contrasts: a small thin thing more reaches 13."""
 
 PART_ERROR = 12.0
-"""Most root mean squared difference of a part's mean colour. The noise reaches 11 on a small thing and 7 elsewhere; two
+"""Most root mean squared difference of a part's mean colour. The noise reaches 9; two
 tones are 38 apart at least, 18 in a dark picture."""
 
 SHADE_ERROR = 10.0
@@ -100,7 +103,8 @@ def spills_of(request: Request, scene: Scene, output: Tensor, *, expected: Tenso
     shown = output.float()
     if _asks(request, "background"):  # its verdict decides on its tone; here a thing that stands out counts
         shown = shown - _offset(difference, background) * background[..., None]
-    yield from _worst_squares(_excess(shown, expected) * ~asked[..., None])
+    excess = _excess(shown, expected) * ~asked[..., None]
+    yield from _worst_squares(excess, DARK_PATCH_ERROR if scene.style == "dark" else PATCH_ERROR)
     yield from _moved_things(request, scene, output)
     yield from _wrong_sizes(request, scene)
     limit = PART_ERROR + (SHADE_ERROR if request.before is None else 0.0)
@@ -151,12 +155,12 @@ def _excess(shown: Tensor, expected: Tensor) -> Tensor:
     return (shown - highest).clamp(min=0) - (lowest - shown).clamp(min=0)
 
 
-def _worst_squares(excess: Tensor) -> Iterator[Spill]:
+def _worst_squares(excess: Tensor, patch_limit: float) -> Iterator[Spill]:
     """The block that is furthest off by single pixels, and the larger square whose mean colour is."""
     blocks = functional.avg_pool2d(excess.square().mean(dim=-1), BLOCK)  # [F, rows, columns]
     yield _worst(blocks, side=BLOCK, stride=BLOCK, limit=BLOCK_ERROR)
     means = functional.avg_pool2d(excess.permute(0, 3, 1, 2), PATCH, stride=PATCH // 3)
-    yield _worst(means.square().mean(dim=1), side=PATCH, stride=PATCH // 3, limit=PATCH_ERROR)
+    yield _worst(means.square().mean(dim=1), side=PATCH, stride=PATCH // 3, limit=patch_limit)
 
 
 def _worst(squares: Tensor, *, side: int, stride: int, limit: float) -> Spill:
