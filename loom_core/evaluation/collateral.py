@@ -49,8 +49,8 @@ DARK_PATCH_ERROR = 12.5
 """The same in the style "dark", which leaves less than half of the contrasts: a small thin thing more reaches 13."""
 
 PART_ERROR = 12.0
-"""Most root mean squared difference of a part's mean colour. The noise reaches 9; two
-tones are 38 apart at least, 18 in a dark picture."""
+"""Most root mean squared difference of a part's mean colour. The noise reaches 9; two tones are 38 apart at
+least, 18 in a dark picture."""
 
 SHADE_ERROR = 10.0
 """What is added to that for a part that is known from words alone, which leave its shade open."""

