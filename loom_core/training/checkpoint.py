@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ OPTIMISER_FILE = "optimiser.safetensors"
 RNG_FILE = "rng.safetensors"
 STATE_FILE = "state.json"
 STATE_VERSION = 1
+_REPLACED = ".replaced"
 _CPU_RNG, _CUDA_RNG = "cpu", "cuda"
 
 
@@ -106,9 +108,11 @@ def save_checkpoint(
         remove_leftovers(run)
         partial.mkdir(parents=True)
         _write(partial, state, model=model, optimiser=optimiser, ema=ema)
+        _sync_folder(partial)
         if folder.exists():
-            folder.rename(folder.with_name(f".{folder.name}.old"))
+            folder.rename(folder.with_name(f".{folder.name}{_REPLACED}"))
         partial.rename(folder)
+        _sync_folder(folder.parent)
         remove_leftovers(run)
     except OSError as error:
         raise explained(error, folder) from error
@@ -121,6 +125,24 @@ def remove_leftovers(run: Path) -> None:
     """Remove what a killed process left of checkpoints that it was writing or removing."""
     for leftover in (run / RUN_FOLDER).glob(".step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def restore_replaced(run: Path) -> None:
+    """Put a checkpoint back whose process was killed while it replaced it, before the new one was in its place."""
+    for replaced in (run / RUN_FOLDER).glob(f".step-*{_REPLACED}"):
+        place = replaced.with_name(replaced.name[1 : -len(_REPLACED)])
+        if not place.exists():
+            replaced.rename(place)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlive a power cut, where the system can do that."""
+    with suppress(OSError):  # Windows opens no folders
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _write(folder: Path, state: RunState, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..config.training import TrainingConfig, changed_settings
 from ..errors import ConfigError, WeightsError
 from ..weights.layouts import step_folders
-from .checkpoint import STATE_FILE, RunState, newest_checkpoint
+from .checkpoint import STATE_FILE, RunState, newest_checkpoint, restore_replaced
 
 AUTO, NEVER = "auto", "never"
 
@@ -24,6 +24,7 @@ def find_resume(run: Path, resume: str | Path = AUTO) -> Path | None:
         ConfigError: There are checkpoints that a new run, or one that goes on from an older place, would mix with.
         WeightsError: The path is no checkpoint.
     """
+    restore_replaced(run)
     if str(resume) == AUTO:
         return newest_checkpoint(run)
     there = step_folders(run)

@@ -21,6 +21,7 @@ from loom_core.training import checkpoint as subject
 from loom_core.training.checkpoint import RunState, load_checkpoint, newest_checkpoint, read_state, save_checkpoint
 from loom_core.training.ema import Ema
 from loom_core.training.optimiser import Optimiser
+from loom_core.training.resuming import find_resume
 from loom_core.training.starting import empty_model
 from loom_core.weights.loading import load_dit
 
@@ -34,7 +35,9 @@ sys.modules["micro"] = micro
 spec.loader.exec_module(micro)
 torch.set_num_threads(int(sys.argv[4]))
 torch.manual_seed(0)
-config = micro.micro_config(pathlib.Path(sys.argv[2]), **eval(sys.argv[5]))
+config = micro.micro_config(
+    pathlib.Path(sys.argv[2]), precision=sys.argv[5], steps=8, checkpoint=micro.CheckpointSettings(every=2)
+)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -162,6 +165,35 @@ def test_the_same_step_is_replaced(trained, config):
     assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
 
 
+def test_a_kill_while_the_same_step_is_replaced_loses_nothing(trained, config, monkeypatch):
+    """Between the two renames neither is in its place."""
+    rename = Path.rename
+
+    def dying(path, target):
+        if path.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", dying)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(config.run, trained.state, model=trained.model, optimiser=trained.optimiser)
+    monkeypatch.undo()
+    assert newest_checkpoint(config.run) is None
+    folder = find_resume(config.run)
+    assert folder.name == "step-000003"
+    assert read_state(folder).step == 3
+    load_dit(folder)
+
+
+def test_names_are_synced_before_and_after_they_are_put_in_place(trained, config, monkeypatch):
+    synced = []
+    monkeypatch.setattr(subject, "_sync_folder", lambda folder: synced.append((folder.name, folder.exists())))
+    save_checkpoint(config.run, replace(trained.state, step=4), model=trained.model, optimiser=trained.optimiser)
+    assert synced == [(".step-000004.partial", True), ("checkpoints", True)]
+    monkeypatch.undo()
+    subject._sync_folder(config.run / "nowhere")  # what cannot be opened is passed over
+
+
 def test_a_folder_without_its_state_is_no_checkpoint(trained, config):
     other = config.run / "checkpoints" / "step-000009"
     other.mkdir()
@@ -229,8 +261,7 @@ def test_fault_10_a_killed_run_goes_on_bit_for_bit(
     expected = [metrics.loss.hex() for metrics in recorder.steps]
 
     run = tmp_path / "killed"
-    settings = f"dict(precision={precision!r}, steps=8, checkpoint=micro.CheckpointSettings(every=2))"
-    arguments = [str(CONFTEST), str(run), when, str(torch.get_num_threads()), settings]
+    arguments = [str(CONFTEST), str(run), when, str(torch.get_num_threads()), precision]
     root = Path(subject.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], cwd=root, capture_output=True, text=True, check=False
