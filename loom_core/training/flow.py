@@ -31,12 +31,3 @@ def squared_errors(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> 
     """Sum of squared errors of each sample, float32 [N], in float32 whatever the model's dtype."""
     pairs = zip(predictions, targets, strict=True)
     return torch.stack([(prediction.float() - target.float()).square().sum() for prediction, target in pairs])
-
-
-def pack_loss(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Mean squared error over all elements of a pack of samples, each of any size; long clips weigh more.
-
-    Returns:
-        float32 scalar.
-    """
-    return squared_errors(predictions, targets).sum() / sum(target.numel() for target in targets)

@@ -18,7 +18,7 @@ from ..data.sample import EncodedSample
 from ..models.dit import LoomDiT
 from ..sampling.schedule import BASE_TOKENS
 from ..types import Clip, Condition, Reference
-from .packed import Draws, draw, pack_losses
+from .packed import Draws, draw, pack_errors
 
 PromptReader = Callable[[Sequence[Sequence[str | Clip]]], Sequence[tuple[Tensor, ...]]]
 """States of the MLLM for each prompt, one [S, W] a DiT block; on any device, without gradients."""
@@ -158,14 +158,14 @@ class PackObjective:
 
     def _errors(self, samples: Sequence[EncodedSample], conditions: Sequence[Condition], draws: Draws) -> Tensor:
         with self._autocast():
-            return pack_losses(
+            return pack_errors(
                 self.model,
                 [sample.target for sample in samples],
                 conditions,
                 draws,
                 checkpointing=self.settings.checkpointing,
                 rounded_timesteps=self.settings.rounded_timesteps,
-            ).errors
+            )
 
 
 def _condition(left: Conditions, states: tuple[Tensor, ...]) -> Condition:

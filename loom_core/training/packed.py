@@ -3,8 +3,8 @@
 Every sample draws its noise level and its noise from a generator of its own, seeded by its place in the run, so that
 nothing depends on which samples share its pack or on which rank it lands.
 
-Source: official `LoomVideo.forward_loss`. Differences: draws belong to samples, not to ranks; numerator and denominator
-of the loss are returned apart, since the mean of means over unequal packs is not the mean over elements.
+Source: official `LoomVideo.forward_loss`. Differences: draws belong to samples, not to ranks; errors are
+returned as sums, since the mean of means over unequal packs is not the mean over elements.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..data.seeds import seeded_generator
 from ..models.dit import LoomDiT
 from ..models.source import NUM_TRAIN_TIMESTEPS
 from ..sampling.schedule import BASE_TOKENS, token_shift
-from ..types import Condition, Reference
+from ..types import Condition
 from .flow import noised_latents, squared_errors, velocity_target
 from .timesteps import noise_levels
 
@@ -38,41 +38,6 @@ class Draws:
     noises: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class PackLoss:
-    """The loss of a pack in parts that can be added up over packs and ranks.
-
-    Args:
-        errors: Sum of squared errors of each sample, float32 [N], with gradients.
-        elements: Target elements of each sample, int64 [N].
-        levels: Noise levels t of the samples, float32 [N].
-    """
-
-    errors: Tensor
-    elements: Tensor
-    levels: Tensor
-
-    @property
-    def numerator(self) -> Tensor:
-        """Sum of squared errors over all target elements, a scalar with gradients."""
-        return self.errors.sum()
-
-    @property
-    def denominator(self) -> Tensor:
-        """Number of target elements, an int64 scalar."""
-        return self.elements.sum()
-
-    @property
-    def mean(self) -> Tensor:
-        """The loss of this pack alone; long clips weigh more."""
-        return self.numerator / self.denominator
-
-    @property
-    def sample_means(self) -> Tensor:
-        """Mean squared error of each sample, [N], without gradients."""
-        return self.errors.detach() / self.elements
-
-
 def draw(samples: Sequence[EncodedSample], *, shift_scale: float, base_tokens: int = BASE_TOKENS) -> Draws:
     """Draw noise levels and noises on the CPU, where they are the same for every device.
 
@@ -86,23 +51,13 @@ def draw(samples: Sequence[EncodedSample], *, shift_scale: float, base_tokens: i
         generator = seeded_generator(sample.seed, "noise")
         normal.append(torch.randn((), generator=generator))
         noises.append(torch.randn(sample.target.shape, generator=generator))
-    tokens = [sample.target_tokens + sample.reference_tokens for sample in samples]
-    shifts = torch.tensor([token_shift(count, scale=shift_scale, base_tokens=base_tokens) for count in tokens])
+    shifts = torch.tensor(
+        [token_shift(sample.shift_tokens, scale=shift_scale, base_tokens=base_tokens) for sample in samples]
+    )
     return Draws(noise_levels(torch.stack(normal), shifts), tuple(noises))
 
 
-def condition_of(sample: EncodedSample, mllm_hidden_states: Sequence[Tensor]) -> Condition:
-    """What the DiT is conditioned on: what dropout left of a sample, and the MLLM's states of the same.
-
-    Args:
-        sample: After dropout.
-        mllm_hidden_states: One [S, W] a block, in block order.
-    """
-    references = tuple(Reference(latents) for latents in sample.references)
-    return Condition(tuple(mllm_hidden_states), sample.source, references)
-
-
-def pack_losses(
+def pack_errors(
     model: LoomDiT,
     targets: Sequence[Tensor],
     conditions: Sequence[Condition],
@@ -110,7 +65,7 @@ def pack_losses(
     *,
     checkpointing: bool = False,
     rounded_timesteps: bool = False,
-) -> PackLoss:
+) -> Tensor:
     """Noise the targets, predict, and sum the squared errors.
 
     Args:
@@ -123,7 +78,8 @@ def pack_losses(
             grid of 4 above 512); the scale of the source keeps the exact one there as well.
 
     Returns:
-        The parts of the loss; of their device that of the model.
+        Sum of squared errors of each sample, float32 [N], with gradients; the loss of any number of packs is the sum
+        of all of these over the number of all their target elements.
     """
     device = next(model.parameters()).device
     levels = draws.levels.to(device)
@@ -138,6 +94,4 @@ def pack_losses(
         checkpointing=checkpointing,
         rounded_time=rounded_timesteps,
     )
-    errors = squared_errors(velocities, [velocity_target(*pair) for pair in zip(clean, noises, strict=True)])
-    elements = torch.tensor([target.numel() for target in targets], device=device)
-    return PackLoss(errors, elements, levels.detach())
+    return squared_errors(velocities, [velocity_target(*pair) for pair in zip(clean, noises, strict=True)])

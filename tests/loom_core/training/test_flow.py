@@ -1,10 +1,10 @@
-"""The objective: what a perfect model would get, and how a pack is weighed."""
+"""The objective: what a perfect model would get, and how samples are weighed."""
 
 from __future__ import annotations
 
 import torch
 
-from loom_core.training.flow import noised_latents, pack_loss, velocity_target
+from loom_core.training.flow import noised_latents, squared_errors, velocity_target
 
 
 def test_target_is_the_slope_of_the_path():
@@ -13,7 +13,6 @@ def test_target_is_the_slope_of_the_path():
     torch.testing.assert_close((late - early) / 0.5, velocity_target(clean, noise))
 
 
-def test_long_clips_weigh_more():
+def test_errors_are_sums_by_sample_so_that_long_clips_weigh_more():
     short, long = torch.zeros(1, 1, 1, 1, 1), torch.zeros(1, 1, 3, 1, 1)
-    loss = pack_loss([short, long], [short + 2, long + 1])
-    assert loss.item() == (4 + 3) / 4
+    assert squared_errors([short, long], [short + 2, long + 1]).tolist() == [4, 3]

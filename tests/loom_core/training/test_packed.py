@@ -1,4 +1,4 @@
-"""The loss of a pack: draws that belong to samples, sums that can be added up, and the golden pack's numbers."""
+"""The loss of a pack: draws that belong to samples, and sums of squared errors that can be added up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from loom_core.models.dit import LoomDiT
 from loom_core.models.initialise import initialise
 from loom_core.sampling.schedule import token_shift
 from loom_core.training.flow import noised_latents, velocity_target
-from loom_core.training.packed import Draws, condition_of, draw, pack_losses
+from loom_core.training.packed import draw, pack_errors
 from loom_core.training.timesteps import noise_levels
+from loom_core.types import Condition, Reference
 
 CONFIG = DiTConfig(
     hidden_size=48, num_heads=2, head_dim=24, num_layers=2, ffn_dim=64, in_channels=4, out_channels=4,
@@ -42,7 +43,10 @@ SAMPLES = [sample(2, 4, 4, seed=1), sample(1, 16, 16, seed=2, references=[(1, 16
 def conditions_of(samples):
     generator = torch.Generator().manual_seed(11)
     states = [[torch.randn(3 + n, 20, generator=generator) for _ in range(2)] for n in range(len(samples))]
-    return [condition_of(*pair) for pair in zip(samples, states, strict=True)]
+    return [
+        Condition(tuple(layers), each.source, tuple(Reference(latents) for latents in each.references))
+        for each, layers in zip(samples, states, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +59,8 @@ def model():
     return made
 
 
-def losses_of(model, samples=SAMPLES, **options):
-    return pack_losses(
+def errors_of(model, samples=SAMPLES, **options):
+    return pack_errors(
         model, [each.target for each in samples], conditions_of(samples), draw(samples, shift_scale=0.5), **options
     )
 
@@ -78,48 +82,15 @@ def test_the_shift_counts_references():
     torch.testing.assert_close(levels[0], noise_levels(normal, torch.tensor([token_shift(96, scale=0.5)])))
 
 
-def test_condition_has_what_dropout_left():
-    condition = condition_of(replace(SAMPLES[1], source=None, references=()), [torch.zeros(2, 20)] * 2)
-    assert condition.source_latents is None
-    assert condition.references == ()
-    full = condition_of(SAMPLES[1], [torch.zeros(2, 20)] * 2)
-    assert full.source_latents is SAMPLES[1].source
-    assert full.references[0].latents is SAMPLES[1].references[0]
-    assert full.references[0].temporal_index is None
-
-
 def test_errors_are_those_of_the_samples_one_by_one(model):
-    losses, draws = losses_of(model), draw(SAMPLES, shift_scale=0.5)
+    errors, draws = errors_of(model), draw(SAMPLES, shift_scale=0.5)
     conditions = conditions_of(SAMPLES)
     for place, each in enumerate(SAMPLES):
         noise, level = draws.noises[place], draws.levels[place]
         noised = noised_latents(each.target, noise, level)[None]
         prediction = model(noised, level[None] * 1000, [conditions[place]])
         expected = (prediction[0] - velocity_target(each.target, noise)).square().sum()
-        torch.testing.assert_close(losses.errors[place], expected, rtol=1e-5, atol=1e-4)
-    assert losses.elements.tolist() == [128, 1024, 96]
-    assert losses.denominator == 1248
-    torch.testing.assert_close(losses.mean, losses.errors.sum() / 1248)
-    torch.testing.assert_close(losses.sample_means[2], losses.errors[2].detach() / 96)
-    assert not losses.sample_means.requires_grad
-
-
-def test_numerators_of_parts_add_up(model):
-    """Split over ranks, the sum of numerators over the sum of denominators is the whole pack's loss; a mean is not."""
-    whole = losses_of(model)
-    conditions, draws = conditions_of(SAMPLES), draw(SAMPLES, shift_scale=0.5)
-    parts = [
-        pack_losses(
-            model,
-            [each.target for each in SAMPLES[part]],
-            conditions[part],
-            Draws(draws.levels[part], draws.noises[part]),
-        )
-        for part in (slice(0, 1), slice(1, 3))
-    ]
-    total = sum(part.numerator for part in parts) / sum(part.denominator for part in parts)
-    torch.testing.assert_close(total, whole.mean)
-    assert not torch.isclose((parts[0].mean + parts[1].mean) / 2, whole.mean, rtol=1e-3)
+        torch.testing.assert_close(errors[place], expected, rtol=1e-5, atol=1e-4)
 
 
 def test_rounded_timesteps_are_a_matter_of_the_model_which_is_told_the_exact_time(model):
@@ -128,8 +99,8 @@ def test_rounded_timesteps_are_a_matter_of_the_model_which_is_told_the_exact_tim
         lambda _module, args, kwargs: told.append((args[1], kwargs["rounded_time"])), with_kwargs=True
     )
     try:
-        losses_of(model)
-        losses_of(model, rounded_timesteps=True)
+        errors_of(model)
+        errors_of(model, rounded_timesteps=True)
     finally:
         handle.remove()
     assert torch.equal(told[0][0], told[1][0])
@@ -139,13 +110,13 @@ def test_rounded_timesteps_are_a_matter_of_the_model_which_is_told_the_exact_tim
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_trains_under_autocast(model, checkpointing):
     """Float32 weights, bfloat16 arithmetic: a float32 loss near that without autocast, which reaches all weights."""
-    exact = losses_of(model).mean
+    exact = errors_of(model).sum()
     with torch.autocast("cpu", torch.bfloat16):
-        losses = losses_of(model, checkpointing=checkpointing)
-    assert losses.errors.dtype == torch.float32
-    torch.testing.assert_close(losses.mean, exact, rtol=2e-2, atol=0)
+        errors = errors_of(model, checkpointing=checkpointing)
+    assert errors.dtype == torch.float32
+    torch.testing.assert_close(errors.sum(), exact, rtol=2e-2, atol=0)
     model.zero_grad()
-    losses.mean.backward()
+    errors.sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.dtype == torch.float32
         assert parameter.grad.isfinite().all() and parameter.grad.any(), name
