@@ -126,8 +126,7 @@ class Trainer:
             ResourceError: Memory for decoding ran out, which is saved likewise; or a checkpoint found no room.
         """
         config = self.config
-        about = RunAbout(name=config.name, folder=config.run, steps=config.steps, first_step=self.state.step)
-        self.observer.on_start(about)
+        self.observer.on_start(_about(config, first_step=self.state.step))
         try:
             with StopRequest() as stop:
                 try:
@@ -316,6 +315,18 @@ class Trainer:
         self._saved_step = step
         self.observer.on_checkpoint(step, path)
         prune(config.run, config.checkpoint)
+
+
+def _about(config: TrainingConfig, *, first_step: int) -> RunAbout:
+    """What those are told at the start who watch."""
+    optimiser, data = config.optimiser, config.data
+    settings = {
+        "packs": f"{config.grad_accumulation} a step, of at most {data.token_budget} tokens",
+        "optimiser": f"lr {optimiser.lr:g} {optimiser.decay}, {optimiser.warmup} steps of warm-up",
+        "precision": config.precision,
+        "averages": f"decay {config.ema:g}" if config.ema else "none",
+    }
+    return RunAbout(name=config.name, folder=config.run, steps=config.steps, first_step=first_step, settings=settings)
 
 
 def _scalar(value: float) -> Tensor:

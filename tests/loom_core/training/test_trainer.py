@@ -41,6 +41,18 @@ def test_the_loss_falls_on_few_samples(config, make_trainer, make_packs, recorde
     assert recorder.is_closed
 
 
+def test_who_watches_is_told_what_run_it_is(config, make_trainer, recorder, monkeypatch):
+    told = []
+    monkeypatch.setattr(recorder, "on_start", told.append, raising=False)
+    make_trainer(config).run()
+    (about,) = told
+    assert (about.name, about.folder, about.steps, about.first_step) == ("micro", config.run, 6, 0)
+    assert about.settings == {
+        "packs": "1 a step, of at most 16384 tokens", "optimiser": "lr 0.01 constant, 0 steps of warm-up",
+        "precision": "fp32", "averages": "decay 0.99",
+    }  # fmt: skip
+
+
 def test_metrics_tell_of_the_step(config, make_trainer, recorder):
     make_trainer(config).run()
     first = recorder.steps[0]
