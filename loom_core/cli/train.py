@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..training.estimate import Needs
-    from ..training.run import RunPlan
+    from ..training.planning import RunPlan
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import torch
 
-    from ..training.run import plan_run
+    from ..training.planning import plan_run
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)

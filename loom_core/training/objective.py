@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config.data import PromptOrder, UnconditionalPrompt
+from ..config.training import TrainingConfig
 from ..data.dropout import Conditions, Dropped, conditions_of, draw_dropout
 from ..data.sample import EncodedSample
 from ..models.dit import LoomDiT
@@ -55,6 +56,25 @@ class ObjectiveSettings:
     token_budget: int = 16_384
     autocast: bool = False
     checkpointing: bool = False
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> ObjectiveSettings:
+        """What a config says of the objective."""
+        data = config.data
+        return cls(
+            shift_scale=config.timestep_shift_scale,
+            base_tokens=config.timestep_base_tokens,
+            dropout_all=data.dropout_all,
+            dropout_text=data.dropout_text,
+            source_to_mllm=data.source_to_mllm,
+            source_to_dit=data.source_to_dit,
+            prompt_order=data.prompt_order,
+            unconditional_prompt=data.unconditional_prompt,
+            rounded_timesteps=config.round_timestep,
+            token_budget=data.token_budget,
+            autocast=config.precision == "bf16-autocast",
+            checkpointing=config.gradient_checkpointing,
+        )
 
 
 class PackObjective:

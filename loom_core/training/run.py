@@ -1,8 +1,8 @@
-"""A run put together from its config: starting weights or a checkpoint, frozen parts, data, validation, trainer."""
+"""A run put together from its plan: starting weights or a checkpoint, frozen parts, data, validation, trainer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,24 +14,23 @@ from ..config.reading import flatten, to_yaml
 from ..config.training import TrainingConfig
 from ..data.opening import open_packs
 from ..data.packing import PackStream
-from ..data.sample import SampleSource
 from ..data.seeds import derive_seed
 from ..errors import OutputError
 from ..models.dit import LoomDiT
 from ..protocols import VideoCodec
-from .checkpoint import RunState, load_checkpoint, read_state, remove_leftovers
+from .checkpoint import load_checkpoint, remove_leftovers
 from .ema import Ema
-from .frozen import FrozenFiles, codec_dtype
-from .held_out import HeldOutSamples, open_held_out
+from .frozen import codec_dtype
+from .held_out import HeldOutSamples
 from .objective import ObjectiveSettings, PackObjective
 from .optimiser import Optimiser
 from .pictures import SamplePictures
+from .planning import RunPlan
 from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
 from .read_ahead import ReadAhead
-from .resuming import AUTO, check_unchanged, find_resume
 from .run_lock import RunLock
-from .starting import Start, check_start, empty_model, starting_model
+from .starting import empty_model, starting_model
 from .trainer import Trainer
 from .validation import Validator
 from .watch.observer import TrainingObserver
@@ -40,61 +39,13 @@ CONFIG_FILE = "config.yaml"
 """The settings of a run in its folder; a config file like any other."""
 
 
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run will do, known from headers alone.
-
-    Args:
-        config: Of the run.
-        files: Of the frozen parts.
-        checkpoint: That it goes on from; None for a run that begins.
-        state: Where it stands.
-        start: What it begins with; None for a run that goes on.
-        held_out: The sets that it is measured on.
-        allow_config_change: Go on with other settings than the checkpoint was saved with.
-    """
-
-    config: TrainingConfig
-    files: FrozenFiles
-    checkpoint: Path | None
-    state: RunState
-    start: Start | None
-    held_out: tuple[SampleSource, ...] = ()
-    allow_config_change: bool = False
-
-
-def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_change: bool = False) -> RunPlan:
-    """Look at everything that a run needs, before anything large is read or written.
-
-    Args:
-        config: Of the run.
-        resume: See `resuming.find_resume`.
-        allow_config_change: Go on with other settings than the checkpoint was saved with.
-
-    Raises:
-        ConfigError: The checkpoint was saved with other settings; parts do not fit each other.
-        WeightsError: Starting weights, checkpoint, MLLM or codec are missing or of another model.
-        MediaError: A held-out set is missing or empty.
-    """
-    checkpoint = find_resume(config.run, resume)
-    if checkpoint is None:
-        state, start = RunState(), check_start(config)
-    else:
-        state, start = read_state(checkpoint), None
-        if not allow_config_change:
-            check_unchanged(state, config, checkpoint=checkpoint)
-    files = FrozenFiles.of(config)
-    files.check(config)
-    return RunPlan(config, files, checkpoint, state, start, open_held_out(config), allow_config_change)
-
-
 def open_trainer(
     plan: RunPlan, *, device: torch.device, observer: TrainingObserver, ranks: Ranks | None = None
 ) -> Trainer:
     """Load everything and return the trainer at the place where the run stands.
 
     Args:
-        plan: From `plan_run`.
+        plan: From `planning.plan_run`.
         device: Of all parts.
         observer: Is told what happens.
         ranks: The processes of the run.
@@ -133,7 +84,7 @@ def _open_locked(
     if plan.checkpoint is not None:
         load_checkpoint(plan.checkpoint, model=model, optimiser=optimiser, ema=ema)
     objective = PackObjective(
-        model, PromptBatches(plan.files.load_mllm(config, device=device)), objective_settings(config)
+        model, PromptBatches(plan.files.load_mllm(config, device=device)), ObjectiveSettings.of(config)
     )
     ahead = ReadAhead(packs, prepare=objective.prepare, depth=config.read_ahead) if config.read_ahead else None
     validator, pictures = _measures(plan, codec, objective, model=model, ema=ema)
@@ -185,24 +136,6 @@ def _measures(
         steps=settings.picture_steps,
     )
     return validator, pictures
-
-
-def objective_settings(config: TrainingConfig) -> ObjectiveSettings:
-    """What a config says of the objective."""
-    return ObjectiveSettings(
-        shift_scale=config.timestep_shift_scale,
-        base_tokens=config.timestep_base_tokens,
-        dropout_all=config.data.dropout_all,
-        dropout_text=config.data.dropout_text,
-        source_to_mllm=config.data.source_to_mllm,
-        source_to_dit=config.data.source_to_dit,
-        prompt_order=config.data.prompt_order,
-        unconditional_prompt=config.data.unconditional_prompt,
-        rounded_timesteps=config.round_timestep,
-        token_budget=config.data.token_budget,
-        autocast=config.precision == "bf16-autocast",
-        checkpointing=config.gradient_checkpointing,
-    )
 
 
 def _make_folder(run: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from loom_core.cli.exits import run
 from loom_core.cli.train import build_parser, describe, main, to_config
 from loom_core.training.checkpoint import newest_checkpoint, read_state
-from loom_core.training.run import plan_run
+from loom_core.training.planning import plan_run
 
 MICRO = """
 name: micro

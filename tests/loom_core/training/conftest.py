@@ -155,6 +155,27 @@ def config(tmp_path) -> TrainingConfig:
 
 
 @pytest.fixture
+def world(config):
+    """A few small pictures a step."""
+    options = {"count": 8, "size": [64, 64], "frames": [5], "tasks": {"edit-image": 1.0, "text-to-video": 1.0}}
+    held_out = DataSetConfig(kind="world", name="held-out", options={**options, "split": "held-out"})
+    return replace(
+        config,
+        steps=2,
+        data=DataConfig(
+            sets=(DataSetConfig(kind="world", options=options),),
+            sizes=((64, 64),),
+            num_frames=5,
+            token_budget=600,
+            max_samples_per_pack=2,
+            dropout_text=0.2,
+        ),
+        model=replace(config.model, sizes={**config.model.sizes, "mllm_dim": 128}),
+        validation=ValidationSettings(sets=(held_out,), every=2, samples=2, picture_steps=2),
+    )
+
+
+@pytest.fixture
 def sample_of() -> Callable[..., EncodedSample]:
     return encoded
 

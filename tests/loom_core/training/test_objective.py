@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from loom_core.config.training import read_training_config
 from loom_core.data.seeds import derive_seed
+from loom_core.training.objective import ObjectiveSettings
 from loom_core.training.packed import draw
 from loom_core.training.starting import starting_model
 
@@ -138,3 +140,16 @@ def test_levels_beyond_the_token_budget_are_packs_of_their_own(model, sample_of,
         make_objective(calls, token_budget=budget).at_levels(sample, levels)
         assert [len(latents) for latents, *_ in calls.calls] == sizes
         torch.testing.assert_close(make_objective(model, token_budget=budget).at_levels(sample, levels), whole)
+
+
+def test_the_objective_is_as_the_config_says(repo_root):
+    folder = repo_root / "configs" / "training"
+    first = ObjectiveSettings.of(read_training_config(folder / "stage1.yaml"))
+    second = ObjectiveSettings.of(read_training_config(folder / "stage2.yaml"))
+    assert (first.shift_scale, first.dropout_all, first.source_to_dit, first.checkpointing) == (0.65, 0.0, False, True)
+    assert (second.shift_scale, second.dropout_all, second.dropout_text, second.source_to_mllm) == (0.5, 0.1, 0.1, True)
+    assert second.rounded_timesteps
+    assert not second.autocast
+    tiny = ObjectiveSettings.of(read_training_config(folder / "tiny" / "stage2.yaml"))
+    assert tiny.autocast
+    assert not tiny.rounded_timesteps

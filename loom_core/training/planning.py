@@ -1,0 +1,62 @@
+"""What a run will do, checked before anything large is read or anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config.training import TrainingConfig
+from ..data.sample import SampleSource
+from .checkpoint import RunState, read_state
+from .frozen import FrozenFiles
+from .held_out import open_held_out
+from .resuming import AUTO, check_unchanged, find_resume
+from .starting import Start, check_start
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will do, known from headers alone.
+
+    Args:
+        config: Of the run.
+        files: Of the frozen parts.
+        checkpoint: That it goes on from; None for a run that begins.
+        state: Where it stands.
+        start: What it begins with; None for a run that goes on.
+        held_out: The sets that it is measured on.
+        allow_config_change: Go on with other settings than the checkpoint was saved with.
+    """
+
+    config: TrainingConfig
+    files: FrozenFiles
+    checkpoint: Path | None
+    state: RunState
+    start: Start | None
+    held_out: tuple[SampleSource, ...] = ()
+    allow_config_change: bool = False
+
+
+def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_change: bool = False) -> RunPlan:
+    """Look at everything that a run needs, before anything large is read or written.
+
+    Args:
+        config: Of the run.
+        resume: See `resuming.find_resume`.
+        allow_config_change: Go on with other settings than the checkpoint was saved with.
+
+    Raises:
+        ConfigError: The checkpoint was saved with other settings; parts do not fit each other.
+        WeightsError: Starting weights, checkpoint, MLLM or codec are missing or of another model.
+        MediaError: A held-out set is missing or empty.
+    """
+    checkpoint = find_resume(config.run, resume)
+    if checkpoint is None:
+        state, start = RunState(), check_start(config)
+    else:
+        state, start = read_state(checkpoint), None
+        if not allow_config_change:
+            check_unchanged(state, config, checkpoint=checkpoint)
+    files = FrozenFiles.of(config)
+    files.check(config)
+    return RunPlan(config, files, checkpoint, state, start, open_held_out(config), allow_config_change)
