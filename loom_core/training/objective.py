@@ -21,7 +21,7 @@ from ..sampling.schedule import BASE_TOKENS
 from ..types import Clip, Condition, Reference
 from .packed import Draws, draw, pack_errors
 
-PromptReader = Callable[[Sequence[Sequence[str | Clip]]], Sequence[tuple[Tensor, ...]]]
+ReadPrompts = Callable[[Sequence[Sequence[str | Clip]]], Sequence[tuple[Tensor, ...]]]
 """States of the MLLM for each prompt, one [S, W] a DiT block; on any device, without gradients."""
 
 
@@ -86,7 +86,7 @@ class PackObjective:
         settings: See `ObjectiveSettings`.
     """
 
-    def __init__(self, model: LoomDiT, read_prompts: PromptReader, settings: ObjectiveSettings) -> None:
+    def __init__(self, model: LoomDiT, read_prompts: ReadPrompts, settings: ObjectiveSettings) -> None:
         self.model, self.read_prompts, self.settings = model, read_prompts, settings
         self._prepared: dict[int, tuple[Sequence[EncodedSample], list[Condition]]] = {}
 

@@ -16,7 +16,7 @@ MOST_TOKENS = 16_384
 
 
 class PromptBatches:
-    """Reads the prompts of a pack; an `objective.PromptReader`.
+    """Reads the prompts of a pack; an `objective.ReadPrompts`.
 
     Args:
         encoder: The MLLM.

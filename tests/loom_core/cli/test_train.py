@@ -82,10 +82,12 @@ def test_a_second_process_in_the_same_folder_is_refused_and_harms_nothing(config
     assert not partial.exists()
 
 
-def test_a_signal_to_the_whole_group_is_a_normal_stop(config_file, tmp_path):
+@pytest.mark.parametrize("read_ahead", [0, 1])
+def test_a_signal_to_the_whole_group_is_a_normal_stop(config_file, tmp_path, read_ahead):
     """As a scheduler or a service manager sends it: to the trainer and to the processes that decode for it."""
     command = [sys.executable, "-m", "loom_core.cli.train", "--config", str(config_file), "--device", "cpu",
-               "--steps", "100000", "--threads", "1", "--set", "data.workers=2", "--quiet"]  # fmt: skip
+               "--steps", "100000", "--threads", "1", "--set", "data.workers=2",
+               "--set", f"read_ahead={read_ahead}", "--quiet"]  # fmt: skip
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 60
