@@ -81,12 +81,14 @@ class Ema:
         parameters = {name: weight for name, weight in model.named_parameters() if name in self.weights}
         own = {name: parameter.detach().to("cpu", copy=True) for name, parameter in parameters.items()}
         try:
-            for name, parameter in parameters.items():
-                parameter.data.copy_(self.weights[name])
+            _fill(parameters, self.weights)
             yield
         finally:
-            for name, parameter in parameters.items():
-                parameter.data.copy_(own[name])
+            try:
+                _fill(parameters, own)
+            except BaseException:  # the handler of a signal raised in between; a mixture of both must not be saved
+                _fill(parameters, own)
+                raise
 
     def _check(self, weights: Mapping[str, Tensor]) -> None:
         wrong = sorted(weights.keys() ^ self.weights.keys())
@@ -97,6 +99,11 @@ class Ema:
                 expected="the weights of this model",
                 fix="resume with the config that the run was started with",
             )
+
+
+def _fill(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        parameter.data.copy_(weights[name])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from loom_core.errors import WeightsError
+from loom_core.training import ema as subject
 from loom_core.training.ema import Ema, ema_decay, measured_weights
 
 
@@ -72,6 +73,26 @@ def test_swapping_in_and_back_is_exact_even_after_an_error():
         raise ZeroDivisionError
     assert all(torch.equal(weight, own[name]) for name, weight in model.state_dict().items())
     assert bool((ema.weights["weight"] == 1.5).all())
+
+
+def test_an_interrupt_while_the_own_weights_come_back_leaves_no_mixture(monkeypatch):
+    """As torch's word that a decoding process is gone, which it raises in a signal's handler."""
+    model = nn.Linear(3, 2)
+    own = {name: weight.clone() for name, weight in model.state_dict().items()}
+    ema = Ema({name: torch.full(weight.shape, 1.5) for name, weight in model.named_parameters()}, decay=0.9)
+    fill, calls = subject._fill, []
+
+    def interrupted(parameters, weights):
+        calls.append(1)
+        if len(calls) == 2:
+            fill(dict([*parameters.items()][:1]), weights)
+            raise RuntimeError("DataLoader worker is gone")
+        fill(parameters, weights)
+
+    monkeypatch.setattr(subject, "_fill", interrupted)
+    with pytest.raises(RuntimeError, match="is gone"), ema.swapped_into(model):
+        assert bool((model.bias == 1.5).all())
+    assert all(torch.equal(weight, own[name]) for name, weight in model.state_dict().items())
 
 
 @pytest.mark.parametrize("has_ema", [True, False])
