@@ -14,19 +14,22 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from loom_core import __version__
+from loom_core.atomic import atomic_target
 from loom_core.bundle import BUILT_IN
 from loom_core.config.training import read_training_config
+from loom_core.training.checkpoint import newest_checkpoint as newest
 from loom_core.weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
 from loom_core.weights.loading import load_dit
 from loom_core.weights.saving import entries_of, save_safetensors
@@ -58,7 +61,7 @@ SMOKE = Size(
     mllm_steps=4,
     overrides=(
         "steps=12", "optimiser.warmup=2", "checkpoint.every=4", "validation.every=6", "validation.samples=2",
-        "validation.pictures=2", "validation.picture_steps=2", "data.max_samples_per_pack=6", "data.workers=0",
+        "validation.pictures=2", "validation.picture_steps=2", "data.max_samples_per_pack=6", "data.workers=1",
     ),
 )  # fmt: skip
 
@@ -127,31 +130,49 @@ def train_all(workshop: Workshop) -> None:
         finished.touch()
     for stage in STAGES:
         workshop.run(*workshop.stage_command(stage, workshop.run_folder(stage)))
+        if not is_finished(workshop, stage):  # a signal stopped it, which is no failure of the command
+            sys.exit(f"{stage} was stopped; the same command goes on with it")
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """The last checkpoint of a finished stage."""
-    return sorted((run / "checkpoints").glob("step-*"))[-1]
+    """The last checkpoint of a stage; ends the program if there is none."""
+    folder = newest(run)
+    if folder is None:
+        sys.exit(f"no checkpoint in {run}")
+    return folder
 
 
-def read_metrics(run: Path) -> list[dict[str, object]]:
-    """The steps among the lines of a run's metrics; a line cut off by a kill is left out."""
-    lines = []
+def read_state(run: Path) -> dict[str, Any]:
+    """Where a stage stands by its last checkpoint."""
+    state: dict[str, Any] = json.loads((newest_checkpoint(run) / "state.json").read_text(encoding="utf-8"))
+    return state
+
+
+def is_finished(workshop: Workshop, stage: str) -> bool:
+    """Whether a stage has made its last step."""
+    config = read_training_config(CONFIGS / f"{stage}.yaml", overrides=workshop.size.overrides)
+    return int(read_state(workshop.run_folder(stage))["step"]) == config.steps
+
+
+def read_events(run: Path) -> list[dict[str, Any]]:
+    """Lines of a run's metrics; one that was cut off by a kill is left out."""
+    events = []
     for line in (run / METRICS).read_text(encoding="utf-8").splitlines():
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if values["event"] == "step":
-            lines.append(values)
-    return lines
+        with suppress(ValueError):
+            events.append(json.loads(line))
+    return events
+
+
+def losses_of(run: Path) -> list[float]:
+    """The loss of each step, in order."""
+    return [event["loss"] for event in read_events(run) if event["event"] == "step"]
 
 
 def training_record(workshop: Workshop) -> dict[str, object]:
     """What the weights' file says of their training."""
     record: dict[str, object] = {"mllm": {"steps": workshop.size.mllm_steps}}
     for stage in STAGES:
-        state = json.loads((newest_checkpoint(workshop.run_folder(stage)) / "state.json").read_text(encoding="utf-8"))
+        state = read_state(workshop.run_folder(stage))
         record[stage] = {name: state[name] for name in ("step", "samples", "tokens")} | {
             "hours": round(state["seconds"] / 3600, 2)
         }
@@ -161,6 +182,8 @@ def training_record(workshop: Workshop) -> dict[str, object]:
 def ship(workshop: Workshop, folder: Path) -> None:
     """Write codec, MLLM and the last stage's averaged weights, in bfloat16, as a model folder."""
     last = newest_checkpoint(workshop.run_folder(STAGES[-1]))
+    if not is_finished(workshop, STAGES[-1]):
+        sys.exit(f"{STAGES[-1]} is not finished: {last.name}")
     model = load_dit(last / "ema.safetensors", dtype=torch.float32, device="cpu")
     metadata = {
         FORMAT_KEY: FORMAT,
@@ -171,21 +194,21 @@ def ship(workshop: Workshop, folder: Path) -> None:
     }
     weights = {name: parameter.detach() for name, parameter in model.state_dict().items()}
     save_safetensors(folder / "dit.safetensors", entries_of(weights, dtype=torch.bfloat16), metadata=metadata)
-    shutil.copyfile(workshop.codec, folder / "codec.safetensors")
     (folder / "mllm").mkdir(exist_ok=True)
-    for file in workshop.mllm.iterdir():
-        shutil.copyfile(file, folder / "mllm" / file.name)
+    parts = {workshop.codec: folder / "codec.safetensors"}
+    parts |= {file: folder / "mllm" / file.name for file in workshop.mllm.iterdir()}
+    for made, place in parts.items():
+        with atomic_target(place) as draft:
+            shutil.copyfile(made, draft)
 
 
 def check_losses_fall(run: Path) -> None:
     """Refuse a run whose last held-out loss, at the same noise, is not below its first."""
-    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
-    measured = [line["losses"] for line in lines if line["event"] == "validation"]
+    measured = [event["losses"] for event in read_events(run) if event["event"] == "validation"]
     means = [sum(entry["loss"] for entry in losses) / len(losses) for losses in measured]
-    first, last = means[0], means[-1]
-    logger.info("%s: held-out loss %.4f -> %.4f", run.name, first, last)
-    if last >= first:
-        sys.exit(f"the loss of {run.name} did not fall: {first:.4f} at first, {last:.4f} at last")
+    logger.info("%s: held-out loss %.4f -> %.4f", run.name, means[0], means[-1])
+    if means[-1] >= means[0]:
+        sys.exit(f"the held-out loss of {run.name} did not fall: {means[0]:.4f} at first, {means[-1]:.4f} at last")
 
 
 def check_resume(workshop: Workshop, *, after: int) -> None:
@@ -193,16 +216,19 @@ def check_resume(workshop: Workshop, *, after: int) -> None:
     run = workshop.folder / "killed"
     process = workshop.start(*workshop.stage_command(STAGES[0], run))
     while process.poll() is None:
-        if (run / METRICS).exists() and len(read_metrics(run)) >= after:
-            process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        if (run / METRICS).exists() and len(losses_of(run)) >= after:
+            process.kill()
         time.sleep(0.01)
-    steps_then = len(read_metrics(run))
+    steps_then = len(losses_of(run))
     workshop.run(*workshop.stage_command(STAGES[0], run))
-    whole, continued = read_metrics(workshop.run_folder(STAGES[0])), read_metrics(run)
-    logger.info("killed after %d steps of %d and continued", steps_then, len(whole))
+    whole, continued = losses_of(workshop.run_folder(STAGES[0])), losses_of(run)
+    starts = [event["step"] for event in read_events(run) if event["event"] == "start"]
+    logger.info("killed after step %d of %d, continued from step %d", steps_then, len(whole), starts[-1])
     if steps_then >= len(whole):
         sys.exit("the run ended before it could be killed")
-    if [line["loss"] for line in whole] != [line["loss"] for line in continued]:
+    if len(starts) < 2 or starts[-1] == 0:  # noqa: PLR2004 - the second start
+        sys.exit(f"the run began anew instead of going on: it started at steps {starts}")
+    if whole != continued:
         sys.exit(f"the losses of the continued run differ: {continued} instead of {whole}")
 
 

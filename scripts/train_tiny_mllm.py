@@ -206,6 +206,9 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         first = saved["step"]
+    if metrics is not None and metrics.exists():  # lines of steps that a kill undid would stand there twice
+        lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= first]
+        metrics.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     batches = DataLoader(Batches(encoder, first, steps), batch_size=None, num_workers=1, prefetch_factor=4)
     losses: list[float] = []
     began = time.monotonic()

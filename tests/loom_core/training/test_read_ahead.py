@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from itertools import count
 
@@ -58,3 +59,12 @@ def test_the_source_is_closed_as_well():
     ahead.close()
     with pytest.raises(StopIteration):
         next(source)
+
+
+def test_threads_take_turns_quickly_until_it_is_closed():
+    usual = sys.getswitchinterval()
+    ahead = ReadAhead(packs(), prepare=lambda _: None)
+    next(ahead)
+    assert sys.getswitchinterval() < usual / 4
+    ahead.close()
+    assert sys.getswitchinterval() == pytest.approx(usual)
