@@ -171,8 +171,8 @@ class TrainingConfig:
             the scale of the source stays exact.
         precision: "bf16": weights in bf16 with a float32 copy in the optimiser, as the official run has them;
             "bf16-autocast": float32 weights, computation in bf16; "fp32": all in float32.
-        read_ahead: Packs that a second thread decodes, encodes and asks the MLLM about while the model trains; worth it
-            on a CPU.
+        read_ahead: Packs that a second process decodes, encodes and asks the MLLM about while the model trains; on a
+            CPU alone.
         gradient_checkpointing: Keep no activations inside blocks but compute them again, to save memory.
         ema: Decay of the averaged weights, which are kept in float32; 0 for none.
         checkpoint: When it is saved.

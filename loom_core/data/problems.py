@@ -58,6 +58,11 @@ class Problems:
         self.examples = {kind: list(examples) for kind, examples in state["examples"].items()}
 
 
+def bad_samples(state: Mapping[str, Any]) -> int:
+    """Number of samples that could not be used up to a position in the data (`Pack.state`); 0 where it does not say."""
+    return sum(state.get("guard", {}).get("counts", {}).values())
+
+
 class BadSampleGuard:
     """Counts the samples of a run and stops it when too many of all, or of one set, cannot be used.
 

@@ -90,19 +90,29 @@ class PackObjective:
         self.model, self.read_prompts, self.settings = model, read_prompts, settings
         self._prepared: dict[int, tuple[Sequence[EncodedSample], list[Condition]]] = {}
 
-    def prepare(self, samples: Sequence[EncodedSample]) -> None:
-        """Ask the MLLM about a pack ahead of the call for it; may run in another thread than the calls.
+    def prepare(self, samples: Sequence[EncodedSample]) -> list[Condition]:
+        """What the model is conditioned on for each sample of a pack, after dropout."""
+        settings = self.settings
+        dropped = [
+            draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
+            for sample in samples
+        ]
+        return self.conditions(samples, dropped)
+
+    def accept(self, samples: Sequence[EncodedSample], prepared: list[Condition]) -> None:
+        """Take what `prepare` gave elsewhere for a pack that a later call is about.
 
         Args:
             samples: The very object that the call will be given.
+            prepared: Of these samples.
         """
-        self._prepared[id(samples)] = samples, self._dropped_conditions(samples)
+        self._prepared[id(samples)] = samples, prepared
 
     def __call__(self, samples: Sequence[EncodedSample]) -> Tensor:
         """The squared error of each sample, summed over its elements, float32 [N], at what is drawn for it."""
         _, conditions = self._prepared.pop(id(samples), (samples, None))
         if conditions is None:
-            conditions = self._dropped_conditions(samples)
+            conditions = self.prepare(samples)
         return self._errors(samples, conditions, self._draw(samples))
 
     def at_levels(self, sample: EncodedSample, levels: Tensor) -> Tensor:
@@ -124,14 +134,6 @@ class PackObjective:
             for part in levels.split(at_once)
         ]
         return torch.cat(errors)
-
-    def _dropped_conditions(self, samples: Sequence[EncodedSample]) -> list[Condition]:
-        settings = self.settings
-        dropped = [
-            draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
-            for sample in samples
-        ]
-        return self.conditions(samples, dropped)
 
     def _draw(self, samples: Sequence[EncodedSample]) -> Draws:
         return draw(samples, shift_scale=self.settings.shift_scale, base_tokens=self.settings.base_tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor
@@ -25,7 +24,6 @@ class PromptBatches:
 
     def __init__(self, encoder: QwenEncoder, *, most_tokens: int = MOST_TOKENS) -> None:
         self.encoder, self.most_tokens = encoder, most_tokens
-        self._lock = threading.Lock()  # the encoder listens to its layers, which must not run for two at once
 
     def __call__(self, contents: Sequence[Sequence[str | Clip]]) -> list[tuple[Tensor, ...]]:
         """States of each prompt, one [S, W] a DiT block, in the order given."""
@@ -44,14 +42,10 @@ class PromptBatches:
             else:
                 indices.append(places[words])
         states: dict[int, tuple[Tensor, ...]] = {}
-        with self._lock:
-            self._read(prompts, states)
-        return [states[index] for index in indices]
-
-    def _read(self, prompts: Sequence[TokenizedPrompt], states: dict[int, tuple[Tensor, ...]]) -> None:
         for batch in batches([len(prompt.input_ids) for prompt in prompts], self.most_tokens):
             found = self.encoder.hidden_states_of_all([prompts[index] for index in batch])
-            states.update(zip(batch, found, strict=True))
+            states |= dict(zip(batch, found, strict=True))
+        return [states[index] for index in indices]
 
 
 def batches(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:

@@ -14,6 +14,7 @@ from ..config.reading import flatten, to_yaml
 from ..config.training import TrainingConfig
 from ..data.opening import open_packs
 from ..data.packing import PackStream
+from ..data.problems import bad_samples
 from ..data.seeds import derive_seed
 from ..errors import OutputError
 from ..models.dit import LoomDiT
@@ -28,7 +29,7 @@ from .pictures import SamplePictures
 from .planning import RunPlan
 from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
-from .read_ahead import ReadAhead
+from .read_ahead import ReadAhead, check_possible
 from .run_lock import RunLock
 from .starting import empty_model, starting_model
 from .trainer import Trainer
@@ -86,7 +87,10 @@ def _open_locked(
     objective = PackObjective(
         model, PromptBatches(plan.files.load_mllm(config, device=device)), ObjectiveSettings.of(config)
     )
-    ahead = ReadAhead(packs, prepare=objective.prepare, depth=config.read_ahead) if config.read_ahead else None
+    ahead = None
+    if config.read_ahead:
+        check_possible(device)
+        ahead = ReadAhead(packs, prepare=objective.prepare, accept=objective.accept, depth=config.read_ahead)
     validator, pictures = _measures(plan, codec, objective, model=model, ema=ema)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
@@ -106,7 +110,7 @@ def _open_locked(
         objective=objective,
         state=replace(plan.state, settings=flatten(config)),
         observer=observer,
-        bad_samples=lambda: packs.samples.guard.problems.total,
+        bad_samples=bad_samples,
         validate=validator,
         draw_samples=pictures,
         ranks=ranks,

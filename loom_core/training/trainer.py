@@ -84,7 +84,7 @@ class Trainer:
         objective: Runs the model.
         state: Where the run stands.
         observer: Is told what happens.
-        bad_samples: Tells how many samples were left out since the run began.
+        bad_samples: Tells how many samples were left out since the run began, from a pack's state.
         validate: Measures the model after a number of steps, or gives it up (None) once the stop that it is given is
             asked for; None for no measurements.
         draw_samples: Generates held-out samples, or gives up likewise; None for none.
@@ -103,7 +103,7 @@ class Trainer:
         state: RunState,
         observer: TrainingObserver,
         ema: Ema | None = None,
-        bad_samples: Callable[[], int] = lambda: 0,
+        bad_samples: Callable[[Mapping[str, Any]], int] = lambda _: 0,
         validate: Callable[[int, IsStopped], ValidationMetrics | None] | None = None,
         draw_samples: Callable[[IsStopped], Sequence[SampleRow] | None] | None = None,
         on_end: Callable[[], None] = lambda: None,
@@ -250,7 +250,7 @@ class Trainer:
             ema_updates=0 if self.ema is None else self.ema.updates,
             skipped_steps=before.skipped_steps + (not is_finite),
             skipped_in_a_row=0 if is_finite else before.skipped_in_a_row + 1,
-            bad_samples=self.bad_samples(),
+            bad_samples=self.bad_samples(data),
             samples=before.samples + totals.samples,
             tokens=before.tokens + totals.tokens,
             seconds=before.seconds + seconds,
