@@ -7,7 +7,10 @@ A sample that lies in the cache is not decoded at all.
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +30,7 @@ from .workers import ended_worker
 logger = logging.getLogger(__name__)
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+_LOOK_AFTER_PARENT = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ class SampleStream:
             sampler=_Jobs(self),
             num_workers=self._workers,
             prefetch_factor=self._prefetch if self._workers else None,
-            worker_init_fn=_leave_stops_to_the_parent if self._workers else None,
+            worker_init_fn=_follow_the_parent if self._workers else None,
         )
         with _stops_held_back():
             return iter(loader)
@@ -299,14 +303,22 @@ def _decoded(sources: Sequence[SampleSource], job: _Job) -> _Outcome:
         return _Outcome(job, bad=(error.key, error.reason))
 
 
-def _leave_stops_to_the_parent(_worker: int) -> None:
-    """Ctrl-C goes to every process of a terminal, SIGTERM from a job's scheduler to every process of the job.
+def _follow_the_parent(_worker: int) -> None:
+    """Make a worker end when its parent does, and not before.
 
-    The parent finishes its step and saves, for which it still wants samples, and ends the workers then; when the parent
-    itself is killed they notice that, since torch has them look after it every few seconds.
+    Ctrl-C goes to every process of a terminal, SIGTERM from a job's scheduler to every process of the job: the parent
+    finishes its step and saves, for which it still wants samples, and ends the workers then. A worker whose parent is
+    gone would by torch's own way end in order, which waits for ever for somebody to read what it had sent.
     """
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_AFTER_PARENT)
+    os._exit(1)
 
 
 @contextmanager

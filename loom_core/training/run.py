@@ -56,7 +56,7 @@ def open_trainer(
         LoomError: Something does not fit or cannot be read; see the parts.
     """
     ranks = ranks or OneRank()
-    _make_folder(plan.config.run)
+    make_folder(plan.config.run)
     lock = RunLock(plan.config.run) if ranks.rank == 0 else None
     try:
         return _open_locked(plan, lock, device=device, observer=observer, ranks=ranks)
@@ -142,7 +142,12 @@ def _measures(
     return validator, pictures
 
 
-def _make_folder(run: Path) -> None:
+def make_folder(run: Path) -> None:
+    """Make a run's folder, unless it is there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:

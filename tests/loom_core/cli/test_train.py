@@ -159,3 +159,10 @@ def test_arguments_go_over_the_config(config_file, tmp_path):
     arguments = ["--config", str(config_file), "--run", str(tmp_path / "b"), "--steps", "9", "--set", "seed=4"]
     config = to_config(build_parser().parse_args(arguments))
     assert (config.run, config.steps, config.seed) == (tmp_path / "b", 9, 4)
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(config_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert run(main, ["--config", str(config_file), "--device", "cpu", "--run", str(tmp_path / "file")]) == 4
+    assert "which cannot be created" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
