@@ -16,7 +16,6 @@ from einops import rearrange
 from torch import Tensor
 
 from .operations import Attention, TorchOperations
-from .short_attention import groups_of, is_short, short_attention
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -86,9 +85,8 @@ def varlen_arguments(
 class SegmentAttention:
     """Block-diagonal attention over a pack: query segment n sees key segment n, all of it and nothing else.
 
-    Three ways to the same numbers: on CUDA, in half precision, torch's kernel for sequences of variable length; on a
-    CPU, for short segments, `short_attention`; else neighbouring segments of equal lengths as one batch. A pack should
-    be sorted by length.
+    On CUDA, in half precision, torch's kernel for sequences of variable length takes the whole pack; else neighbouring
+    segments of equal lengths are one batch, so a pack should be sorted by length.
 
     Args:
         query_lengths: Tokens of each segment of the queries.
@@ -107,8 +105,6 @@ class SegmentAttention:
         is_torch = attend is TorchOperations.attention  # another's attention is not passed over
         has_kernel = device.type == "cuda" and is_torch and varlen_attn is not None
         self._varlen = varlen_arguments(query_lengths, key_lengths, device) if has_kernel else None
-        groups = groups_of(query_lengths, key_lengths)
-        self._short = groups if device.type == "cpu" and is_torch and is_short(groups) else None
 
     def __call__(
         self, queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int, mask: Tensor | None = None
@@ -120,16 +116,18 @@ class SegmentAttention:
             heads = [rearrange(x, "1 l (n d) -> l n d", n=num_heads) for x in (queries, keys, values)]
             kernel = cast("Callable[..., Tensor]", varlen_attn)
             return rearrange(kernel(*heads, *self._varlen), "l n d -> 1 l (n d)")
-        if self._short is not None and has_one_dtype:
-            return short_attention(queries[0], keys[0], values[0], self._short, num_heads=num_heads)[None]
-        return self._looped(queries[0], keys[0], values[0], num_heads=num_heads)[None]
+        # on a CPU torch's kernel is several times slower backward in bfloat16
+        dtype = torch.promote_types(queries.dtype, torch.float32) if queries.device.type == "cpu" else queries.dtype
+        wide = (x[0].to(dtype) for x in (queries, keys, values))
+        return self._looped(*wide, num_heads=num_heads)[None].to(queries.dtype)
 
     def _looped(self, queries: Tensor, keys: Tensor, values: Tensor, *, num_heads: int) -> Tensor:
         """Run after run: [sum of query lengths, D]."""
         query_runs = queries.split([count * length for count, length, _ in self._runs])
         key_runs, value_runs = (x.split([count * length for count, _, length in self._runs]) for x in (keys, values))
         mixed = []
-        for (count, *_), *run in zip(self._runs, query_runs, key_runs, value_runs, strict=True):
-            batch = (rearrange(x, "(b l) d -> b l d", b=count) for x in run)
-            mixed.append(self._attend(*batch, num_heads=num_heads).flatten(0, 1))
+        with torch.autocast(queries.device.type, enabled=False):  # of the dtype that it was given
+            for (count, *_), *run in zip(self._runs, query_runs, key_runs, value_runs, strict=True):
+                batch = (rearrange(x, "(b l) d -> b l d", b=count) for x in run)
+                mixed.append(self._attend(*batch, num_heads=num_heads).flatten(0, 1))
         return torch.cat(mixed)

@@ -25,9 +25,7 @@ def one_by_one(queries, keys, values):
     return torch.cat([TorchOperations.attention(*part, num_heads=2) for part in parts], dim=1)
 
 
-@pytest.mark.parametrize("is_short", [True, False])
-def test_attention_equals_one_segment_at_a_time(monkeypatch, is_short):
-    monkeypatch.setattr(segments, "is_short", lambda _groups: is_short)
+def test_attention_equals_one_segment_at_a_time():
     queries, keys, values = packed(QUERIES, 0), packed(KEYS, 1), packed(KEYS, 2)
     attention = SegmentAttention(QUERIES, KEYS, attend=TorchOperations.attention, device=CPU)
     torch.testing.assert_close(attention(queries, keys, values, num_heads=2), one_by_one(queries, keys, values))
