@@ -12,16 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,7 +28,8 @@ from loom_core import __version__
 from loom_core.atomic import atomic_target
 from loom_core.bundle import BUILT_IN
 from loom_core.config.training import read_training_config
-from loom_core.training.checkpoint import newest_checkpoint as newest
+from loom_core.training.checkpoint import newest_checkpoint, read_state
+from loom_core.training.watch.metrics_file import METRICS_FILE, read_events, read_history
 from loom_core.weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
 from loom_core.weights.loading import load_dit
 from loom_core.weights.saving import entries_of, save_safetensors
@@ -37,7 +37,6 @@ from loom_core.weights.saving import entries_of, save_safetensors
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "training" / "tiny"
 STAGES = ("stage1", "stage2", "stage3")
-METRICS = "metrics.jsonl"
 logger = logging.getLogger("train_tiny")
 
 
@@ -112,6 +111,8 @@ class Workshop:
             settings.append(f"starts_from={self.run_folder(STAGES[STAGES.index(stage) - 1])}")
         command = ["-m", "loom_core.cli.train", "--config", str(CONFIGS / f"{stage}.yaml"), "--run", str(run)]
         command += ["--device", "cpu", "--threads", str(self.threads), "--log-every", "50"]
+        if "fork" in multiprocessing.get_all_start_methods():
+            settings.append("read_ahead=1")  # one core trains, the other encodes and reads prompts
         return command + [word for setting in settings for word in ("--set", setting)]
 
 
@@ -134,54 +135,38 @@ def train_all(workshop: Workshop) -> None:
             sys.exit(f"{stage} was stopped; the same command goes on with it")
 
 
-def newest_checkpoint(run: Path) -> Path:
+def last_checkpoint(run: Path) -> Path:
     """The last checkpoint of a stage; ends the program if there is none."""
-    folder = newest(run)
+    folder = newest_checkpoint(run)
     if folder is None:
         sys.exit(f"no checkpoint in {run}")
     return folder
 
 
-def read_state(run: Path) -> dict[str, Any]:
-    """Where a stage stands by its last checkpoint."""
-    state: dict[str, Any] = json.loads((newest_checkpoint(run) / "state.json").read_text(encoding="utf-8"))
-    return state
-
-
 def is_finished(workshop: Workshop, stage: str) -> bool:
     """Whether a stage has made its last step."""
     config = read_training_config(CONFIGS / f"{stage}.yaml", overrides=workshop.size.overrides)
-    return int(read_state(workshop.run_folder(stage))["step"]) == config.steps
-
-
-def read_events(run: Path) -> list[dict[str, Any]]:
-    """Lines of a run's metrics; one that was cut off by a kill is left out."""
-    events = []
-    for line in (run / METRICS).read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):
-            events.append(json.loads(line))
-    return events
+    return read_state(last_checkpoint(workshop.run_folder(stage))).step == config.steps
 
 
 def losses_of(run: Path) -> list[float]:
-    """The loss of each step, in order."""
-    return [event["loss"] for event in read_events(run) if event["event"] == "step"]
+    """The loss of each step as it was written, in order."""
+    return [event["loss"] for event in read_events(run / METRICS_FILE) if event["event"] == "step"]
 
 
 def training_record(workshop: Workshop) -> dict[str, object]:
     """What the weights' file says of their training."""
     record: dict[str, object] = {"mllm": {"steps": workshop.size.mllm_steps}}
     for stage in STAGES:
-        state = read_state(workshop.run_folder(stage))
-        record[stage] = {name: state[name] for name in ("step", "samples", "tokens")} | {
-            "hours": round(state["seconds"] / 3600, 2)
-        }
+        state = read_state(last_checkpoint(workshop.run_folder(stage)))
+        hours = round(state.seconds / 3600, 2)
+        record[stage] = {"step": state.step, "samples": state.samples, "tokens": state.tokens, "hours": hours}
     return record
 
 
 def ship(workshop: Workshop, folder: Path) -> None:
     """Write codec, MLLM and the last stage's averaged weights, in bfloat16, as a model folder."""
-    last = newest_checkpoint(workshop.run_folder(STAGES[-1]))
+    last = last_checkpoint(workshop.run_folder(STAGES[-1]))
     if not is_finished(workshop, STAGES[-1]):
         sys.exit(f"{STAGES[-1]} is not finished: {last.name}")
     model = load_dit(last / "ema.safetensors", dtype=torch.float32, device="cpu")
@@ -204,8 +189,7 @@ def ship(workshop: Workshop, folder: Path) -> None:
 
 def check_losses_fall(run: Path) -> None:
     """Refuse a run whose last held-out loss, at the same noise, is not below its first."""
-    measured = [event["losses"] for event in read_events(run) if event["event"] == "validation"]
-    means = [sum(entry["loss"] for entry in losses) / len(losses) for losses in measured]
+    means = [metrics.loss for metrics in read_history(run / METRICS_FILE).validations]
     logger.info("%s: held-out loss %.4f -> %.4f", run.name, means[0], means[-1])
     if means[-1] >= means[0]:
         sys.exit(f"the held-out loss of {run.name} did not fall: {means[0]:.4f} at first, {means[-1]:.4f} at last")
@@ -216,13 +200,13 @@ def check_resume(workshop: Workshop, *, after: int) -> None:
     run = workshop.folder / "killed"
     process = workshop.start(*workshop.stage_command(STAGES[0], run))
     while process.poll() is None:
-        if (run / METRICS).exists() and len(losses_of(run)) >= after:
+        if (run / METRICS_FILE).exists() and len(losses_of(run)) >= after:
             process.kill()
         time.sleep(0.01)
     steps_then = len(losses_of(run))
     workshop.run(*workshop.stage_command(STAGES[0], run))
     whole, continued = losses_of(workshop.run_folder(STAGES[0])), losses_of(run)
-    starts = [event["step"] for event in read_events(run) if event["event"] == "start"]
+    starts = [event["step"] for event in read_events(run / METRICS_FILE) if event["event"] == "start"]
     logger.info("killed after step %d of %d, continued from step %d", steps_then, len(whole), starts[-1])
     if steps_then >= len(whole):
         sys.exit("the run ended before it could be killed")

@@ -35,11 +35,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from loom_core.atomic import atomic_target
+from loom_core.data.encoding import thinned
 from loom_core.data.world.samples import WorldSample, WorldSettings, make_sample
 from loom_core.data.world.scene import Scene, Thing
 from loom_core.mllm.batch import PromptBatch, batch_prompts
 from loom_core.mllm.encoder import QwenEncoder, positions_of
-from loom_core.mllm.frames import downsample_indices
 from loom_core.mllm.prompts import ReferenceSegment, TextSegment, build_segments
 from loom_core.types import Clip
 
@@ -119,7 +119,7 @@ def request_content(sample: WorldSample, *, inference_order: bool) -> list[str |
         else:
             clip = shown.references[segment.index] if isinstance(segment, ReferenceSegment) else shown.source
             assert clip is not None
-            content.append(replace(clip, frames=clip.frames[downsample_indices(clip.num_frames)]))
+            content.append(thinned(clip))
     return content
 
 
