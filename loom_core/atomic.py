@@ -30,6 +30,25 @@ def atomic_target(path: Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
+def make_folder(folder: Path, *, what: str, fix: str) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Args:
+        folder: The path.
+        what: What it is, for the message: "the cache folder".
+        fix: What to do when it cannot be made.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{what} {folder}, which cannot be created ({error.strerror})", expected="a writable place", fix=fix
+        ) from error
+
+
 def check_writable(path: Path) -> None:
     """Refuse a target that cannot be written, before minutes of work are spent on what goes there.
 

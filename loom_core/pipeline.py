@@ -21,6 +21,7 @@ from .geometry import MAX_FRAMES, TEMPORAL_STRIDE, latent_shape
 from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
+from .mllm.frames import TRAINED_MAX_FRAMES
 from .models.dit import LoomDiT, PreparedConditions
 from .protocols import EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
@@ -31,7 +32,7 @@ from .sampling.schedule import schedule_for
 from .sampling.solvers import get_solver
 from .types import Branch, Clip, Condition, Reference
 from .vae.loading import load_codec
-from .vae.memory import Direction, choose_tile
+from .vae.memory import Direction, tile_for_free_memory
 from .weights.loading import load_dit
 
 Notify = Callable[[str], None]
@@ -93,8 +94,21 @@ def load_media(plan: Plan, notify: Notify) -> tuple[Plan, Media]:
     return plan, Media(source=source, references=references)
 
 
-def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTConfig, compute: Compute) -> EncodedPrompt:
-    """Read the prompt with the MLLM, which is loaded for that and released."""
+def load_encoder(
+    files: ModelFiles, *, config: DiTConfig, compute: Compute, max_frames: int = TRAINED_MAX_FRAMES
+) -> QwenEncoder:
+    """The MLLM that belongs to a DiT.
+
+    Args:
+        files: Of the model.
+        config: Of the DiT.
+        compute: Where and in which precision.
+        max_frames: Frames of a clip that it sees.
+
+    Raises:
+        ConfigError: Its width is not what the DiT reads.
+        WeightsError: Its files are missing, damaged or of another model.
+    """
     encoder = QwenEncoder.load(
         files.mllm,
         num_blocks=config.num_layers,
@@ -103,15 +117,23 @@ def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTCon
         config=files.mllm_config,
         tokenizer=files.mllm_tokenizer,
         rope_precision=config.rope_precision,
-        max_frames=plan.request.mllm_frames,
+        max_frames=max_frames,
     )
+    if encoder.hidden_size == config.mllm_dim:
+        return encoder
+    width = encoder.hidden_size
+    encoder.release()
+    raise ConfigError(
+        f"an MLLM of width {width}",
+        expected=f"one of width {config.mllm_dim}, which the DiT was trained with",
+        fix="name the right one with --mllm (Qwen3-VL-8B-Instruct for the released weights)",
+    )
+
+
+def encode_prompt(plan: Plan, media: Media, files: ModelFiles, *, config: DiTConfig, compute: Compute) -> EncodedPrompt:
+    """Read the prompt with the MLLM, which is loaded for that and released."""
+    encoder = load_encoder(files, config=config, compute=compute, max_frames=plan.request.mllm_frames)
     try:
-        if encoder.hidden_size != config.mllm_dim:
-            raise ConfigError(
-                f"an MLLM of width {encoder.hidden_size}",
-                expected=f"one of width {config.mllm_dim}, which the DiT was trained with",
-                fix="name the right one with --mllm (Qwen3-VL-8B-Instruct for the released weights)",
-            )
         return encoder.encode(
             plan.task,
             plan.request.prompt,
@@ -154,10 +176,8 @@ def fit_tiles(codec: VideoCodec, plan: Plan, *, compute: Compute, direction: Dir
     """Have a codec on a GPU work on tiles as large as the free memory allows, unless the user chose them."""
     if compute.device.type != "cuda" or compute.tile_latents is not None:
         return
-    torch.cuda.empty_cache()
-    free_bytes, _ = torch.cuda.mem_get_info(compute.device)
-    codec.tile_latents = choose_tile(
-        plan.height, plan.width, dtype=compute.codec_dtype, free_bytes=free_bytes, direction=direction
+    codec.tile_latents = tile_for_free_memory(
+        plan.height, plan.width, dtype=compute.codec_dtype, device=compute.device, direction=direction
     )
 
 

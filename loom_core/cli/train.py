@@ -97,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace) -> None:
-    from ..training.run import make_folder, open_trainer
+    from ..training.run import make_run_folder, open_trainer
     from ..training.watch.run_folder import watch_run
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    make_folder(plan.config.run)
+    make_run_folder(plan.config.run)
     observer = watch_run(
         plan.config.run,
         stream=None if arguments.quiet else sys.stderr,

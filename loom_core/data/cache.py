@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..atomic import atomic_target
+from ..atomic import atomic_target, make_folder
 from ..errors import OutputError, ResourceError
 from ..types import Clip
 from .sample import EncodedSample
@@ -58,14 +58,7 @@ class LatentCache:
         """Files that could not be read and were made anew."""
         self.is_full = False
         """True once nothing more is written, since there is no room or no permission."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"the cache folder {folder}, which cannot be created ({error.strerror})",
-                expected="a writable place",
-                fix="change `cache:`, or leave it out",
-            ) from error
+        make_folder(folder, what="the cache folder", fix="change `cache:`, or leave it out")
 
     def name_of(self, sample_fingerprint: str, *, variant: int) -> str:
         """Name of a sample's entry.

@@ -18,9 +18,8 @@ from ..config.sampling import DEFAULT_NEGATIVE_PROMPT, SamplingConfig
 from ..data.sample import Sample
 from ..geometry import NATIVE_FPS, PATCH, latent_shape
 from ..media.resize import to_frames
-from ..mllm.encoder import QwenEncoder
 from ..models.dit import LoomDiT
-from ..pipeline import Media, encode_conditions
+from ..pipeline import Media, encode_conditions, load_encoder
 from ..protocols import EncodedPrompt
 from ..request import Plan, Request
 from ..sampling.denoise import denoise, initial_noise
@@ -93,15 +92,7 @@ class BatchSampler:
             config = replace(config, rope_precision=compute.rope_precision)
         self._compute, self._preset, self._batch_size = compute, preset, batch_size
         self._choices = choices or SamplingChoices()
-        self._encoder = QwenEncoder.load(
-            files.mllm,
-            num_blocks=config.num_layers,
-            dtype=compute.dtype,
-            device=compute.device,
-            config=files.mllm_config,
-            tokenizer=files.mllm_tokenizer,
-            rope_precision=config.rope_precision,
-        )
+        self._encoder = load_encoder(files, config=config, compute=compute)
         self.codec = load_codec(
             files.codec, dtype=compute.codec_dtype, device=compute.device, tile_latents=compute.tile_latents
         )

@@ -27,7 +27,7 @@ from ..sampling.guidance import branch_weights, combine
 from ..sampling.schedule import schedule_for
 from ..sampling.solvers import get_solver
 from ..types import Branch, Task
-from ..vae.memory import choose_tile
+from ..vae.memory import tile_for_free_memory
 from .ema import Ema, measured_weights
 from .frozen import codec_dtype
 from .interruption import IsStopped, never_stopped
@@ -170,10 +170,8 @@ def _decodes_in_free_memory(codec: VideoCodec, latents: Tensor, *, device: torch
     """
     before = codec.tile_latents
     if device.type == "cuda":
-        torch.cuda.empty_cache()
-        free_bytes, _ = torch.cuda.mem_get_info(device)
         height, width = (side * SPATIAL_STRIDE for side in latents.shape[-2:])
-        codec.tile_latents = choose_tile(height, width, dtype=codec_dtype(device), free_bytes=free_bytes)
+        codec.tile_latents = tile_for_free_memory(height, width, dtype=codec_dtype(device), device=device)
     try:
         yield
     finally:

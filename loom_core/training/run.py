@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..atomic import atomic_target
+from ..atomic import atomic_target, make_folder
 from ..bundle import default_preset_name
 from ..config.presets import get_preset
 from ..config.reading import flatten, to_yaml
@@ -16,7 +16,6 @@ from ..data.opening import open_packs
 from ..data.packing import PackStream
 from ..data.problems import bad_samples
 from ..data.seeds import derive_seed
-from ..errors import OutputError
 from ..models.dit import LoomDiT
 from ..protocols import VideoCodec
 from .checkpoint import load_checkpoint, remove_leftovers
@@ -56,7 +55,7 @@ def open_trainer(
         LoomError: Something does not fit or cannot be read; see the parts.
     """
     ranks = ranks or OneRank()
-    make_folder(plan.config.run)
+    make_run_folder(plan.config.run)
     lock = RunLock(plan.config.run) if ranks.rank == 0 else None
     try:
         return _open_locked(plan, lock, device=device, observer=observer, ranks=ranks)
@@ -75,10 +74,9 @@ def _open_locked(
         remove_leftovers(config.run)
         _write_config(config)
     codec = plan.files.load_codec(device=device)
-    packs = _packs(plan, codec, device=device, ranks=ranks)
-    torch.manual_seed(
-        derive_seed(config.seed, "torch", ranks.rank)
-    )  # nothing draws from it yet; a checkpoint has its own
+    packs: PackStream | ReadAhead = _packs(plan, codec, device=device, ranks=ranks)
+    # nothing draws from torch's own generator yet; a checkpoint has its state
+    torch.manual_seed(derive_seed(config.seed, "torch", ranks.rank))
     model = starting_model(config, device=device) if plan.checkpoint is None else empty_model(config, device=device)
     optimiser = Optimiser(model, config.optimiser)
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
@@ -87,16 +85,15 @@ def _open_locked(
     objective = PackObjective(
         model, PromptBatches(plan.files.load_mllm(config, device=device)), ObjectiveSettings.of(config)
     )
-    ahead = None
     if config.read_ahead:
         check_possible(device)
-        ahead = ReadAhead(packs, prepare=objective.prepare, accept=objective.accept, depth=config.read_ahead)
+        packs = ReadAhead(packs, prepare=objective.prepare, accept=objective.accept, depth=config.read_ahead)
     validator, pictures = _measures(plan, codec, objective, model=model, ema=ema)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
 
     def end() -> None:
-        packs.close() if ahead is None else ahead.close()
+        packs.close()
         if lock is not None:
             lock.release()
 
@@ -105,7 +102,7 @@ def _open_locked(
         model=model,
         optimiser=optimiser,
         ema=ema,
-        packs=packs if ahead is None else ahead,
+        packs=packs,
         on_end=end,
         objective=objective,
         state=replace(plan.state, settings=flatten(config)),
@@ -142,20 +139,13 @@ def _measures(
     return validator, pictures
 
 
-def make_folder(run: Path) -> None:
+def make_run_folder(run: Path) -> None:
     """Make a run's folder, unless it is there.
 
     Raises:
         OutputError: It cannot be made.
     """
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the run's folder {run}, which cannot be created ({error.strerror})",
-            expected="a writable place",
-            fix="give another --run",
-        ) from error
+    make_folder(run, what="the run's folder", fix="give another --run")
 
 
 def _write_config(config: TrainingConfig) -> None:

@@ -59,6 +59,15 @@ def peak_bytes(
     return _bytes(_tile_areas(height_px, width_px, tile_latents), dtype, _COSTS[direction])
 
 
+def tile_for_free_memory(
+    height_px: int, width_px: int, *, dtype: torch.dtype, device: torch.device, direction: Direction = "decode"
+) -> int | None:
+    """See `choose_tile`, for what is free on a CUDA device once torch has given back what it only keeps."""
+    torch.cuda.empty_cache()
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return choose_tile(height_px, width_px, dtype=dtype, free_bytes=free_bytes, direction=direction)
+
+
 def choose_tile(
     height_px: int, width_px: int, *, dtype: torch.dtype, free_bytes: int, direction: Direction = "decode"
 ) -> int | None:

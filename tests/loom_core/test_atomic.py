@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from loom_core.atomic import atomic_target, check_writable
+from loom_core.atomic import atomic_target, check_writable, make_folder
 from loom_core.errors import OutputError, ResourceError
 
 
@@ -56,3 +56,12 @@ def test_places_that_cannot_be(tmp_path):
 def test_check_writable_leaves_no_trace(tmp_path):
     check_writable(tmp_path / ("n" * 250 + ".mp4"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_made_with_those_above_it_or_the_reason_told(tmp_path):
+    make_folder(tmp_path / "a" / "b", what="the folder", fix="change it")
+    make_folder(tmp_path / "a" / "b", what="the folder", fix="change it")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="found the cache folder .*file, which cannot be created .*to fix: move it"):
+        make_folder(tmp_path / "file", what="the cache folder", fix="move it")

@@ -150,6 +150,17 @@ def build_trainer(config: TrainingConfig, *, state: RunState | None = None, **ch
 
 
 @pytest.fixture
+def model(config):
+    """A model of the config's sizes whose every weight does something."""
+    model = starting_model(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+@pytest.fixture
 def config(tmp_path) -> TrainingConfig:
     return micro_config(tmp_path / "run")
 

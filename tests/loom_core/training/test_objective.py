@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 
 from loom_core.config.training import read_training_config
 from loom_core.data.seeds import derive_seed
 from loom_core.training.objective import ObjectiveSettings
 from loom_core.training.packed import draw
-from loom_core.training.starting import starting_model
-
-
-@pytest.fixture
-def model(config):
-    model = starting_model(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    return model
 
 
 class Calls:

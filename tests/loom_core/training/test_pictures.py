@@ -19,7 +19,6 @@ from loom_core.training.ema import Ema
 from loom_core.training.objective import ObjectiveSettings, PackObjective
 from loom_core.training.pictures import SamplePictures, in_turn, picture_seed, sampling_of
 from loom_core.training.prompts import PromptBatches
-from loom_core.training.starting import starting_model
 from loom_core.types import Clip
 
 OFFICIAL = PRESETS["official"]
@@ -38,16 +37,6 @@ class Codec:
         self.decoded += 1
         colours = latents[:, :3].clamp(-1, 1).repeat_interleave(4, dim=2)[:, :, 3:]
         return colours.repeat_interleave(16, dim=3).repeat_interleave(16, dim=4)
-
-
-@pytest.fixture
-def model(config):
-    model = starting_model(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    return model
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from loom_core.training.ema import Ema
-from loom_core.training.starting import starting_model
 from loom_core.training.validation import NUM_LEVELS, Validator, noise_third, validation_levels
 
 
@@ -31,16 +30,6 @@ def test_several_levels_a_sample_lie_far_apart_and_use_all_levels_alike():
 @pytest.mark.parametrize(("level", "third"), [(0.05, "low"), (0.3, "low"), (0.35, "mid"), (0.65, "mid"), (0.7, "high")])
 def test_thirds(level, third):
     assert noise_third(level) == third
-
-
-@pytest.fixture
-def model(config):
-    model = starting_model(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    return model
 
 
 @pytest.fixture
