@@ -63,5 +63,5 @@ def test_a_folder_is_made_with_those_above_it_or_the_reason_told(tmp_path):
     make_folder(tmp_path / "a" / "b", what="the folder", fix="change it")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="found the cache folder .*file, which cannot be created .*to fix: move it"):
+    with pytest.raises(OutputError, match=r"found the cache folder .*file, which cannot be created .*to fix: move it"):
         make_folder(tmp_path / "file", what="the cache folder", fix="move it")
