@@ -15,10 +15,12 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ import torch
 from loom_core import __version__
 from loom_core.atomic import atomic_target
 from loom_core.bundle import BUILT_IN
+from loom_core.cli.exits import code_of_signal
 from loom_core.config.training import read_training_config
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.watch.metrics_file import METRICS_FILE, read_events, read_history
@@ -37,6 +40,7 @@ from loom_core.weights.saving import entries_of, save_safetensors
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "training" / "tiny"
 STAGES = ("stage1", "stage2", "stage3")
+STOPPED = tuple(map(code_of_signal, (signal.SIGINT, signal.SIGTERM)))
 logger = logging.getLogger("train_tiny")
 
 
@@ -99,9 +103,12 @@ class Workshop:
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(self.threads)}
         return subprocess.Popen([sys.executable, *arguments], env=environment)
 
-    def run(self, *arguments: str) -> None:
-        """Run a command of this project; ends the program if it fails."""
-        if code := self.start(*arguments).wait():
+    def run(self, *arguments: str, what: str) -> None:
+        """Run a command of this project; ends the program if it fails or a signal stops it."""
+        code = code_of(self.start(*arguments))
+        if code in STOPPED:
+            logger.info("%s was stopped; the same command goes on with it", what)
+        if code:
             sys.exit(code)
 
     def stage_command(self, stage: str, run: Path) -> list[str]:
@@ -116,23 +123,29 @@ class Workshop:
         return command + [word for setting in settings for word in ("--set", setting)]
 
 
+def code_of(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a command; a Ctrl-C, which it gets as well, is left for it to end by."""
+    while True:
+        with suppress(KeyboardInterrupt):
+            code = process.wait()
+            return code if code >= 0 else code_of_signal(-code)
+
+
 def train_all(workshop: Workshop) -> None:
     """Make every part that is not finished yet."""
     workshop.folder.mkdir(parents=True, exist_ok=True)
     size, scripts = workshop.size, ROOT / "scripts"
     if not workshop.codec.exists():
         fit = scripts / "fit_tiny_codec.py"
-        workshop.run(str(fit), "--output", str(workshop.codec), "--clips", str(size.codec_clips))
+        workshop.run(str(fit), "--output", str(workshop.codec), "--clips", str(size.codec_clips), what="the codec")
     finished = workshop.folder / "mllm.finished"
     if not finished.exists():
         state, metrics = workshop.folder / "mllm.state", workshop.folder / "mllm.jsonl"
         command = [str(scripts / "train_tiny_mllm.py"), "--output", str(workshop.mllm), "--steps", str(size.mllm_steps)]
-        workshop.run(*command, "--state", str(state), "--metrics", str(metrics))
+        workshop.run(*command, "--state", str(state), "--metrics", str(metrics), what="the MLLM")
         finished.touch()
     for stage in STAGES:
-        workshop.run(*workshop.stage_command(stage, workshop.run_folder(stage)))
-        if not is_finished(workshop, stage):  # a signal stopped it, which is no failure of the command
-            sys.exit(f"{stage} was stopped; the same command goes on with it")
+        workshop.run(*workshop.stage_command(stage, workshop.run_folder(stage)), what=stage)
 
 
 def last_checkpoint(run: Path) -> Path:
@@ -204,7 +217,7 @@ def check_resume(workshop: Workshop, *, after: int) -> None:
             process.kill()
         time.sleep(0.01)
     steps_then = len(losses_of(run))
-    workshop.run(*workshop.stage_command(STAGES[0], run))
+    workshop.run(*workshop.stage_command(STAGES[0], run), what=run.name)
     whole, continued = losses_of(workshop.run_folder(STAGES[0])), losses_of(run)
     starts = [event["step"] for event in read_events(run / METRICS_FILE) if event["event"] == "start"]
     logger.info("killed after step %d of %d, continued from step %d", steps_then, len(whole), starts[-1])

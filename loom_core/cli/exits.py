@@ -2,7 +2,7 @@
 
 Codes: 0 done, 1 a bug (with its traceback), 2 a wrong request, 3 weights, 4 a media file, or a place that cannot be
 written to, 5 a missing package, 6 memory or disk, 7 a training run that cannot go on, 130 stopped by the user (see
-`errors.py`).
+`errors.py`), 143 a training run stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ DONE = 0
 BUG = 1
 BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell reports for a command whose reader went away (`inspect FILE | head`)."""
+
+
+def code_of_signal(number: int) -> int:
+    """What a shell reports for a command that a signal ended, in order or not: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + number
 
 
 def run(main_function: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..weights.presence import require_present
 from .arguments import Parser
 from .compute import ComputeWords, choose_device
-from .exits import run
+from .exits import DONE, code_of_signal, run
 
 if TYPE_CHECKING:
     import torch
@@ -91,12 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.dry_run:
         for line in describe(plan, device=device):
             print(line)
-        return 0
-    _train(plan, device=device, arguments=arguments)
-    return 0
+        return DONE
+    return _train(plan, device=device, arguments=arguments)
 
 
-def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace) -> None:
+def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace) -> int:
+    """Train to the end or to a signal; returns the exit code."""
     from ..training.run import make_run_folder, open_trainer
     from ..training.watch.run_folder import watch_run
 
@@ -119,6 +119,7 @@ def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace
         observer.on_note(f"goes on from {plan.checkpoint}")
     state = trainer.run()
     print(f"{plan.config.run}: {state.step} of {plan.config.steps} steps")
+    return DONE if trainer.stopped_by is None else code_of_signal(trainer.stopped_by)
 
 
 def describe(plan: RunPlan, *, device: torch.device) -> list[str]:

@@ -25,7 +25,7 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.signal: str | None = None
+        self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
     def is_asked(self) -> bool:
@@ -46,4 +46,4 @@ class StopRequest:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = signal.Signals(number).name
+        self.signal = signal.Signals(number)

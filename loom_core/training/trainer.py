@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,8 @@ class Trainer:
         self.validate, self.draw_samples = validate, draw_samples
         self.state, self.observer, self.bad_samples = state, observer, bad_samples
         self.ranks: Ranks = ranks or OneRank()
+        self.stopped_by: signal.Signals | None = None
+        """What ended `run` before its last step, if something did."""
         self._saved_step = state.step
         self._is_updating = False  # weights and state do not belong together
 
@@ -135,7 +138,8 @@ class Trainer:
                     self._save_after_lost_worker(error, is_stopped=stop.is_asked())
                 if stop.signal is not None:
                     self._save(is_last=True)  # it may have come after the last one was written
-                    self.observer.on_note(f"{stop.signal}: stopped after step {self.state.step}, which is saved")
+                    self.stopped_by = stop.signal
+                    self.observer.on_note(f"{stop.signal.name}: stopped after step {self.state.step}, which is saved")
         finally:
             self.on_end()
             self.observer.close()

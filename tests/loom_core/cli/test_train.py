@@ -82,9 +82,9 @@ def test_a_second_process_in_the_same_folder_is_refused_and_harms_nothing(config
     assert not partial.exists()
 
 
-@pytest.mark.parametrize("read_ahead", [0, 1])
-def test_a_signal_to_the_whole_group_is_a_normal_stop(config_file, tmp_path, read_ahead):
-    """As a scheduler or a service manager sends it: to the trainer and to the processes that decode for it."""
+@pytest.mark.parametrize(("read_ahead", "number", "code"), [(0, signal.SIGINT, 130), (1, signal.SIGTERM, 143)])
+def test_a_signal_to_the_whole_group_is_a_normal_stop_with_its_code(config_file, tmp_path, read_ahead, number, code):
+    """As a terminal, a scheduler or a service manager sends it: to the trainer and to what decodes for it."""
     command = [sys.executable, "-m", "loom_core.cli.train", "--config", str(config_file), "--device", "cpu",
                "--steps", "100000", "--threads", "1", "--set", "data.workers=2",
                "--set", f"read_ahead={read_ahead}", "--quiet"]  # fmt: skip
@@ -95,12 +95,12 @@ def test_a_signal_to_the_whole_group_is_a_normal_stop(config_file, tmp_path, rea
         while not (metrics.exists() and '"loss"' in metrics.read_text()) and time.monotonic() < deadline:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, number)
         _, err = process.communicate(timeout=60)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (code, "")
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     last = max(row["step"] for row in rows if "loss" in row)
     assert read_state(newest_checkpoint(tmp_path / "run")).step == last

@@ -35,7 +35,9 @@ class KeptGradients:
 
 def test_the_loss_falls_on_few_samples(config, make_trainer, make_packs, recorder):
     config = replace(config, steps=60, optimiser=OptimiserSettings(lr=3e-3, warmup=5))
-    make_trainer(config, packs=make_packs(num_samples=2, per_pack=4)).run()
+    trainer = make_trainer(config, packs=make_packs(num_samples=2, per_pack=4))
+    trainer.run()
+    assert trainer.stopped_by is None
     losses = [metrics.loss for metrics in recorder.steps]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
     assert recorder.is_closed
@@ -211,8 +213,9 @@ def test_a_signal_ends_the_run_after_its_step(config, make_trainer, recorder, nu
             return getattr(recorder, name)
 
     before = signal.getsignal(number)
-    state = make_trainer(config, observer=Interrupting()).run()
-    assert state.step == 2
+    trainer = make_trainer(config, observer=Interrupting())
+    assert trainer.run().step == 2
+    assert trainer.stopped_by is number
     assert [step for step, _ in recorder.checkpoints] == [2]
     assert recorder.notes == [f"{signal.Signals(number).name}: stopped after step 2, which is saved"]
     assert signal.getsignal(number) is before
