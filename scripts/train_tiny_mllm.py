@@ -22,7 +22,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from loom_core.atomic import atomic_target
+from loom_core.data.dropout import prompt_content
 from loom_core.data.encoding import thinned
-from loom_core.data.world.samples import WorldSample, WorldSettings, make_sample
+from loom_core.data.sample import EncodedSample, Sample
+from loom_core.data.world.samples import WorldSettings, make_sample
 from loom_core.data.world.scene import Scene, Thing
 from loom_core.mllm.batch import PromptBatch, batch_prompts
 from loom_core.mllm.encoder import QwenEncoder, positions_of
-from loom_core.mllm.prompts import ReferenceSegment, TextSegment, build_segments
 from loom_core.types import Clip
 
 SEED = 1
@@ -62,7 +63,7 @@ logger = logging.getLogger("train_tiny_mllm")
 class Dialogue:
     """What is said and shown, and the answer."""
 
-    content: list[str | Clip]
+    content: Sequence[str | Clip]
     answer: str
 
 
@@ -100,27 +101,17 @@ def question(scene: Scene, *, moving: bool, chance: random.Random) -> tuple[str,
     return text, f" {answer}"
 
 
-def request_content(sample: WorldSample, *, inference_order: bool) -> list[str | Clip]:
+def request_content(shown: Sample, *, inference_order: bool) -> Sequence[str | Clip]:
     """A request as the DiT's prompts are written."""
-    shown = sample.sample
-    task = shown.task.inference_task
-    assert task is not None
-    segments = build_segments(
-        task,
-        shown.instruction,
-        num_references=len(shown.references),
-        has_source=shown.source is not None,
-        order=None if inference_order else shown.task.order,
+    read = EncodedSample(
+        key=shown.key,
+        task=shown.task,
+        instruction=shown.instruction,
+        target=torch.empty(0),  # is no part of a prompt
+        mllm_source=None if shown.source is None else thinned(shown.source),
+        mllm_references=shown.references,
     )
-    content: list[str | Clip] = []
-    for segment in segments:
-        if isinstance(segment, TextSegment):
-            content.append(segment.text)
-        else:
-            clip = shown.references[segment.index] if isinstance(segment, ReferenceSegment) else shown.source
-            assert clip is not None
-            content.append(thinned(clip))
-    return content
+    return prompt_content(read, prompt_order="inference" if inference_order else "training")
 
 
 def make_dialogue(index: int) -> Dialogue:
@@ -130,7 +121,7 @@ def make_dialogue(index: int) -> Dialogue:
     if share < REQUESTS:
         sample = make_sample(index, ASKED)
         answer = describe(sample.request.after, moving=not sample.request.task.is_image)
-        return Dialogue(request_content(sample, inference_order=chance.random() < INFERENCE_ORDER), answer)
+        return Dialogue(request_content(sample.sample, inference_order=chance.random() < INFERENCE_ORDER), answer)
     sample = make_sample(index, SHOWN)
     moving, scene, clip = not sample.request.task.is_image, sample.request.after, sample.sample.target
     text, answer = "Describe this.", describe(scene, moving=moving)
@@ -188,7 +179,10 @@ def answer_logits(model: Any, batch: AnswerBatch, encoder: QwenEncoder) -> tuple
 
 
 def rate(step: int, steps: int) -> float:
-    """Learning rate: up over the first steps, then down a cosine."""
+    """Learning rate: up over the first steps, then down a cosine.
+
+    The shipped model was trained with this; `training.learning_rate` differs from it in the last bit of some steps.
+    """
     if step < WARM_UP:
         return PEAK_RATE * (step + 1) / WARM_UP
     done = (step - WARM_UP) / max(1, steps - WARM_UP)
