@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -28,13 +28,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..atomic import explained
-from ..errors import WeightsError
+from ..errors import ResourceError, WeightsError
 from ..models.dit import LoomDiT
 from ..weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
+from ..weights.inspection import format_bytes
 from ..weights.layouts import OWN_EMA_FILE, OWN_MODEL_FILE, RUN_FOLDER, step_folder_name, step_folders
-from ..weights.saving import entries_of, save_safetensors
+from ..weights.saving import Entry, entries_of, save_safetensors
 from .ema import Ema
 from .optimiser import Optimiser
+from .run_lock import RunLock
 
 OPTIMISER_FILE = "optimiser.safetensors"
 RNG_FILE = "rng.safetensors"
@@ -104,35 +106,67 @@ def save_checkpoint(
     """
     folder = run / RUN_FOLDER / step_folder_name(state.step)
     partial = folder.with_name(f".{folder.name}.partial")
+    tensors = _tensors(model, optimiser, ema)
     try:
         remove_leftovers(run)
         partial.mkdir(parents=True)
-        _write(partial, state, model=model, optimiser=optimiser, ema=ema)
+        _write(partial, tensors, state, model=model)
         _sync_folder(partial)
         if folder.exists():
             folder.rename(folder.with_name(f".{folder.name}{_REPLACED}"))
         partial.rename(folder)
         _sync_folder(folder.parent)
         remove_leftovers(run)
-    except OSError as error:
-        raise explained(error, folder) from error
+    except (OSError, ResourceError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        known = explained(error, folder) if isinstance(error, OSError) else error
+        raise (_no_room(run, folder, tensors) if isinstance(known, ResourceError) else known) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
+def _no_room(run: Path, folder: Path, tensors: Mapping[str, Sequence[Entry]]) -> ResourceError:
+    """The disk filled up under a checkpoint, nothing of which is left."""
+    size = sum(entry.info.num_bytes for entries in tensors.values() for entry in entries)
+    last = newest_checkpoint(run)
+    again = "begins anew, since there is no checkpoint yet" if last is None else f"goes on from {last.name}"
+    return ResourceError(
+        f"no space left for the checkpoint {folder.name} in the run's folder {run}: it takes {format_bytes(size)} in "
+        f"all, {format_bytes(shutil.disk_usage(run).free)} are free",
+        expected="room for the whole of it beside those that are there",
+        fix=f"free some space and give the same command again, which {again}",
+    )
+
+
+def leftovers(run: Path) -> list[Path]:
+    """What a killed process left of checkpoints that it was writing or removing."""
+    return sorted((run / RUN_FOLDER).glob(".step-*"))
+
+
 def remove_leftovers(run: Path) -> None:
-    """Remove what a killed process left of checkpoints that it was writing or removing."""
-    for leftover in (run / RUN_FOLDER).glob(".step-*"):
+    """Remove them."""
+    for leftover in leftovers(run):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def restore_replaced(run: Path) -> None:
-    """Put a checkpoint back whose process was killed while it replaced it, before the new one was in its place."""
-    for replaced in (run / RUN_FOLDER).glob(f".step-*{_REPLACED}"):
-        place = replaced.with_name(replaced.name[1 : -len(_REPLACED)])
-        if not place.exists():
-            replaced.rename(place)
+    """Put a checkpoint back whose process was killed while it replaced it, before the new one was in its place.
+
+    Raises:
+        OutputError: There is one, and another process trains in the run's folder.
+    """
+    replaced = [path for path in leftovers(run) if path.name.endswith(_REPLACED)]
+    places = {path: path.with_name(path.name[1 : -len(_REPLACED)]) for path in replaced}
+    if all(place.exists() for place in places.values()):
+        return
+    lock = RunLock(run)
+    try:
+        for path, place in places.items():
+            if path.exists() and not place.exists():
+                path.rename(place)
+    finally:
+        lock.release()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -145,19 +179,28 @@ def _sync_folder(folder: Path) -> None:
             os.close(number)
 
 
-def _write(folder: Path, state: RunState, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None) -> None:
+def _tensors(model: LoomDiT, optimiser: Optimiser, ema: Ema | None) -> dict[str, list[Entry]]:
+    """What goes into which file."""
+    weights = model.state_dict()
+    averages = {} if ema is None else {OWN_EMA_FILE: entries_of({**weights, **ema.weights})}
+    return {
+        OWN_MODEL_FILE: entries_of(weights),
+        **averages,
+        OPTIMISER_FILE: entries_of(optimiser.state()),
+        RNG_FILE: entries_of(_rng_states()),
+    }
+
+
+def _write(folder: Path, tensors: Mapping[str, Sequence[Entry]], state: RunState, *, model: LoomDiT) -> None:
     about = {
         FORMAT_KEY: FORMAT,
         FORMAT_VERSION_KEY: str(FORMAT_VERSION),
         CONFIG_KEY: model.config.to_json(),
         "step": str(state.step),
     }
-    weights = model.state_dict()
-    save_safetensors(folder / OWN_MODEL_FILE, entries_of(weights), metadata=about)
-    if ema is not None:
-        save_safetensors(folder / OWN_EMA_FILE, entries_of({**weights, **ema.weights}), metadata=about)
-    save_safetensors(folder / OPTIMISER_FILE, entries_of(optimiser.state()))
-    save_safetensors(folder / RNG_FILE, entries_of(_rng_states()))
+    for name, entries in tensors.items():
+        is_model = name in (OWN_MODEL_FILE, OWN_EMA_FILE)
+        save_safetensors(folder / name, entries, metadata=about if is_model else None)
     content = {"version": STATE_VERSION, **asdict(state)}
     with (folder / STATE_FILE).open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
@@ -178,8 +221,6 @@ def read_state(folder: Path) -> RunState:
             raise WeightsError(
                 f"{folder}, of version {version!r}", expected=f"version {STATE_VERSION}", fix="update LoomVideo"
             )
-        if not all(rank.isdecimal() for rank in content.get("data", {})):
-            content["data"] = {"0": content["data"]}  # written when there was the position of a single rank
         known = {entry.name for entry in fields(RunState)}
         return RunState(**{name: value for name, value in content.items() if name in known})
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:

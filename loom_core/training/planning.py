@@ -40,6 +40,8 @@ class RunPlan:
 def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_change: bool = False) -> RunPlan:
     """Look at everything that a run needs, before anything large is read or written.
 
+    All that it writes is the name of a checkpoint that a killed process was replacing; see `restore_replaced`.
+
     Args:
         config: Of the run.
         resume: See `resuming.find_resume`.

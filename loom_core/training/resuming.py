@@ -22,6 +22,7 @@ def find_resume(run: Path, resume: str | Path = AUTO) -> Path | None:
 
     Raises:
         ConfigError: There are checkpoints that a new run, or one that goes on from an older place, would mix with.
+        OutputError: A checkpoint is to be put back that a killed process was replacing, and another one trains there.
         WeightsError: The path is no checkpoint.
     """
     restore_replaced(run)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from loom_core.config.training import CheckpointSettings
-from loom_core.errors import ResourceError, WeightsError
+from loom_core.errors import OutputError, ResourceError, WeightsError
 from loom_core.training import checkpoint as subject
 from loom_core.training.checkpoint import RunState, load_checkpoint, newest_checkpoint, read_state, save_checkpoint
 from loom_core.training.ema import Ema
@@ -77,6 +80,18 @@ def resumed(config, make_trainer, make_packs, folder):
     return make_trainer(config, model=model, optimiser=optimiser, ema=ema, state=state, packs=packs)
 
 
+@contextmanager
+def while_another_trains(run: Path):
+    """As seen by this process; locks are no matter between the parts of one."""
+
+    def taken(*_):
+        raise BlockingIOError(errno.EAGAIN, "held")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loom_core.training.run_lock.fcntl.lockf", taken)
+        yield
+
+
 def same(first: Path, second: Path) -> bool:
     """Whether two checkpoints agree in every bit of every tensor."""
     names = sorted(path.name for path in first.glob("*.safetensors"))
@@ -133,7 +148,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(trained, config, room):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
-        with pytest.raises(ResourceError, match="no space left while writing"):
+        with pytest.raises(ResourceError) as caught:
             save_checkpoint(
                 config.run,
                 replace(trained.state, step=4),
@@ -143,6 +158,9 @@ def test_a_full_disk_leaves_the_older_checkpoint(trained, config, room):
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"no space left for the checkpoint step-000004 in the run's folder {config.run}" in str(caught.value)
+    assert ".partial" not in str(caught.value)
+    assert "give the same command again, which goes on from step-000003" in str(caught.value)
     assert {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file()} == before
     assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
 
@@ -156,6 +174,26 @@ def test_a_disk_that_fills_up_at_the_last_file(trained, config, monkeypatch):
         save_checkpoint(config.run, replace(trained.state, step=4), model=trained.model, optimiser=trained.optimiser)
     assert newest_checkpoint(config.run).name == "step-000003"
     assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_a_disk_that_is_too_small_is_told_with_the_size_of_the_whole(trained, config, monkeypatch, tmp_path):
+    """Whichever of its files has no room: here the first, before it is begun."""
+    whole = sum(path.stat().st_size for path in newest_checkpoint(config.run).glob("*.safetensors"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("loom_core.weights.saving.shutil.disk_usage", lambda _: usage._replace(free=1_000))
+    with pytest.raises(ResourceError) as caught:
+        save_checkpoint(
+            tmp_path / "new", trained.state, model=trained.model, optimiser=trained.optimiser, ema=trained.ema
+        )
+    told = re.search(r"it takes ([\d.]+) MB in all, 1 kB are free", str(caught.value))
+    assert float(told.group(1)) * 1e6 == pytest.approx(whole, rel=0.1)
+    assert "which begins anew, since there is no checkpoint yet" in str(caught.value)
+
+
+def test_what_is_no_lack_of_room_is_told_as_what_it_is(trained, config):
+    (config.run / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="step-000003, which cannot be written"):
+        save_checkpoint(config.run / "file", trained.state, model=trained.model, optimiser=trained.optimiser)
 
 
 def test_the_same_step_is_replaced(trained, config):
@@ -179,10 +217,15 @@ def test_a_kill_while_the_same_step_is_replaced_loses_nothing(trained, config, m
         save_checkpoint(config.run, trained.state, model=trained.model, optimiser=trained.optimiser)
     monkeypatch.undo()
     assert newest_checkpoint(config.run) is None
+    with while_another_trains(config.run), pytest.raises(OutputError, match="another process trains"):
+        find_resume(config.run)
+    assert newest_checkpoint(config.run) is None
     folder = find_resume(config.run)
     assert folder.name == "step-000003"
     assert read_state(folder).step == 3
     load_dit(folder)
+    with while_another_trains(config.run):
+        assert find_resume(config.run) == folder, "there is nothing to write"
 
 
 def test_names_are_synced_before_and_after_they_are_put_in_place(trained, config, monkeypatch):
@@ -238,14 +281,6 @@ def test_states_are_read_as_they_were_written(tmp_path):
     assert read_state(tmp_path) == state
     assert [state.position_of(rank) for rank in range(3)] == [{"next": 3}, {"next": 4}, {"next": 3}]
     assert RunState().position_of(0) is None
-
-
-def test_a_state_with_the_position_of_a_single_rank_is_read(tmp_path):
-    content = {"version": 1, "step": 4, "data": {"next": 3, "rank": 0, "guard": {}}, "data_fingerprints": {"x": "y"}}
-    (tmp_path / "state.json").write_text(json.dumps(content))
-    assert read_state(tmp_path).data == {"0": {"next": 3, "rank": 0, "guard": {}}}
-    (tmp_path / "state.json").write_text(json.dumps({"version": 1, "step": 0, "data": {}}))
-    assert read_state(tmp_path).data == {}
 
 
 @pytest.mark.parametrize(
