@@ -2,10 +2,12 @@
 
     python scripts/make_demo_media.py [--folder DIR]
 
-- shapes.mp4, shapes.png and star.png: a blue square and a yellow triangle of the procedural world, which loom-tiny
-  knows, as a clip and as a still; and a star in white, for a shape to refer to.
-- harbour.mp4: a boat crosses a harbour at sunset, two seconds with the sound of waves and a bell.
-- copper.png and lighthouse.png: a plate of brushed copper, and a lighthouse.
+- shapes.mp4 and shapes.png: a blue square and a yellow triangle of the procedural world, which loom-tiny knows, as a
+  clip and as a still.
+- star.png and orange.png: references as the world has them, for a shape and for a colour.
+- harbour.mp4: a boat crosses a harbour at sunset.
+
+Both clips have the sound of waves and, after a second, of a bell.
 
 All of it is drawn here, so that the repository holds nobody else's pictures.
 """
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import itertools
 import math
 import wave
 from pathlib import Path
@@ -24,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFilter
+from torch import Tensor
 
-from loom_core.data.world.render import render, silhouette
+from loom_core.data.world.render import render, silhouette, swatch
 from loom_core.data.world.scene import Background, Scene, Thing
 from loom_core.data.world.words import COLOURS, TONES
 from loom_core.media.encode import write_image, write_video
@@ -35,7 +37,7 @@ OVERSAMPLING = 3
 SEA_LEVEL = 118
 SAMPLE_RATE = 44_100
 BELL_SECONDS = 1.0
-RIVET_RADIUS = 7
+SHAPES_FRAMES = 33
 
 
 def _vertical_gradient(stops: list[tuple[float, tuple[int, int, int]]], width: int, height: int) -> Image.Image:
@@ -95,10 +97,10 @@ def _draw_boat(draw: ImageDraw.ImageDraw, *, x: float, y: float, scale: int) -> 
     draw.polygon(at((0, -52), (12, -49), (0, -46)), (40, 110, 96))
 
 
-def make_sound() -> bytes:
-    """WAV of waves and, after a second, a bell."""
+def make_sound(num_frames: int) -> bytes:
+    """WAV of waves and, after a second, a bell, as long as a clip of so many frames."""
     chance = np.random.default_rng(0)
-    seconds = np.arange(int(SAMPLE_RATE * FRAMES / FPS)) / SAMPLE_RATE
+    seconds = np.arange(int(SAMPLE_RATE * num_frames / FPS)) / SAMPLE_RATE
     noise = np.convolve(chance.standard_normal(len(seconds)), np.ones(60) / 60, mode="same")
     sound = 0.5 * noise * (0.6 + 0.4 * np.sin(2 * np.pi * 0.5 * seconds))
     ringing = np.clip(seconds - BELL_SECONDS, 0, None)
@@ -114,69 +116,37 @@ def make_sound() -> bytes:
     return file.getvalue()
 
 
-def make_copper() -> npt.NDArray[np.uint8]:
-    """A plate of brushed copper, 192 x 192."""
-    chance = np.random.default_rng(1)
-    brushed = np.convolve(chance.standard_normal(192 * 192), np.ones(24) / 24, mode="same").reshape(192, 192)
-    rows, columns = np.mgrid[0:192, 0:192] / 191
-    light = 0.85 + 0.35 * np.exp(-(((rows + columns - 0.9) / 0.35) ** 2)) + 0.5 * brushed
-    plate = light[..., None] * np.array([196, 108, 62])
-    for y, x in ((16, 16), (16, 175), (175, 16), (175, 175)):
-        plate[np.hypot(rows * 191 - y, columns * 191 - x) < RIVET_RADIUS] *= 0.5
-    return np.clip(plate, 0, 255).astype(np.uint8)
-
-
-def make_lighthouse() -> npt.NDArray[np.uint8]:
-    """A lighthouse with red bands on a rock, 192 x 192."""
-    scale, side = OVERSAMPLING, 192
-    picture = _vertical_gradient(
-        [(0, (120, 176, 222)), (0.7, (214, 232, 240)), (1, (214, 232, 240))], *2 * (side * scale,)
-    )
-    draw = ImageDraw.Draw(picture)
-
-    def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
-        return [(x * scale, y * scale) for x, y in points]
-
-    draw.rectangle(at((0, 150), (192, 192)), (52, 108, 140))
-    draw.polygon(at((34, 192), (58, 150), (92, 138), (134, 148), (168, 192)), (104, 92, 84))
-    edges = [(80 + 10 * (1 - y / 100), 112 - 10 * (1 - y / 100)) for y in range(0, 101, 20)]
-    for band, ((left, right), (next_left, next_right)) in enumerate(itertools.pairwise(edges)):
-        top, colour = 44 + 20 * band, (202, 48, 44) if band % 2 else (246, 244, 238)
-        draw.polygon(at((left, top), (right, top), (next_right, top + 20), (next_left, top + 20)), colour)
-    draw.rectangle(at((84, 30), (108, 44)), (255, 232, 150), (60, 60, 70), 2 * scale)
-    draw.polygon(at((82, 30), (96, 16), (110, 30)), (70, 74, 86))
-    for x, y, width in ((24, 40, 34), (130, 62, 40), (150, 28, 26)):
-        draw.ellipse(at((x, y), (x + width, y + 10)), (246, 250, 252))
-    return np.asarray(picture.resize((side, side), Image.Resampling.BOX))
-
-
-SHAPES_FRAMES = 33
-
-
 def shapes_scene() -> Scene:
-    """What the clip of shapes shows."""
-    square = Thing("square", "blue", COLOURS["blue"], place="left", motion="moves right", offset=(4.0, 10.0), angle=0.1)
+    """What shapes.mp4 and shapes.png show; both things are wholly in the picture all the time."""
+    square = Thing("square", "blue", COLOURS["blue"], place="bottom", motion="moves right", angle=0.1)
     triangle = Thing("triangle", "yellow", COLOURS["yellow"], size="small", place="top right", motion="spins")
     return Scene((square, triangle), Background("grey", TONES["grey"], "gradient"))
 
 
+def write_clip(path: Path, frames: Tensor) -> None:
+    """Write frames uint8 [F, height, width, 3] with their sound."""
+    with TemporaryDirectory() as scratch:
+        sound = Path(scratch) / "sound.wav"
+        sound.write_bytes(make_sound(len(frames)))
+        write_video(path, [frames], fps=FPS, size=(frames.shape[2], frames.shape[1]), audio_from=sound)
+
+
+def draw_all(folder: Path) -> None:
+    """Write all of them into a folder."""
+    write_clip(folder / "harbour.mp4", torch.from_numpy(np.stack([draw_frame(index) for index in range(FRAMES)])))
+    write_clip(folder / "shapes.mp4", render(shapes_scene(), num_frames=SHAPES_FRAMES).frames)
+    write_image(folder / "shapes.png", render(shapes_scene(), num_frames=1).frames)
+    write_image(folder / "star.png", silhouette("star"))
+    write_image(folder / "orange.png", swatch(COLOURS["orange"]))
+
+
 def main() -> None:
-    """Write all of them."""
-    parser = argparse.ArgumentParser(description="Draw the bundled clip and pictures.")
+    """Draw them where they are bundled, or elsewhere."""
+    parser = argparse.ArgumentParser(description="Draw the bundled clips and pictures.")
     parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent.parent / "demo")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    frames = torch.from_numpy(np.stack([draw_frame(index) for index in range(FRAMES)]))
-    with TemporaryDirectory() as scratch:
-        sound = Path(scratch) / "sound.wav"
-        sound.write_bytes(make_sound())
-        write_video(folder / "harbour.mp4", [frames], fps=FPS, size=(WIDTH, HEIGHT), audio_from=sound)
-    shapes = render(shapes_scene(), num_frames=SHAPES_FRAMES).frames
-    write_video(folder / "shapes.mp4", [shapes], fps=FPS, size=(shapes.shape[2], shapes.shape[1]))
-    write_image(folder / "shapes.png", shapes[0])
-    write_image(folder / "star.png", silhouette("star")[0])
-    write_image(folder / "copper.png", torch.from_numpy(make_copper()))
-    write_image(folder / "lighthouse.png", torch.from_numpy(make_lighthouse()))
+    draw_all(folder)
 
 
 if __name__ == "__main__":

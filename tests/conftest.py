@@ -45,9 +45,9 @@ def harbour() -> Path:
 
 
 @pytest.fixture(scope="session")
-def copper() -> Path:
-    """A still image, 192 x 192."""
-    return ROOT / "demo" / "copper.png"
+def still() -> Path:
+    """A still image, 128 x 128."""
+    return ROOT / "demo" / "shapes.png"
 
 
 @pytest.fixture(scope="session")

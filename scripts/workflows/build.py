@@ -27,7 +27,7 @@ CORE_NODES = ROOT / "tests" / "workflows" / "core_nodes.json"
 GAP, TITLE, MARGIN = 40, 36, 24  # pixels: between nodes, of a node's title bar, around the nodes of a frame
 NOTE_WIDTH, NOTE_HEIGHT = 420, 560
 ROOM = {
-    "LoadImage": 340.0, "LoadVideo": 340.0, "SaveImage": 360.0, "SaveVideo": 360.0, "LoomVideoReferenceSlots": 420.0,
+    "LoadImage": 340.0, "LoadVideo": 420.0, "SaveImage": 360.0, "SaveVideo": 460.0, "LoomVideoReferenceSlots": 420.0,
     "LoomVideoSampler": 560.0, "SamplerCustomAdvanced": 400.0, "LoomVideoDeepstackEncode": 480.0,
 }  # fmt: skip
 """Least height in pixels of nodes that show a picture, of which a new node does not know yet."""

@@ -14,8 +14,8 @@ from .graph import Column, Output, Step, Workflow
 PACK_ID = "comfyui-loomvideo"
 PACK_VERSION = "0.1.0"
 BUILT_IN = "built-in: loom-tiny"
-HARBOUR, COPPER, LIGHTHOUSE = "loomvideo_harbour.mp4", "loomvideo_copper.png", "loomvideo_lighthouse.png"
-_ONE_A_FRAME = "one reference a frame"
+SHAPES_CLIP, SHAPES, HARBOUR = "loomvideo_shapes.mp4", "loomvideo_shapes.png", "loomvideo_harbour.mp4"
+STAR, ORANGE = "loomvideo_star.png", "loomvideo_orange.png"
 
 _HUB = "https://huggingface.co"
 RELEASED: Mapping[str, tuple[Mapping[str, str], ...]] = {
@@ -45,7 +45,7 @@ RELEASED: Mapping[str, tuple[Mapping[str, str], ...]] = {
 
 _WEIGHTS_NOTE = f"""
 **This graph runs as it is**, on loom-tiny, the small model that comes with the pack. It shows that everything works;
-its pictures are blurred and it knows a few phrases only.
+all it knows is a world of coloured shapes.
 
 **For real results** put these files into your `models` folders, press **R**, and choose them in the three loaders:
 
@@ -150,8 +150,8 @@ def _restore() -> Step:
     )
 
 
-def _load_clip() -> Step:
-    return Step("LoadVideo", {"file": HARBOUR})
+def _load_clip(file: str = SHAPES_CLIP, title: str | None = None) -> Step:
+    return Step("LoadVideo", {"file": file}, title)
 
 
 def _load_picture(file: str, title: str | None = None) -> Step:
@@ -160,13 +160,15 @@ def _load_picture(file: str, title: str | None = None) -> Step:
 
 TEXT_TO_VIDEO = Workflow(
     "text_to_video",
-    _note("Text to video", "Say what should be seen, and how it moves. The size follows the aspect in the helper."),
+    _note("Text to video", "Say what should be seen, and how it moves. The size is the model's own, unless the "
+          "helper's aspect says another."),
     (
         _loaders(),
         Column("2. What and how large", {
-            "size": _size("16:9"),
+            "size": _size("from source"),
             "latent": _empty(),
-            "encode": _encode("A small sailing boat crosses a calm harbour at sunset.", Output("latent")),
+            "encode": _encode("A large red star in the middle moves right. The background is plain navy.",
+                              Output("latent")),
         }),
         Column("3. Result", {
             "sample": _sampler(Output("latent"), visual=False), "decode": _decode(), "video": _new_video(),
@@ -183,7 +185,8 @@ TEXT_TO_IMAGE = Workflow(
         Column("2. What and how large", {
             "size": _size("1:1", length=1),
             "latent": _empty(),
-            "encode": _encode("A red lighthouse on a cliff above a stormy sea, oil painting.", Output("latent")),
+            "encode": _encode("A large yellow star at the top left. A small blue square at the bottom right. "
+                              "The background is plain maroon.", Output("latent")),
         }),
         Column("3. Result", {
             "sample": _sampler(Output("latent"), visual=False), "decode": _decode(),
@@ -198,12 +201,12 @@ IMAGE_EDIT = Workflow(
     (
         _loaders(),
         Column("2. What to change", {
-            "picture": _load_picture(COPPER),
+            "picture": _load_picture(SHAPES),
             "size": _size("from source", length=1, source=Output("picture")),
         }),
         Column("3. Source and prompt", {
             "source": _source("picture"),
-            "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Remove the triangle.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "save": _save_image("image_edit"),
@@ -223,7 +226,7 @@ VIDEO_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("clip_file"),
-            "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Make the square red.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
@@ -239,13 +242,13 @@ REFERENCE_EDIT = Workflow(
         _loaders(),
         Column("2. What to change", {
             "clip_file": _load_clip(),
-            "picture": _load_picture(COPPER, "@Image 1"),
+            "picture": _load_picture(ORANGE, "@Image 1"),
             "size": _size("from source", source=Output("clip_file")),
         }),
         Column("3. Source and references", {
             "source": _source("clip_file"),
             "references": _references("picture"),
-            "encode": _encode("Paint everything in the colour of @Image 1.", Output("source", 1),
+            "encode": _encode("Paint the square in the colour of @Image 1.", Output("source", 1),
                               source=Output("source"), references=Output("references")),
         }),
         Column("4. Result", {
@@ -261,15 +264,16 @@ REFERENCES_TO_VIDEO = Workflow(
     (
         _loaders(),
         Column("2. References", {
-            "first": _load_picture(COPPER, "@Image 1"),
-            "second": _load_picture(LIGHTHOUSE, "@Image 2"),
+            "first": _load_picture(STAR, "@Image 1"),
+            "second": _load_picture(ORANGE, "@Image 2"),
         }),
         Column("3. What and how large", {
-            "size": _size("16:9"),
+            "size": _size("from source"),
             "references": _references("first", "second"),
             "latent": _empty(),
-            "encode": _encode("The lighthouse of @Image 2 in the colour of @Image 1, waves around it.",
-                              Output("latent"), layout="inline", references=Output("references")),
+            "encode": _encode("A large thing with the shape of @Image 1 and the colour of @Image 2 in the middle "
+                              "moves up. The background is plain navy.", Output("latent"),
+                              references=Output("references")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("latent")), "decode": _decode(), "video": _new_video(),
@@ -284,12 +288,12 @@ REFERENCE_TO_IMAGE = Workflow(
     (
         _loaders(),
         Column("2. Reference and size", {
-            "picture": _load_picture(LIGHTHOUSE, "@Image 1"),
+            "picture": _load_picture(STAR, "@Image 1"),
             "size": _size("1:1", length=1),
             "references": _references("picture"),
             "latent": _empty(),
-            "encode": _encode("The lighthouse of @Image 1 in winter.", Output("latent"),
-                              references=Output("references")),
+            "encode": _encode("A large purple thing with the shape of @Image 1 in the middle. "
+                              "The background is plain grey.", Output("latent"), references=Output("references")),
         }),
         Column("3. Result", {
             "sample": _sampler(Output("latent")), "decode": _decode(), "save": _save_image("reference_to_image"),
@@ -300,21 +304,23 @@ REFERENCE_TO_IMAGE = Workflow(
 FASHION_TRY_ON = Workflow(
     "fashion_try_on",
     _note("Fashion try-on", "The clip shows a person, the references a garment and, if you like, its fabric close up. "
-          "`contain` keeps a garment whole where `cover` would cut it. The bundled pictures only stand in for yours."),
+          "`contain` keeps a garment whole where `cover` would cut it. The bundled ones only stand in for yours: a "
+          "square for the person, a star for the cut of the garment, orange for its fabric. With the released weights, "
+          "ask for instance: *Dress the person in the garment of @Image 1, made of the fabric of @Image 2. Keep face, "
+          "hair and background.*"),
     (
         _loaders(),
         Column("2. Person and garment", {
-            "clip_file": Step("LoadVideo", {"file": HARBOUR}, "The person"),
-            "garment": _load_picture(LIGHTHOUSE, "@Image 1: the garment"),
-            "fabric": _load_picture(COPPER, "@Image 2: its fabric"),
+            "clip_file": _load_clip(title="The person"),
+            "garment": _load_picture(STAR, "@Image 1: the garment"),
+            "fabric": _load_picture(ORANGE, "@Image 2: its fabric"),
             "size": _size("from source", source=Output("clip_file")),
         }),
         Column("3. Source and references", {
             "source": _source("clip_file"),
             "references": _references("garment", "fabric", fit="contain"),
-            "encode": _encode("Dress the person in the garment of @Image 1, made of the fabric of @Image 2. "
-                              "Keep face, hair and background.", Output("source", 1),
-                              source=Output("source"), references=Output("references")),
+            "encode": _encode("Give the square the shape of @Image 1. Paint the square in the colour of @Image 2.",
+                              Output("source", 1), source=Output("source"), references=Output("references")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
@@ -331,7 +337,7 @@ LONG_VIDEO_EDIT = Workflow(
     (
         _loaders(),
         Column("2. What to change", {
-            "clip_file": _load_clip(),
+            "clip_file": _load_clip(HARBOUR),
             "size": _size("from source", source=Output("clip_file")),
         }),
         Column("3. Source and prompt", {
@@ -374,7 +380,7 @@ LOW_MEMORY_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("clip_file", max_frames=49),
-            "encode": _encode("Make it black and white.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Make the background plain maroon.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 RECORDED_VERSION = "0.33.0"
 """Of the ComfyUI that tests/workflows/core_nodes.json describes; scripts/workflows/build.py writes it."""
 
@@ -44,9 +47,8 @@ def test_nodes_of_comfyui_are_as_the_workflows_tests_know_them(server):
 def ids():
     """Ids of the catalogue, read off its stand-ins' source: they hold no import of ComfyUI's."""
     import ast
-    from pathlib import Path
 
-    source = Path(__file__).resolve().parents[2] / "nodes" / "outdated.py"
+    source = ROOT / "nodes" / "outdated.py"
     tree = ast.parse(source.read_text(encoding="utf-8"))
     value = next(
         node.value for node in tree.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "IDS"
@@ -56,4 +58,4 @@ def ids():
 
 def test_bundled_pictures_are_in_the_input_folder(server):
     names = {path.name for path in (server.base / "input").iterdir()}
-    assert {"loomvideo_harbour.mp4", "loomvideo_copper.png", "loomvideo_lighthouse.png"} <= names
+    assert {f"loomvideo_{path.name}" for path in (ROOT / "demo").iterdir()} <= names

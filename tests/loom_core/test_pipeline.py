@@ -37,15 +37,15 @@ def frames_of(result):
 
 
 @pytest.mark.parametrize("task", Task)
-def test_every_task_makes_what_was_asked(task, small_files, harbour, copper):
+def test_every_task_makes_what_was_asked(task, small_files, harbour, still):
     given = {
         Task.TEXT_TO_VIDEO: {"num_frames": 9},
         Task.TEXT_TO_IMAGE: {"num_frames": 1},
         Task.EDIT_VIDEO: {"source": harbour, "num_frames": 9},
-        Task.EDIT_IMAGE: {"source": copper},
-        Task.REFERENCE_EDIT: {"source": harbour, "references": (copper, copper), "num_frames": 5, "prompt": "@Image 2"},
-        Task.REFERENCE_TO_VIDEO: {"references": (copper, copper), "num_frames": 5},
-        Task.REFERENCE_TO_IMAGE: {"references": (copper,), "num_frames": 1},
+        Task.EDIT_IMAGE: {"source": still},
+        Task.REFERENCE_EDIT: {"source": harbour, "references": (still, still), "num_frames": 5, "prompt": "@Image 2"},
+        Task.REFERENCE_TO_VIDEO: {"references": (still, still), "num_frames": 5},
+        Task.REFERENCE_TO_IMAGE: {"references": (still,), "num_frames": 1},
     }[task]
     made = generate(plan(**given), small_files)
     assert made.plan.task is task
@@ -78,8 +78,8 @@ def test_the_seed_decides_the_result(small_files):
         {"mllm_frames": 2},
     ],
 )
-def test_every_setting_reaches_the_result(change, small_files, harbour, copper):
-    base = {"source": harbour, "references": (copper,), "num_frames": 5, "num_inference_steps": 3}
+def test_every_setting_reaches_the_result(change, small_files, harbour, still):
+    base = {"source": harbour, "references": (still,), "num_frames": 5, "num_inference_steps": 3}
     before = frames_of(
         generate(plan(**{**base, **({"prompt": change["prompt"]} if "layout" in change else {})}), small_files)
     )
@@ -169,8 +169,8 @@ def test_a_written_edit_keeps_length_rate_size_and_sound_and_tells_how_it_was_ma
     assert sorted(file.name for file in tmp_path.iterdir()) == ["edit.mp4", "edit_compare.mp4"]
 
 
-def test_a_still_is_written_as_a_still(small_files, copper, tmp_path):
-    made = generate(plan(source=copper), small_files)
+def test_a_still_is_written_as_a_still(small_files, still, tmp_path):
+    made = generate(plan(source=still), small_files)
     path = tmp_path / "still.png"
     write_output(made, path)
     assert probe(path).is_image

@@ -11,13 +11,13 @@ from loom_core.provenance import describe
 from loom_core.request import Request, plan_request
 
 
-def test_everything_with_a_say_is_recorded_and_no_path(small_files, harbour, copper):
-    request = Request(prompt="ein Boot für @Image 1", source=harbour, references=(copper,), seed=5, posterior="mode")
+def test_everything_with_a_say_is_recorded_and_no_path(small_files, harbour, still):
+    request = Request(prompt="ein Boot für @Image 1", source=harbour, references=(still,), seed=5, posterior="mode")
     plan = plan_request(request, PRESETS["tiny"])
     config = small_files.dit_config()
     record = describe(plan, small_files, config=config, compute=Compute())
     assert record["prompt"] == "ein Boot für @Image 1"
-    assert json.loads(record["references"]) == ["copper.png"]
+    assert json.loads(record["references"]) == ["shapes.png"]
     assert record["posterior"] == "mode"
     assert len(record["weights_sha256"]) == 64
     assert "torch" in json.loads(record["versions"])

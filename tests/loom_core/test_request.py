@@ -14,7 +14,7 @@ from loom_core.types import Task
 TINY, OFFICIAL = PRESETS["tiny"], PRESETS["official"]
 
 
-def test_tasks_are_inferred(harbour, copper):
+def test_tasks_are_inferred(harbour, still):
     def task(**given):
         return plan_request(Request(prompt="x", **given), TINY).task
 
@@ -22,22 +22,22 @@ def test_tasks_are_inferred(harbour, copper):
     assert task(num_frames=1) is Task.TEXT_TO_IMAGE
     assert task(source=harbour) is Task.EDIT_VIDEO
     assert task(source=harbour, num_frames=1) is Task.EDIT_IMAGE
-    assert task(source=copper) is Task.EDIT_IMAGE
-    assert task(source=harbour, references=(copper,)) is Task.REFERENCE_EDIT
-    assert task(references=(copper, copper)) is Task.REFERENCE_TO_VIDEO
-    assert task(references=(copper,), num_frames=1) is Task.REFERENCE_TO_IMAGE
+    assert task(source=still) is Task.EDIT_IMAGE
+    assert task(source=harbour, references=(still,)) is Task.REFERENCE_EDIT
+    assert task(references=(still, still)) is Task.REFERENCE_TO_VIDEO
+    assert task(references=(still,), num_frames=1) is Task.REFERENCE_TO_IMAGE
 
 
-def test_named_tasks_are_checked_against_what_is_given(harbour, copper):
+def test_named_tasks_are_checked_against_what_is_given(harbour, still):
     plan = plan_request(Request(prompt="x", task="t2i"), TINY)
     assert (plan.task, plan.num_frames, plan.is_image) == (Task.TEXT_TO_IMAGE, 1, True)
     refused = [
         {"task": "edit-video"},
         {"task": "mi2v"},
         {"task": "t2v", "source": harbour},
-        {"task": "t2v", "references": (copper,)},
+        {"task": "t2v", "references": (still,)},
         {"task": "edit-image", "source": harbour},
-        {"task": "edit-video", "source": copper},
+        {"task": "edit-video", "source": still},
         {"task": "t2i", "num_frames": 5},
         {"task": "dream"},
     ]
@@ -46,7 +46,7 @@ def test_named_tasks_are_checked_against_what_is_given(harbour, copper):
             plan_request(Request(prompt="x", **given), TINY)
 
 
-def test_defaults_of_a_task(harbour, copper):
+def test_defaults_of_a_task(harbour, still):
     generation = plan_request(Request(prompt="x"), OFFICIAL)
     assert (generation.width, generation.height, generation.num_frames, generation.fps) == (832, 480, 81, 24)
     assert generation.sampling.guidance_scale == 5.0
@@ -56,7 +56,7 @@ def test_defaults_of_a_task(harbour, copper):
     edit = plan_request(Request(prompt="x", source=harbour), OFFICIAL)
     assert edit.sampling.guidance_scale == 2.5
     assert (edit.width, edit.height, edit.num_frames) == (832, 480, 49)
-    assert plan_request(Request(prompt="x", references=(copper,)), OFFICIAL).width == 640
+    assert plan_request(Request(prompt="x", references=(still,)), OFFICIAL).width == 640
 
 
 def test_what_is_asked_wins(harbour):
@@ -84,10 +84,10 @@ def test_the_tiny_preset_keeps_the_area():
     assert TINY.size_like(3000, 3000, is_image=True) == (128, 128)
 
 
-def test_unmentioned_references_are_told_when_others_are_mentioned(copper):
-    plan = plan_request(Request(prompt="in @Image 2", references=(copper, copper)), TINY)
+def test_unmentioned_references_are_told_when_others_are_mentioned(still):
+    plan = plan_request(Request(prompt="in @Image 2", references=(still, still)), TINY)
     assert any("@Image 1" in notice for notice in plan.notices)
-    assert plan_request(Request(prompt="no mention", references=(copper, copper)), TINY).notices == ()
+    assert plan_request(Request(prompt="no mention", references=(still, still)), TINY).notices == ()
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def test_nonsense_is_refused_within_a_second(given, words):
     assert time.perf_counter() - start < 1
 
 
-def test_mentions_are_counted_against_references(harbour, copper):
+def test_mentions_are_counted_against_references(harbour, still):
     with pytest.raises(ConfigError, match="@Image 3 in the prompt with 2 references"):
-        plan_request(Request(prompt="as @Image 3", source=harbour, references=(copper, copper)), TINY)
+        plan_request(Request(prompt="as @Image 3", source=harbour, references=(still, still)), TINY)
 
 
-def test_frames_must_exist_in_the_source(harbour, copper):
+def test_frames_must_exist_in_the_source(harbour, still):
     with pytest.raises(ConfigError, match="81 frames of a source that has 49"):
         plan_request(Request(prompt="x", source=harbour, num_frames=81), TINY)
     with pytest.raises(ConfigError, match="from a still image"):
-        plan_request(Request(prompt="x", source=copper, num_frames=5), TINY)
+        plan_request(Request(prompt="x", source=still, num_frames=5), TINY)
 
 
 def test_a_long_source_is_cut_with_a_word(tmp_path):

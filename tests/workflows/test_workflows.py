@@ -182,6 +182,18 @@ def test_bundled_inputs_are_in_the_repository(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_documentation_quotes_the_prompt(name):
+    (prompt,) = (
+        node["inputs"]["prompt"]
+        for node in load(FOLDER / "api" / f"{name}.json").values()
+        if node["class_type"] == "LoomVideoDeepstackEncode"
+    )
+    page = (ROOT / "docs" / "workflows.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| [{name}]"))
+    assert prompt in row
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_thumbnails_are_small_squares(name):
     from PIL import Image
 

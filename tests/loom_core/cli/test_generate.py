@@ -28,12 +28,12 @@ def small():
     return ["--width", "64", "--height", "32", "--steps", "2"]
 
 
-def test_an_edit_with_reference_and_comparison(model, small, harbour, copper, tmp_path, capsys):
+def test_an_edit_with_reference_and_comparison(model, small, harbour, still, tmp_path, capsys):
     output = tmp_path / "a.mp4"
     code = run(
         main,
         [
-            "--prompt", "in the colour of @Image 1", "--source", str(harbour), "--reference", str(copper),
+            "--prompt", "in the colour of @Image 1", "--source", str(harbour), "--reference", str(still),
             "--output", str(output), "--compare", "--preview", str(tmp_path / "preview.png"), *model, *small,
         ],
     )  # fmt: skip
@@ -65,7 +65,7 @@ BAD_REQUESTS = [
     (["--frames", "98"], 2, "use 97 or 101"),
     (["--frames", "0"], 2, "0 frames"),
     (["--width", "100", "--height", "64"], 2, "use 96x64"),
-    (["--prompt", "like @Image 3", "--reference", "COPPER", "--reference", "COPPER"], 2, "with 2 references"),
+    (["--prompt", "like @Image 3", "--reference", "STILL", "--reference", "STILL"], 2, "with 2 references"),
     (["--steps", "-4"], 2, "-4 steps"),
     (["--guidance-scale", "-2"], 2, "guidance_scale -2"),
     (["--guidance-scale", "1e9"], 2, "expected 0 to 30"),
@@ -99,7 +99,7 @@ BAD_REQUESTS = [
 
 @pytest.mark.parametrize(("bad", "expected_code", "words"), BAD_REQUESTS, ids=lambda value: str(value)[:40])
 def test_bad_input_is_one_line_a_code_and_no_file(
-    bad, expected_code, words, model, small, harbour, copper, small_dit, tmp_path, capsys
+    bad, expected_code, words, model, small, harbour, still, small_dit, tmp_path, capsys
 ):
     class Evil:
         def __reduce__(self):
@@ -112,7 +112,7 @@ def test_bad_input_is_one_line_a_code_and_no_file(
     (inputs / "mine.mp4").write_bytes(harbour.read_bytes())
     torch.save({"weight": Evil()}, inputs / "evil.pth")
     names = {
-        "COPPER": copper, "HARBOUR": harbour, "MISSING": inputs / "missing.mp4", "EMPTY": inputs / "empty.mp4",
+        "STILL": still, "HARBOUR": harbour, "MISSING": inputs / "missing.mp4", "EMPTY": inputs / "empty.mp4",
         "MINE": inputs / "mine.mp4", "NOWHERE_PNG": tmp_path / "nowhere" / "a.png",
         "TRUNCATED": inputs / "truncated.mp4", "NOWHERE": tmp_path / "nowhere" / "a.mp4", "ODD": tmp_path / "a.odd",
         "CODEC": BUILT_IN / "codec.safetensors", "MLLM": BUILT_IN / "mllm", "DIT": small_dit,

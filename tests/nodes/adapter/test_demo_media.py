@@ -21,7 +21,7 @@ def test_every_picture_is_copied_once(media):
     media.provide_demo_media()
     names = {path.name for path in media.folder.iterdir()}
     assert names == {f"loomvideo_{path.name}" for path in media.DEMO.iterdir()}
-    own = media.folder / "loomvideo_copper.png"
+    own = media.folder / "loomvideo_star.png"
     own.write_bytes(b"mine")
     media.provide_demo_media()
     assert own.read_bytes() == b"mine"
