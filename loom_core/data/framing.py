@@ -42,10 +42,17 @@ class Framing(FramingConfig):
         crop = cover_crop(width, height, target_width=size[0], target_height=size[1])
         cropped = 1 - size[0] * size[1] / (crop.scaled_width * crop.scaled_height)
         enlarged = crop.scaled_width / width
+        chosen = f"{size[0]}x{size[1]} of data.{'sizes' if self.sizes else 'buckets'}"
         if enlarged > self.max_enlarge:
-            raise ValueError(f"{width}x{height} would be enlarged {enlarged:.1f} times to {size[0]}x{size[1]}")
+            raise ValueError(
+                f"{width}x{height} would be enlarged {enlarged:.1f} times to {chosen}; data.max_enlarge allows "
+                f"{self.max_enlarge:g}"
+            )
         if cropped > self.max_cropped:
-            raise ValueError(f"{width}x{height} would lose {cropped:.0%} of its area to become {size[0]}x{size[1]}")
+            raise ValueError(
+                f"{width}x{height} would lose {cropped:.0%} of its area to become {chosen}; data.max_cropped allows "
+                f"{self.max_cropped:.0%}"
+            )
         return size
 
     def start_at(self, share: float, duration_seconds: float) -> float:

@@ -6,7 +6,8 @@ pack = next(packs)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from ..config.data import DataConfig, DataSetConfig
 from ..config.reading import unknown_name
-from ..errors import ConfigError
+from ..errors import ConfigError, MediaError
 from ..mllm.reader import PromptReader
 from ..protocols import VideoCodec
 from .cache import LatentCache
@@ -28,7 +29,7 @@ from .mixture import Mixture, set_weights
 from .packing import PackStream, prompt_counter
 from .problems import BadSampleGuard
 from .records import Records, check_found
-from .sample import SampleSource
+from .sample import SampleError, SampleSource
 from .shortened import ShortenedSource
 from .single_json import DEFAULT_FOLDER, SingleJsonRecords
 from .stream import SampleStream
@@ -37,6 +38,8 @@ from .world.source import world_source
 
 DTYPES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
 """Number formats of latents by name."""
+_LOOKED_AT = 8
+"""Samples of a set, spread over it, that are looked at when it is opened."""
 
 
 def open_packs(
@@ -50,6 +53,7 @@ def open_packs(
     world_size: int = 1,
     state: Mapping[str, Any] | None = None,
     strict: bool = True,
+    sources: Sequence[SampleSource] | None = None,
 ) -> PackStream:
     """The packs that a rank is trained on, without end.
 
@@ -63,6 +67,7 @@ def open_packs(
         world_size: Number of ranks.
         state: Of an earlier run (`Pack.state`), to go on after that pack.
         strict: Refuse a state of other data; else go on at about the same place, with a warning.
+        sources: The sets, where `open_sources` has opened them already.
 
     Raises:
         ConfigError: A setting makes no sense, or the state belongs to other data.
@@ -79,6 +84,7 @@ def open_packs(
         world_size=world_size,
         state=state,
         strict=strict,
+        sources=sources,
     )
     return PackStream(
         samples,
@@ -98,9 +104,10 @@ def open_samples(
     world_size: int = 1,
     state: Mapping[str, Any] | None = None,
     strict: bool = True,
+    sources: Sequence[SampleSource] | None = None,
 ) -> SampleStream:
     """The samples that packs are made of; see `open_packs`."""
-    sources = open_sources(config)
+    sources = open_sources(config) if sources is None else sources
     return SampleStream(
         sources,
         Mixture([len(source) for source in sources], set_weights(config), seed=seed),
@@ -142,7 +149,7 @@ def open_source(config: DataSetConfig, framing: Framing, *, max_bad_share: float
 
     Raises:
         ConfigError: A setting makes no sense.
-        MediaError: It is empty, or too many of its samples cannot be used.
+        MediaError: It is empty, too many of its samples cannot be used, or none of a few is one of the task.
         MissingExtraError: A package for decoding is not installed.
     """
     source: SampleSource
@@ -152,9 +159,32 @@ def open_source(config: DataSetConfig, framing: Framing, *, max_bad_share: float
         records = _records(config)
         check_found(records, max_bad_share=max_bad_share, where=_path(config))
         source = FileSource(records, framing)
+        _check_some(source, config)
     if config.max_samples is not None and config.max_samples < len(source):
         source = ShortenedSource(source, config.max_samples)
     return source
+
+
+def _check_some(source: SampleSource, config: DataSetConfig) -> None:
+    """Refuse a set of which no sample is what the task needs, by a look at a few, one of which is enough.
+
+    Raises:
+        MediaError: None of them can be used.
+    """
+    indices = range(0, len(source), math.ceil(len(source) / _LOOKED_AT))
+    reasons = []
+    for index in indices:
+        try:
+            source.describe(index)
+        except SampleError as error:
+            reasons.append(str(error))
+        else:
+            return
+    raise MediaError(
+        f"{len(indices)} of {len(indices)} samples looked at in {_path(config)} that cannot be used ({reasons[0]})",
+        expected=f"samples of {' or '.join(config.tasks) or 'the task in the row'}, all files where the set says",
+        fix=f"correct `tasks:` or `path:` of set {config.label}; docs/training.md has the layouts",
+    )
 
 
 def _records(config: DataSetConfig) -> Records:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -117,8 +117,17 @@ class SingleJsonRecords:
 
 def _value(values: Mapping[str, Any], name: str, key: str) -> Any:
     if values.get(name) in (None, ""):
-        raise SampleError(key, f"missing {name}")
+        raise SampleError(key, f"missing {name}: it has {_described(values)}")
     return values[name]
+
+
+def _described(values: Mapping[str, Any]) -> str:
+    """The names in a file, and the task that takes most of them."""
+    present = {name for name, value in values.items() if value not in (None, "")}
+    taken = {task: set(filter(None, astuple(names))) for task, names in NAMES.items()}
+    fitting = [task for task, names in taken.items() if names <= present]
+    best = max(fitting, key=lambda task: len(taken[task]), default="")
+    return (", ".join(sorted(present)) or "nothing") + (f", as a sample of {best}" if best else "")
 
 
 def _by_number(stem: str) -> tuple[int, int, str]:

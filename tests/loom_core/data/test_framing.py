@@ -30,11 +30,16 @@ def test_own_sizes_by_aspect_then_area():
 
 @pytest.mark.parametrize(
     ("size", "reason"),
-    [((31, 31), "31x31 would be enlarged 4.1 times to 128x128"), ((600, 200), "would lose 67% of its area")],
+    [
+        ((31, 31), r"31x31 would be enlarged 4.1 times to 128x128 of data\.sizes; data\.max_enlarge allows 4$"),
+        ((600, 200), r"would lose 67% of its area to become 128x128 of data\.sizes; data\.max_cropped allows 60%$"),
+    ],
 )
-def test_what_fits_nothing(size, reason):
+def test_what_fits_nothing_is_told_with_the_setting_and_its_limit(size, reason):
     with pytest.raises(ValueError, match=reason):
         Framing(sizes=((128, 128),)).size_of(*size, is_image=True)
+    with pytest.raises(ValueError, match=r"to 256x256 of data\.buckets; data\.max_enlarge allows 4\.5"):
+        Framing(buckets=(256,), max_enlarge=4.5).size_of(50, 50, is_image=True)
 
 
 def test_the_limits_can_be_moved():

@@ -203,9 +203,31 @@ def test_captions_missing_end_it_at_once(library, tmp_path):
         open_sources(config)
 
 
+def test_a_set_of_another_task_is_found_when_it_is_opened(library):
+    official = {"kind": "single_jsons", "path": str(library / "official")}
+    config = config_of(library, sets=[{**official, "tasks": ["text-to-video"]}])
+    with pytest.raises(MediaError, match=r"1 of 1 samples looked at.*missing \w+: it has .* as a sample of edit-video"):
+        open_sources(config)
+
+
+def test_files_that_are_not_where_a_set_says_are_found_when_it_is_opened(library, tmp_path):
+    """Such as paths in a manifest that are relative to another folder."""
+    rows = [{"task": "text-to-image", "image": f"pictures/{number}.png", "caption": "a"} for number in range(30)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = config_of(library, sets=[{"kind": "manifest", "path": str(tmp_path)}])
+    with pytest.raises(MediaError, match=r"8 of 8 samples looked at.*pictures/0\.png.*`tasks:` or `path:` of set"):
+        open_sources(config)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "28.png").write_bytes(b"the last of those looked at")
+    assert len(open_sources(config)[0]) == 30, "one is enough; the others are counted in training"
+
+
 def test_a_bucket_that_fits_nothing_ends_it_with_its_reason(library, codec):
     """Clips of 64 x 48 pixels would have to be enlarged beyond all use."""
     config = config_of(library, sizes=[], buckets=[960], min_bad_samples=4)
     packs = open_packs(config, seed=0, codec=codec, codec_identity="mean")
-    with pytest.raises(MediaError, match=r"x no size fits: .*would be enlarged \d+\.\d times"):
+    with pytest.raises(
+        MediaError,
+        match=r"x no size fits: .*would be enlarged \d+\.\d times to \d+x\d+ of data\.buckets; data\.max_enlarge",
+    ):
         next(packs)

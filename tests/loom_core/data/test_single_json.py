@@ -73,6 +73,21 @@ def test_every_name_is_needed(tmp_path, task):
             read(tmp_path, task).record(0)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (OFFICIAL["reference-edit"] | {"fps": 24}, "a sample of reference-edit"),
+        (OFFICIAL["text-to-image"] | {"text": ""}, "missing text: it has caption, image_path, as a sample of text-to-"),
+        ({"prompt": "words"}, "missing text: it has prompt$"),
+        ({}, "missing text: it has nothing$"),
+    ],
+)
+def test_files_of_another_task_are_told_as_what_they_are(tmp_path, values, said):
+    write(tmp_path, [values])
+    with pytest.raises(SampleError, match=said):
+        read(tmp_path, "text-to-video").record(0)
+
+
 def test_files_in_order_of_their_numbers(tmp_path):
     write(tmp_path, [{"text": str(number), "path": "t.mp4"} for number in range(12)])
     records = read(tmp_path, "text-to-video")
