@@ -84,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ..training.planning import plan_run
 
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     plan = plan_run(config, resume=arguments.resume, allow_config_change=arguments.allow_config_change)
@@ -91,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.dry_run:
         for line in describe(plan, device=device):
             print(line)
+    plan.disk.check()
+    if arguments.dry_run:
         return DONE
     return _train(plan, device=device, arguments=arguments)
 
@@ -100,7 +103,6 @@ def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace
     from ..training.run import make_run_folder, open_trainer
     from ..training.watch.run_folder import watch_run
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     make_run_folder(plan.config.run)
     observer = watch_run(
         plan.config.run,
@@ -117,6 +119,8 @@ def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace
         observer.on_note(f"starts from {plan.start}")
     if plan.checkpoint is not None:
         observer.on_note(f"goes on from {plan.checkpoint}")
+    for line in plan.disk.lines():
+        observer.on_note(f"disk: {line}")
     state = trainer.run()
     print(f"{plan.config.run}: {state.step} of {plan.config.steps} steps")
     return DONE if trainer.stopped_by is None else code_of_signal(trainer.stopped_by)
@@ -125,7 +129,6 @@ def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace
 def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
     """A plan in a few lines."""
     from ..training.estimate import training_needs
-    from ..weights.inspection import format_bytes
 
     config, sizes = plan.config, plan.config.model.dit_config()
     needs = training_needs(config, frozen=(plan.files.mllm, plan.files.codec), on_gpu=device.type != "cpu")
@@ -139,9 +142,14 @@ def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
         f"frozen      {plan.files.mllm}, {plan.files.codec}",
         *_describe_data(plan),
         *_describe_memory(needs, device=device),
-        f"disk        {format_bytes(needs.checkpoint)} a checkpoint, every {config.checkpoint.every} steps, the last "
-        f"{config.checkpoint.keep_last} kept",
+        *_labelled("disk", plan.disk.lines()),
+        f"{'':12}saved every {config.checkpoint.every} steps, the last {config.checkpoint.keep_last} kept",
     ]
+
+
+def _labelled(label: str, lines: Sequence[str]) -> list[str]:
+    """Lines with a label before the first."""
+    return [f"{label if index == 0 else '':12}{line}" for index, line in enumerate(lines)]
 
 
 def _describe_memory(needs: Needs, *, device: torch.device) -> list[str]:
@@ -176,16 +184,15 @@ def _describe_memory(needs: Needs, *, device: torch.device) -> list[str]:
 
 
 def _describe_data(plan: RunPlan) -> list[str]:
-    """The sets of a plan, which are opened for it, and the tokens."""
+    """The sets of a plan and the tokens."""
     from ..data.mixture import set_weights
-    from ..data.opening import open_sources
 
     data, validation = plan.config.data, plan.config.validation
-    sources = open_sources(data)
-    lines = [
-        f"{'data' if index == 0 else '':12}{source.name}: {len(source)} samples, {share:.1%} of the stream"
-        for index, (source, share) in enumerate(zip(sources, set_weights(data), strict=True))
+    sets = [
+        f"{source.name}: {len(source)} samples, {share:.1%} of the stream"
+        for source, share in zip(plan.sources, set_weights(data), strict=True)
     ]
+    lines = _labelled("data", sets)
     sides = ", ".join(map(str, data.buckets)) or ", ".join(f"{width}x{height}" for width, height in data.sizes)
     lines.append(
         f"tokens      at most {data.token_budget} a pack, {plan.config.grad_accumulation} packs a step; sizes {sides}, "

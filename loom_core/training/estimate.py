@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,10 @@ import torch
 
 from ..config.model import DiTConfig
 from ..config.training import TrainingConfig
+from ..data.opening import DTYPES
+from ..data.tasks import TRAINING_TASKS, TrainingTask, training_task
+from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, latent_shape
+from ..mllm.frames import downsample_indices
 from ..models.dit import LoomDiT
 
 _FLOAT, _HALF = 4, 2
@@ -18,6 +22,7 @@ _WIDTHS_KEPT = 14
 """Tensors as wide as the model that a block keeps for its backward pass: norms, q k v, rotated, mixed, residuals."""
 _FFN_KEPT = 2
 """Tensors as wide as the feed-forward part: before and after its activation."""
+_RGB = 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,21 @@ def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gp
     )
 
 
+def cache_needs(config: TrainingConfig, lengths: Sequence[int]) -> int:
+    """Bytes of the cached latents of all samples, at most about: each as large as its set allows, with one reference.
+
+    Args:
+        config: Of the run.
+        lengths: Samples of each set.
+    """
+    total = 0
+    for entry, length in zip(config.data.sets, lengths, strict=True):
+        tasks = map(training_task, entry.tasks or entry.options.get("tasks") or TRAINING_TASKS)
+        starts = config.data.clip_variants if entry.kind != "world" else 1  # a world's clips are never cut
+        total += length * max(_cached(task, config) * (1 if task.is_image else starts) for task in tasks)
+    return total
+
+
 def memory_of(device: torch.device) -> int | None:
     """Bytes of memory that a device has in all; None where that cannot be told."""
     if device.type == "cuda":
@@ -113,6 +133,27 @@ def _activations(sizes: DiTConfig, config: TrainingConfig) -> int:
     states = width * sizes.mllm_dim
     inside = of_a_block if config.gradient_checkpointing else 0
     return config.data.token_budget * (sizes.num_layers * max(kept, states) + inside)
+
+
+def _cached(task: TrainingTask, config: TrainingConfig) -> int:
+    """Bytes of a sample's latents and of the pictures that the MLLM reads."""
+    data = config.data
+    table = IMAGE_BUCKETS if task.is_image else VIDEO_BUCKETS
+    sizes = data.sizes or [size for side in data.buckets for size in table[side]]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+
+    def latents(frames: int) -> int:
+        shape = latent_shape(frames, height, width)
+        numbers = config.model.dit_config().in_channels * shape.frames * shape.height * shape.width
+        return numbers * DTYPES[data.latent_dtype].itemsize
+
+    frames, picture = 1 if task.is_image else data.num_frames, _RGB * width * height
+    total = latents(frames)
+    if task.needs_source and data.source_to_dit and not task.is_reconstruction:
+        total += latents(frames)
+    if task.needs_source and data.source_to_mllm:
+        total += len(downsample_indices(frames)) * picture
+    return total + (latents(1) + picture if task.needs_references else 0)
 
 
 def _weights_size(path: Path) -> int:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.training import TrainingConfig
+from ..data.opening import open_sources
 from ..data.sample import SampleSource
 from .checkpoint import RunState, read_state
+from .disk import DiskNeeds, disk_needs
 from .frozen import FrozenFiles
 from .held_out import open_held_out
 from .resuming import AUTO, check_unchanged, find_resume
@@ -24,6 +26,8 @@ class RunPlan:
         checkpoint: That it goes on from; None for a run that begins.
         state: Where it stands.
         start: What it begins with; None for a run that goes on.
+        sources: The sets that it is trained on.
+        disk: What it writes, and what is free; whether that is too little is for the caller to ask.
         held_out: The sets that it is measured on.
         allow_config_change: Go on with other settings than the checkpoint was saved with.
     """
@@ -33,6 +37,8 @@ class RunPlan:
     checkpoint: Path | None
     state: RunState
     start: Start | None
+    sources: tuple[SampleSource, ...]
+    disk: DiskNeeds
     held_out: tuple[SampleSource, ...] = ()
     allow_config_change: bool = False
 
@@ -50,7 +56,7 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
     Raises:
         ConfigError: The checkpoint was saved with other settings; parts do not fit each other.
         WeightsError: Starting weights, checkpoint, MLLM or codec are missing or of another model.
-        MediaError: A held-out set is missing or empty.
+        MediaError: A set is missing, empty, or not of the task that the config says.
     """
     checkpoint = find_resume(config.run, resume)
     if checkpoint is None:
@@ -61,4 +67,15 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
             check_unchanged(state, config, checkpoint=checkpoint)
     files = FrozenFiles.of(config)
     files.check(config)
-    return RunPlan(config, files, checkpoint, state, start, open_held_out(config), allow_config_change)
+    sources = tuple(open_sources(config.data))
+    return RunPlan(
+        config=config,
+        files=files,
+        checkpoint=checkpoint,
+        state=state,
+        start=start,
+        sources=sources,
+        disk=disk_needs(config, done=state.step, lengths=list(map(len, sources))),
+        held_out=open_held_out(config),
+        allow_config_change=allow_config_change,
+    )

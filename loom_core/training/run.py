@@ -166,4 +166,5 @@ def _packs(plan: RunPlan, codec: VideoCodec, *, device: torch.device, ranks: Ran
         world_size=ranks.size,
         state=plan.state.position_of(ranks.rank),
         strict=not plan.allow_config_change,
+        sources=plan.sources,
     )

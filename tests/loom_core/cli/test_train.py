@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,23 @@ def test_the_plan_tells_what_an_optimiser_on_the_cpu_needs_there(config_file, mo
     on_gpu, on_cpu = next(lines[index : index + 2] for index, line in enumerate(lines) if line.startswith("memory"))
     assert "moments" not in on_gpu and on_gpu.endswith("DOES NOT FIT")
     assert "optimiser on the CPU" in on_cpu and "moments" in on_cpu and on_cpu.endswith("fits")
+
+
+@pytest.mark.parametrize("dry_run", [["--dry-run"], []])
+def test_a_disk_without_room_for_the_first_checkpoints_is_refused(config_file, tmp_path, capsys, monkeypatch, dry_run):
+    monkeypatch.setattr("loom_core.training.disk._free", lambda _: (1_000, 1))
+    assert run(main, ["--config", str(config_file), "--device", "cpu", *dry_run]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: found 1 kB free on the disk of the run's folder")
+    assert captured.err.count("\n") == 1
+    assert ("1 kB free: DOES NOT FIT" in captured.out) == bool(dry_run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_needs_and_what_is_free_are_told_at_the_start(config_file, capsys):
+    assert run(main, ["--config", str(config_file), "--device", "cpu", "--steps", "1"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("disk: ")]
+    assert re.fullmatch(r"disk: .*B a checkpoint, room for 1 more at once: .*B; .*B free: fits", line)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def resumed(config, make_trainer, make_packs, folder):
 
 
 @contextmanager
-def while_another_trains(run: Path):
+def while_another_trains():
     """As seen by this process; locks are no matter between the parts of one."""
 
     def taken(*_):
@@ -217,14 +217,14 @@ def test_a_kill_while_the_same_step_is_replaced_loses_nothing(trained, config, m
         save_checkpoint(config.run, trained.state, model=trained.model, optimiser=trained.optimiser)
     monkeypatch.undo()
     assert newest_checkpoint(config.run) is None
-    with while_another_trains(config.run), pytest.raises(OutputError, match="another process trains"):
+    with while_another_trains(), pytest.raises(OutputError, match="another process trains"):
         find_resume(config.run)
     assert newest_checkpoint(config.run) is None
     folder = find_resume(config.run)
     assert folder.name == "step-000003"
     assert read_state(folder).step == 3
     load_dit(folder)
-    with while_another_trains(config.run):
+    with while_another_trains():
         assert find_resume(config.run) == folder, "there is nothing to write"
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.training import ModelSettings, read_training_config
 from loom_core.training.checkpoint import newest_checkpoint
-from loom_core.training.estimate import memory_of, training_needs
+from loom_core.training.estimate import cache_needs, memory_of, training_needs
 
 
 @pytest.fixture
@@ -58,6 +59,34 @@ def test_the_disk_is_what_is_written(config, make_trainer):
     make_trainer(replace(config, steps=1)).run()
     written = sum(path.stat().st_size for path in newest_checkpoint(config.run).iterdir())
     assert training_needs(config).checkpoint == pytest.approx(written, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "size"),
+    [
+        ("text-to-video", {}, 4.64e6),  # as docs/training.md has it
+        ("edit-video", {}, 2 * 4.64e6 + 8 * 1.2e6),
+        ("edit-video", {"source_to_mllm": False, "latent_dtype": "fp32"}, 4 * 4.64e6),
+        ("edit-video", {"source_to_dit": False}, 4.64e6 + 8 * 1.2e6),
+        ("reconstruct-video", {}, 4.64e6 + 8 * 1.2e6),
+        ("reference-to-video", {}, 4.64e6 + 4.64e6 / 31 + 1.2e6),
+        ("text-to-image", {}, 4.64e6 / 31),
+    ],
+)
+def test_the_cache_is_what_its_samples_take(large, tmp_path, task, options, size):
+    sets = (DataSetConfig(kind="manifest", path=tmp_path, tasks=(task,)),)
+    data = DataConfig(sets=sets, sizes=((480, 480), (832, 480)), cache=tmp_path, clip_variants=3, **options)
+    starts = 1 if task.endswith("image") else 3
+    assert cache_needs(replace(large, data=data), [100]) == pytest.approx(100 * starts * size, rel=0.01)
+
+
+def test_the_cache_holds_whatever_its_sets_may_have(large, tmp_path):
+    any_task = DataSetConfig(kind="manifest", path=tmp_path, name="any")
+    world = DataSetConfig(kind="world", options={"tasks": {"text-to-image": 1.0}})
+    data = DataConfig(sets=(any_task, world), buckets=(256, 640), cache=tmp_path)
+    both = cache_needs(replace(large, data=data), [1, 10])
+    largest = cache_needs(replace(large, data=replace(data, sets=(replace(any_task, tasks=("reference-edit",)),))), [1])
+    assert largest < both < 1.2 * largest
 
 
 def test_checkpointing_and_half_precision_keep_less(config):

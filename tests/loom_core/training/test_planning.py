@@ -34,8 +34,10 @@ def test_presets_fit_the_built_in_mllm(world):
     plan_run(replace(world, model=ModelSettings(preset="tiny")))
 
 
-def test_a_held_out_set_that_is_missing_stops_a_run_before_it_begins(world, tmp_path):
+def test_a_set_that_is_missing_stops_a_run_before_it_begins(world, tmp_path):
     missing = DataSetConfig(kind="manifest", path=tmp_path / "nowhere.jsonl")
+    with pytest.raises(LoomError, match=r"nowhere\.jsonl"):
+        plan_run(replace(world, data=replace(world.data, sets=(missing,))))
     with pytest.raises(LoomError, match=r"nowhere\.jsonl"):
         plan_run(replace(world, validation=replace(world.validation, sets=(missing,))))
     assert not world.run.exists()

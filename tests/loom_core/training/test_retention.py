@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loom_core.config.training import CheckpointSettings
-from loom_core.training.retention import prune, superseded
+from loom_core.training.retention import prune, room_for, superseded
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,32 @@ from loom_core.training.retention import prune, superseded
 )
 def test_the_newest_and_the_milestones_stay(steps, keep_last, keep_every, gone):
     assert superseded(steps, CheckpointSettings(keep_last=keep_last, keep_every=keep_every)) == gone
+
+
+@pytest.mark.parametrize(
+    ("there", "coming", "keep_last", "keep_every", "room"),
+    [
+        ([], [100], 3, 0, 1),
+        ([], [100, 200], 3, 0, 2),
+        ([], [100, 200, 300, 400, 500], 3, 0, 4),
+        ([], [100, 200, 300], 1, 0, 2),
+        ([], [100, 200, 300, 400, 500], 1, 200, 3),  # 200 and 400 for good, and the last
+        ([], [100, 200, 300, 400, 500, 600], 1, 200, 4),
+        ([100, 200, 300], [400, 500], 3, 0, 1),
+        ([100, 200], [300, 400], 3, 0, 2),
+        ([100, 200, 300, 400, 500], [600, 700], 1, 0, 1),  # fewer are kept than before
+        ([100], [], 3, 0, 0),
+    ],
+)
+def test_there_has_to_be_room_for_the_next_before_an_older_one_goes(there, coming, keep_last, keep_every, room):
+    settings = CheckpointSettings(keep_last=keep_last, keep_every=keep_every)
+    assert room_for(there, coming, settings) == room
+    most, kept = len(there), list(there)  # the same by going through it
+    for step in coming:
+        most = max(most, len([*kept, step]))
+        gone = superseded([*kept, step], settings)
+        kept = [each for each in [*kept, step] if each not in gone]
+    assert room == most - len(there)
 
 
 def test_folders_go_whole_and_other_files_stay(tmp_path):
