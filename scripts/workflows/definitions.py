@@ -206,7 +206,7 @@ IMAGE_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("picture"),
-            "encode": _encode("Remove the triangle.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Remove the square.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "save": _save_image("image_edit"),
