@@ -13,6 +13,7 @@ from typing import Any
 from ..config.data import PromptOrder
 from ..mllm.reader import PromptReader
 from .dropout import prompt_content
+from .problems import BadSample
 from .sample import EncodedSample, SampleError
 from .stream import Positioned, SampleStream
 
@@ -28,11 +29,13 @@ class Pack:
         samples: At least one.
         tokens: Of the DiT and the prompts, together.
         state: Of the loader after this pack; give it to a new loader to go on with the next one.
+        left_out: Samples that cannot be used, met since the pack before and not known from earlier epochs.
     """
 
     samples: tuple[EncodedSample, ...]
     tokens: int
     state: dict[str, Any] = field(default_factory=dict, repr=False)
+    left_out: tuple[BadSample, ...] = ()
 
 
 def prompt_counter(
@@ -96,7 +99,7 @@ class PackStream:
             taken.append(item.sample)
             total += tokens
             self._carry = None
-        return Pack(tuple(taken), total, self.state())
+        return Pack(tuple(taken), total, self.state(), self.samples.guard.take_new())
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands, as plain values: a new one that is given this goes on with the same packs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MediaError
@@ -12,6 +13,36 @@ from .sample import SampleError
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """One that cannot be used.
+
+    Args:
+        set_name: Of its set.
+        key: Names it there.
+        reason: What is wrong with it, in one line.
+    """
+
+    set_name: str
+    key: str
+    reason: str
+
+
+class BadSamplesError(MediaError):
+    """The end of a run whose samples cannot be used.
+
+    Args:
+        found: See `LoomError`.
+        expected: See there.
+        fix: See there.
+        left_out: Those that no pack has told of.
+    """
+
+    def __init__(self, found: str, *, expected: str, fix: str, left_out: tuple[BadSample, ...]) -> None:
+        super().__init__(found, expected=expected, fix=fix)
+        self.left_out = left_out
 
 
 def kind_of(reason: str) -> str:
@@ -59,12 +90,14 @@ class Problems:
 
 
 def bad_samples(state: Mapping[str, Any]) -> int:
-    """Number of samples that could not be used up to a position in the data (`Pack.state`); 0 where it does not say."""
+    """Number of different samples that could not be used up to a position in the data (`Pack.state`); 0 without one."""
     return sum(state.get("guard", {}).get("counts", {}).values())
 
 
 class BadSampleGuard:
     """Counts the samples of a run and stops it when too many of all, or of one set, cannot be used.
+
+    What is judged is the share of what is met, epoch after epoch; told and counted by kind is each sample once.
 
     Args:
         max_share: Largest share of bad samples, below 1.
@@ -78,7 +111,10 @@ class BadSampleGuard:
         """Samples by set."""
         self.lost: dict[str, int] = {}
         """Bad ones among them."""
+        self.known: dict[str, set[int]] = {}
+        """Numbers of different bad ones by set."""
         self.problems = Problems()
+        self._new: list[BadSample] = []
 
     @property
     def num_seen(self) -> int:
@@ -93,32 +129,50 @@ class BadSampleGuard:
         """Uncount a good one."""
         self.seen[set_name] -= 1
 
-    def bad(self, set_name: str, error: SampleError) -> None:
+    def bad(self, set_name: str, index: int, error: SampleError) -> None:
         """Count one that cannot; the first of each kind is logged.
 
+        Args:
+            set_name: Of its set.
+            index: Its number there.
+            error: What is wrong with it.
+
         Raises:
-            MediaError: They are too many.
+            BadSamplesError: They are.
         """
         self.seen[set_name] = self.seen.get(set_name, 0) + 1
         self.lost[set_name] = self.lost.get(set_name, 0) + 1
-        if self.problems.add(f"{set_name}: {error.key}", error.reason):
-            logger.warning("a sample of %s was left out: %s; more of this kind are only counted", set_name, error)
-        self._check(self.lost[set_name], self.seen[set_name], f"samples of {set_name}")
-        self._check(self.problems.total, self.num_seen, "samples")
+        known = self.known.setdefault(set_name, set())
+        if index not in known:
+            known.add(index)
+            self._new.append(BadSample(set_name, error.key, error.reason))
+            if self.problems.add(f"{set_name}: {error.key}", error.reason):
+                logger.warning("a sample of %s was left out: %s; more of this kind are only in the metrics", set_name, error)
+        self._check(self.lost[set_name], self.seen[set_name], len(known), f"samples of {set_name}")
+        self._check(sum(self.lost.values()), self.num_seen, self.problems.total, "samples")
 
-    def _check(self, bad: int, seen: int, what: str) -> None:
+    def take_new(self) -> tuple[BadSample, ...]:
+        """The different bad ones since the last call."""
+        new, self._new = tuple(self._new), []
+        return new
+
+    def _check(self, bad: int, seen: int, different: int, what: str) -> None:
         if bad >= self.min_bad and bad > self.max_share * seen:
-            raise MediaError(
-                f"{bad} of {seen} {what} that cannot be used ({self.problems.summary()})",
+            again = f", {different} different ones that came again" if different < bad else ""
+            raise BadSamplesError(
+                f"{bad} of {seen} {what} that cannot be used{again} ({self.problems.summary()})",
                 expected=f"at most {self.max_share:.1%}",
                 fix="repair or remove them, or raise max_bad_share",
+                left_out=self.take_new(),
             )
 
     def state(self) -> dict[str, Any]:
         """As plain values."""
-        return {"seen": dict(self.seen), "lost": dict(self.lost), **self.problems.state()}
+        known = {name: sorted(indices) for name, indices in self.known.items()}
+        return {"seen": dict(self.seen), "lost": dict(self.lost), "known": known, **self.problems.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave."""
         self.seen, self.lost = dict(state["seen"]), dict(state["lost"])
+        self.known = {name: set(indices) for name, indices in state.get("known", {}).items()}
         self.problems.load(state)

@@ -145,7 +145,7 @@ class SampleStream:
             try:
                 sample = self._encoded(outcome)
             except SampleError as error:
-                self.guard.bad(self._set_name(outcome.job.place), error)
+                self._count_bad(outcome.job.place, error)
                 continue
             place = outcome.job.place
             self.guard.good(self._set_name(place))
@@ -159,7 +159,7 @@ class SampleStream:
             MediaError: Too many cannot.
         """
         self.guard.take_back(self._set_name(item.place))
-        self.guard.bad(self._set_name(item.place), error)
+        self._count_bad(item.place, error)
 
     def state(self, *, before: Positioned | None = None) -> dict[str, Any]:
         """Where the stream stands, as plain values.
@@ -206,6 +206,11 @@ class SampleStream:
             logger.warning("with or without a cache, unlike before: clips are cut at other starts from here on")
         self.next_number = int(state["next"]) * int(state["world_size"]) // self.world_size
         self.guard.load(state["guard"])
+        if state["fingerprint"] != own["fingerprint"]:
+            self.guard.known.clear()  # numbers of other samples
+
+    def _count_bad(self, place: Place, error: SampleError) -> None:
+        self.guard.bad(self._set_name(place), place.index, error)
 
     def _set_name(self, place: Place) -> str:
         return self.sources[place.set_index].name

@@ -57,7 +57,7 @@ class RunState:
         ema_updates: Of the averaged weights.
         skipped_steps: Steps without an update since the run began.
         skipped_in_a_row: Of these, the last ones without an update between them.
-        bad_samples: Samples left out since the run began.
+        bad_samples: Different samples left out since the run began.
         samples: Samples trained on since the run began.
         tokens: Target and reference tokens of these.
         seconds: Spent in steps since the run began.

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..config.training import TrainingConfig
 from ..data.packing import Pack
+from ..data.problems import BadSample, BadSamplesError
 from ..data.sample import EncodedSample
 from ..data.tasks import TRAINING_TASKS
 from ..data.workers import ended_worker
@@ -85,7 +86,7 @@ class Trainer:
         objective: Runs the model.
         state: Where the run stands.
         observer: Is told what happens.
-        bad_samples: Tells how many samples were left out since the run began, from a pack's state.
+        bad_samples: Tells how many different samples were left out since the run began, from a pack's state.
         validate: Measures the model after a number of steps, or gives it up (None) once the stop that it is given is
             asked for; None for no measurements.
         draw_samples: Generates held-out samples, or gives up likewise; None for none.
@@ -215,11 +216,21 @@ class Trainer:
         )
 
     def _next_packs(self) -> list[Pack]:
+        packs: list[Pack] = []
         try:
-            return [next(self.packs) for _ in range(self.config.grad_accumulation)]
-        except LoomError:
+            while len(packs) < self.config.grad_accumulation:
+                packs.append(next(self.packs))
+                self._tell_of_bad(packs[-1].left_out)
+        except LoomError as error:
+            if isinstance(error, BadSamplesError):
+                self._tell_of_bad(error.left_out)
             self._save(is_last=True)  # everything is still as the last whole step left it
             raise
+        return packs
+
+    def _tell_of_bad(self, samples: Sequence[BadSample]) -> None:
+        if samples:
+            self.observer.on_bad_samples(self.state.step + 1, samples)
 
     def _backward(self, packs: Sequence[Pack]) -> _Totals:
         """Gradients of a step's loss."""

@@ -1,7 +1,7 @@
 """The metrics of a run as a file: one JSON object a line, readable while it grows and after a kill.
 
-A line has "event" (start, step, validation, checkpoint or note), "step", "time" (seconds since 1970) and the event's
-own fields. A number that is not finite stands as null, so that any JSON reader takes the file.
+A line has "event" (start, step, validation, checkpoint, bad_sample or note), "step", "time" (seconds since 1970) and
+the event's own fields. A number that is not finite stands as null, so that any JSON reader takes the file.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...atomic import atomic_target
+from ...data.problems import BadSample
 from .observer import RunAbout, SilentObserver, StepMetrics, ValidationLoss, ValidationMetrics
 
 METRICS_FILE = "metrics.jsonl"
@@ -57,6 +58,11 @@ class MetricsFile(SilentObserver):
     def on_checkpoint(self, step: int, path: Path) -> None:
         """Write a line."""
         self._write("checkpoint", step=step, path=path.name)
+
+    def on_bad_samples(self, step: int, samples: Sequence[BadSample]) -> None:
+        """Write a line for each."""
+        for sample in samples:
+            self._write("bad_sample", step=step, set=sample.set_name, sample=sample.key, reason=sample.reason)
 
     def on_note(self, text: str) -> None:
         """Write a line."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ...data.problems import BadSample
 from ...errors import CancelledError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class StepMetrics:
         tokens: Target and reference tokens that went through the DiT.
         samples: Samples of the step.
         seconds: Duration of the step, waiting for data included.
-        bad_samples: Samples left out since the run began.
+        bad_samples: Different samples left out since the run began.
         skipped_steps: Steps without an update (loss or gradient not finite) since the run began.
         loss_by_task: Task -> loss over its samples of the step.
     """
@@ -166,6 +167,10 @@ class TrainingObserver(Protocol):
         """A checkpoint was written."""
         ...
 
+    def on_bad_samples(self, step: int, samples: Sequence[BadSample]) -> None:
+        """On the way to a step, samples were met that cannot be used; each is told once in a run."""
+        ...
+
     def on_note(self, text: str) -> None:
         """Something happened that a person should read, in one line."""
         ...
@@ -191,6 +196,9 @@ class SilentObserver:
         """Nothing."""
 
     def on_checkpoint(self, step: int, path: Path) -> None:
+        """Nothing."""
+
+    def on_bad_samples(self, step: int, samples: Sequence[BadSample]) -> None:
         """Nothing."""
 
     def on_note(self, text: str) -> None:
@@ -232,6 +240,10 @@ class Observers:
     def on_checkpoint(self, step: int, path: Path) -> None:
         """Tell all."""
         self._tell(lambda observer: observer.on_checkpoint(step, path))
+
+    def on_bad_samples(self, step: int, samples: Sequence[BadSample]) -> None:
+        """Tell all."""
+        self._tell(lambda observer: observer.on_bad_samples(step, samples))
 
     def on_note(self, text: str) -> None:
         """Tell all."""

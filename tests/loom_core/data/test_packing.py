@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import json
 
 import pytest
 import torch
@@ -71,7 +72,20 @@ def test_a_sample_larger_than_a_pack_is_counted_and_says_why(stream, memory_sour
     assert list(problems.counts) == ["larger than a pack"]
     (example, *_) = problems.examples["larger than a pack"]
     assert "74 tokens (64 of the target, 0 of references) with a budget of 40" in example
-    assert ours.samples.guard.num_seen == len(taken) + problems.total + 1  # and the one that is carried over
+    guard = ours.samples.guard
+    assert guard.num_seen == len(taken) + guard.lost["large"] + 1  # and the one that is carried over
+
+
+def test_a_pack_tells_of_what_was_left_out_before_it(stream, memory_source):
+    """Each once, whatever the epochs, in one go or resumed."""
+    sources = [memory_source(7, broken=[3, 5])]
+    whole = list(itertools.islice(packs(stream(sources), 50), 12))
+    told = [sample.key for pack in whole for sample in pack.left_out]
+    assert sorted(told) == ["memory/3", "memory/5"]
+    assert whole[-1].state["guard"]["lost"]["memory"] > 2
+    state = json.loads(json.dumps(whole[0].state))
+    resumed = list(itertools.islice(packs(stream(sources, state=state), 50), 11))
+    assert [pack.left_out for pack in resumed] == [pack.left_out for pack in whole[1:]]
 
 
 def test_nothing_that_fits_ends_the_run(stream, memory_source):

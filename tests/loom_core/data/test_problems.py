@@ -6,7 +6,15 @@ import json
 
 import pytest
 
-from loom_core.data.problems import EXAMPLES, BadSampleGuard, Problems, kind_of
+from loom_core.data.problems import (
+    EXAMPLES,
+    BadSample,
+    BadSampleGuard,
+    BadSamplesError,
+    Problems,
+    bad_samples,
+    kind_of,
+)
 from loom_core.data.sample import SampleError
 from loom_core.errors import MediaError
 
@@ -25,18 +33,18 @@ def test_counts_and_examples():
 
 
 def bad(guard, key="a", reason="unreadable: x", set_name="cats"):
-    guard.bad(set_name, SampleError(key, reason))
+    guard.bad(set_name, ord(key[0]), SampleError(key, reason))
 
 
 def test_the_guard_waits_for_enough_and_judges_the_share():
     guard = BadSampleGuard(max_share=0.1, min_bad=3)
-    for _ in range(2):
-        bad(guard)  # all bad, but too few to tell
+    for key in "ab":
+        bad(guard, key)  # all bad, but too few to tell
     for _ in range(27):
         guard.good("cats")
-    bad(guard)  # 3 of 30: just within
-    with pytest.raises(MediaError, match=r"4 of 31 samples of cats.*4 x unreadable: cats: a"):
-        bad(guard)
+    bad(guard, "c")  # 3 of 30: just within
+    with pytest.raises(MediaError, match=r"4 of 31 samples of cats that cannot be used \(4 x unreadable: cats: a"):
+        bad(guard, "d")
 
 
 def test_one_broken_set_among_many_is_enough():
@@ -55,6 +63,29 @@ def test_few_of_each_of_many_sets_are_many():
         bad(guard, set_name=f"{number}")
     with pytest.raises(MediaError, match=r"4 of 4 samples that"):
         bad(guard, set_name="3")
+
+
+def test_a_sample_that_comes_again_is_judged_again_but_told_and_counted_once():
+    guard = BadSampleGuard(max_share=0.1, min_bad=4)
+    bad(guard)
+    bad(guard)
+    assert guard.take_new() == (BadSample("cats", "a", "unreadable: x"),)
+    bad(guard)
+    assert guard.take_new() == ()
+    assert guard.problems.counts == {"unreadable": 1}
+    assert bad_samples({"guard": guard.state()}) == 1
+    with pytest.raises(
+        BadSamplesError, match=r"4 of 4 samples of cats .*, 2 different ones that came again \(2 x"
+    ) as end:
+        bad(guard, "b")
+    assert end.value.left_out == (BadSample("cats", "b", "unreadable: x"),)
+
+
+def test_samples_of_equal_number_are_told_apart_by_their_set():
+    guard = BadSampleGuard(max_share=0.5, min_bad=100)
+    bad(guard, set_name="cats")
+    bad(guard, set_name="dogs")
+    assert [sample.set_name for sample in guard.take_new()] == ["cats", "dogs"]
 
 
 def test_only_the_first_of_a_kind_is_logged(caplog):
@@ -82,7 +113,10 @@ def test_state_goes_through_json():
     other = BadSampleGuard(max_share=0.5, min_bad=100)
     other.load(json.loads(json.dumps(guard.state())))
     assert other.state() == guard.state()
+    bad(other, "a")
+    assert other.take_new() == (), "it was told before"
     bad(other, "b")
+    assert len(other.take_new()) == 1
     other.good("dogs")
     assert guard.problems.counts == {"unreadable": 1}
     assert guard.problems.examples == {"unreadable": ["cats: a (unreadable: x)"]}

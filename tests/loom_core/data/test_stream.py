@@ -126,7 +126,7 @@ def test_a_state_of_an_earlier_version_goes_on(stream, memory_source, caplog):
         "world_size": 1,
         "seed": 3,
         "fingerprint": "7736925604735627308",
-        "guard": {"seen": {"memory": 1, "other": 1}, "lost": {}, "counts": {}, "examples": {}},
+        "guard": {"seen": {"memory": 1, "other": 1}, "lost": {}, "known": {}, "counts": {}, "examples": {}},
     }
     sources = [memory_source(7), memory_source(5, name="other")]
     ours = stream(sources, weights=[2, 1], seed=3, clip_variants=4, state=state)
@@ -166,6 +166,15 @@ def test_a_state_of_other_ranks_can_be_taken_up_near_its_place(stream, memory_so
     other = stream([memory_source(100)], rank=1, world_size=2, state=ours.state(), strict=False)
     assert next(other).place.position == 20 * 2 + 1
     assert "number of ranks differed" in caplog.text
+
+
+def test_what_was_known_to_be_bad_is_that_of_the_same_samples_alone(stream, memory_source):
+    ours = stream([memory_source(4, broken=[2])])
+    keys(ours, 6)
+    assert stream([memory_source(4)], state=ours.state()).guard.known == {"memory": {2}}
+    other = stream([memory_source(5)], state=ours.state(), strict=False)
+    assert other.guard.known == {}
+    assert other.guard.problems.total == 1, "it was met, in this run"
 
 
 class NotesStarts:

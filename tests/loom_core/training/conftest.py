@@ -92,6 +92,7 @@ class Recorder(SilentObserver):
 
     def __init__(self) -> None:
         self.steps, self.notes, self.checkpoints, self.validations, self.samples = [], [], [], [], []
+        self.bad_samples = []
         self.is_closed = False
 
     def on_step(self, metrics):
@@ -99,6 +100,9 @@ class Recorder(SilentObserver):
 
     def on_note(self, text):
         self.notes.append(text)
+
+    def on_bad_samples(self, step, samples):
+        self.bad_samples.append((step, samples))
 
     def on_checkpoint(self, step, path):
         self.checkpoints.append((step, path))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from loom_core.data.packing import Pack
-from loom_core.data.problems import bad_samples
+from loom_core.data.problems import BadSample, BadSamplesError
 from loom_core.data.sample import EncodedSample
 from loom_core.data.tasks import training_task
 from loom_core.errors import ConfigError, MediaError, ResourceError
@@ -145,6 +145,15 @@ def test_only_on_a_cpu():
         check_possible(torch.device("cuda"))
 
 
-def test_bad_samples_are_counted_up_to_a_pack():
-    assert bad_samples({"guard": {"counts": {"broken": 2, "no caption": 3}}}) == 5
-    assert bad_samples({}) == 0
+def test_what_was_left_out_comes_with_a_pack_and_with_the_error_that_ends_it(made):
+    first, second = BadSample("cats", "a.png", "unreadable"), BadSample("cats", "b.png", "unreadable")
+
+    def failing():
+        yield Pack((sample(0),), tokens=0, left_out=(first,))
+        raise BadSamplesError("2 of 3 samples", expected="fewer", fix="mend them", left_out=(second,))
+
+    reader = made(failing())
+    assert next(reader).left_out == (first,)
+    with pytest.raises(BadSamplesError, match="found 2 of 3 samples") as caught:
+        next(reader)
+    assert caught.value.left_out == (second,)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from loom_core.config.training import CheckpointSettings, OptimiserSettings, ValidationSettings
+from loom_core.data.problems import BadSample, BadSamplesError
 from loom_core.errors import CancelledError, MediaError, ResourceError, TrainingError
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.starting import starting_model
@@ -243,6 +244,27 @@ def test_data_that_fails_loses_no_step(config, make_trainer, make_packs, recorde
     assert read_state(newest_checkpoint(config.run)).step == 3
     assert read_state(newest_checkpoint(config.run)).data == {"0": {"position": 6}}
     assert recorder.is_closed
+
+
+def test_samples_that_cannot_be_used_are_told_with_their_step(config, make_trainer, make_packs, recorder):
+    """Those of a run that ends by them too, before which a pack of its step was made."""
+    bad = [BadSample("cats", f"{number}.png", "unreadable") for number in range(4)]
+
+    class Packs:
+        made = iter([(), bad[:2], (), (), bad[2:3]])
+
+        def __init__(self):
+            self.packs = make_packs()
+
+        def __next__(self):
+            for left_out in self.made:
+                return replace(next(self.packs), left_out=tuple(left_out))
+            raise BadSamplesError("too many", expected="fewer", fix="mend them", left_out=(bad[3],))
+
+    with pytest.raises(BadSamplesError):
+        make_trainer(replace(config, grad_accumulation=2), packs=Packs()).run()
+    assert recorder.bad_samples == [(1, (bad[0], bad[1])), (3, (bad[2],)), (3, (bad[3],))]
+    assert read_state(newest_checkpoint(config.run)).step == 2
 
 
 def test_nothing_is_saved_where_no_step_was_made(config, make_trainer, make_packs):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loom_core.data.problems import BadSample
 from loom_core.training.watch.metrics_file import MetricsFile, drop_later, read_events, read_history
 from loom_core.training.watch.observer import (
     Observers,
@@ -100,6 +101,21 @@ def test_a_resumed_run_drops_what_comes_again(path, tmp_path):
         ("start", 0), ("step", 1), ("step", 2), ("step", 3), ("validation", 3), ("start", 3), ("step", 4),
     ]  # fmt: skip
     assert [metrics.loss for metrics in read_history(path).steps] == [1.0, 1.0, 1.0, 2.0]
+
+
+def test_a_sample_that_was_left_out_is_a_line_of_the_step_that_it_was_met_on(path, tmp_path):
+    """So that a run that goes on before that step, and meets it again, tells of it once."""
+    file = MetricsFile(path)
+    file.on_start(about(tmp_path))
+    file.on_step(step(1))
+    samples = [BadSample("cats", f"{number}.mp4", "unreadable: found no stream") for number in (7, 9)]
+    file.on_bad_samples(2, samples)
+    lines = [{key: value for key, value in event.items() if key != "time"} for event in read_events(path)][2:]
+    expected = {"event": "bad_sample", "step": 2, "set": "cats", "reason": "unreadable: found no stream"}
+    assert lines == [expected | {"sample": "7.mp4"}, expected | {"sample": "9.mp4"}]
+    assert len(read_history(path).steps) == 1
+    file.on_start(about(tmp_path, first_step=1))
+    assert [event["event"] for event in read_events(path)] == ["start", "step", "start"]
 
 
 def test_a_line_torn_by_a_kill_is_passed_over_and_goes_at_the_next_start(path, tmp_path):

@@ -65,6 +65,7 @@ def test_every_event_reaches_every_observer_in_order():
     both.on_validation(validation)
     both.on_samples(1, ())
     both.on_checkpoint(1, Path("step-1"))
+    both.on_bad_samples(2, ())
     both.on_note("hello")
     both.close()
     events = [
@@ -73,6 +74,7 @@ def test_every_event_reaches_every_observer_in_order():
         ("on_validation", (validation,)),
         ("on_samples", (1, ())),
         ("on_checkpoint", (1, Path("step-1"))),
+        ("on_bad_samples", (2, ())),
         ("on_note", ("hello",)),
         ("close", ()),
     ]
