@@ -147,7 +147,9 @@ class BadSampleGuard:
             known.add(index)
             self._new.append(BadSample(set_name, error.key, error.reason))
             if self.problems.add(f"{set_name}: {error.key}", error.reason):
-                logger.warning("a sample of %s was left out: %s; more of this kind are only in the metrics", set_name, error)
+                logger.warning(
+                    "a sample of %s was left out: %s; more of this kind are only in the metrics", set_name, error
+                )
         self._check(self.lost[set_name], self.seen[set_name], len(known), f"samples of {set_name}")
         self._check(sum(self.lost.values()), self.num_seen, self.problems.total, "samples")
 
@@ -174,5 +176,6 @@ class BadSampleGuard:
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave."""
         self.seen, self.lost = dict(state["seen"]), dict(state["lost"])
+        # runs that are under way were saved without them
         self.known = {name: set(indices) for name, indices in state.get("known", {}).items()}
         self.problems.load(state)
