@@ -176,6 +176,5 @@ class BadSampleGuard:
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave."""
         self.seen, self.lost = dict(state["seen"]), dict(state["lost"])
-        # runs that are under way were saved without them
-        self.known = {name: set(indices) for name, indices in state.get("known", {}).items()}
+        self.known = {name: set(indices) for name, indices in state["known"].items()}
         self.problems.load(state)
