@@ -167,6 +167,8 @@ class TrainingConfig:
         optimiser: AdamW and its rate.
         timestep_shift_scale: How far noise levels move toward noise with the size of a sample.
         timestep_base_tokens: Size in tokens from which on they move.
+        noise_draws: Noise levels that each sample is met at in a step, each with noise of its own; what is read of it
+            is read once. A token budget counts one (ours).
         round_timestep: Round what the time embedding is made of, as the official run does, which casts it to bfloat16;
             the scale of the source stays exact.
         precision: "bf16": weights in bf16 with a float32 copy in the optimiser, as the official run has them;
@@ -194,6 +196,7 @@ class TrainingConfig:
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     timestep_shift_scale: float = 0.5
     timestep_base_tokens: int = 64
+    noise_draws: int = 1
     round_timestep: bool = False
     precision: Precision = "bf16"
     read_ahead: int = 0
@@ -210,6 +213,7 @@ class TrainingConfig:
             self,
             timestep_shift_scale=self.timestep_shift_scale >= 0,
             timestep_base_tokens=self.timestep_base_tokens > 0,
+            noise_draws=self.noise_draws > 0,
             read_ahead=self.read_ahead >= 0,
         )
         _require(self, most_skipped_steps=self.most_skipped_steps > 0)

@@ -2,7 +2,7 @@
 
 Equal to `LoomDiT.forward` on each sample alone, whose weights it uses through the same modules. A sample's target and
 reference tokens lie side by side; samples are sorted by length, so that equal ones are neighbours and share a batched
-attention call.
+attention call. Neighbours with the same condition, one sample at several noise levels, share its context as well.
 
 Legend: N samples, T tokens of the pack (targets and references), C latent channels, F H W latent frames, rows and
 columns, D width, W the MLLM's width.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -91,8 +92,9 @@ def forward_pack(
     """
     samples = _sorted_samples(model, latents, timestep, conditions)
     tokens, inputs = _embed(model, samples, rounded_time=rounded_time)
+    prompts = [group[0].condition.mllm_hidden_states for group in _by_condition(samples)]
     for index, block in enumerate(cast("list[LoomBlock]", list(model.blocks))):
-        states = [sample.condition.mllm_hidden_states[index] for sample in samples]
+        states = [prompt[index] for prompt in prompts]
         step = partial(_run_block, block, model.mllm_embedder, inputs, states)
         if checkpointing:
             tokens = checkpoint(step, tokens, use_reentrant=False, preserve_rng_state=False)
@@ -131,6 +133,11 @@ def _sorted_samples(
     return sorted(samples, key=lambda sample: (sample.tokens, sample.context_tokens))
 
 
+def _by_condition(samples: Sequence[_Sample]) -> list[list[_Sample]]:
+    """Neighbours that have the very same condition, which attend to one context."""
+    return [list(group) for _, group in groupby(samples, key=lambda sample: id(sample.condition))]
+
+
 def _embed(model: LoomDiT, samples: Sequence[_Sample], *, rounded_time: bool) -> tuple[Tensor, BlockInputs]:
     """The pack's tokens [1, T, D] as they enter the first block, and what every block is given beside them."""
     tokens = _tokens(model, samples)
@@ -140,14 +147,16 @@ def _embed(model: LoomDiT, samples: Sequence[_Sample], *, rounded_time: bool) ->
     sinusoid = sinusoidal_embedding(timestep, model.config.time_embed_dim).to(tokens.dtype)
     time_embedding = model.time_embedding(sinusoid)  # [N, D]
     lengths = [sample.tokens for sample in samples]
-    contexts = [sample.context_tokens for sample in samples]
+    groups = _by_condition(samples)
+    sharing = [sum(sample.tokens for sample in group) for group in groups]
+    contexts = [group[0].context_tokens for group in groups]
     inputs = BlockInputs(
         time_embedding=time_embedding,
         time_rows=model.time_projection(time_embedding).float(),  # [N, 6 * D]
         num_target=sum(sample.target_tokens for sample in samples),
         rope=_rope(model, samples).to(tokens.device),
         attention=SegmentAttention(lengths, lengths, attend=model.attention, device=tokens.device),
-        context_attention=SegmentAttention(lengths, contexts, attend=model.attention, device=tokens.device),
+        context_attention=SegmentAttention(sharing, contexts, attend=model.attention, device=tokens.device),
         segments=_segments(samples),
     )
     return tokens, inputs

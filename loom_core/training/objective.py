@@ -38,6 +38,7 @@ class ObjectiveSettings:
         source_to_dit: Whether the DiT gets its latents.
         prompt_order: See `DataConfig`.
         unconditional_prompt: See `DataConfig`.
+        noise_draws: Noise levels that each sample is met at, each with noise of its own.
         rounded_timesteps: Give the model its time rounded to bfloat16, as the official run does.
         token_budget: Most tokens of a pack that is made here, of a sample at several noise levels.
         autocast: Compute in bfloat16 with float32 weights.
@@ -52,6 +53,7 @@ class ObjectiveSettings:
     source_to_dit: bool = True
     prompt_order: PromptOrder = "training"
     unconditional_prompt: UnconditionalPrompt = "empty"
+    noise_draws: int = 1
     rounded_timesteps: bool = False
     token_budget: int = 16_384
     autocast: bool = False
@@ -70,6 +72,7 @@ class ObjectiveSettings:
             source_to_dit=data.source_to_dit,
             prompt_order=data.prompt_order,
             unconditional_prompt=data.unconditional_prompt,
+            noise_draws=config.noise_draws,
             rounded_timesteps=config.round_timestep,
             token_budget=data.token_budget,
             autocast=config.precision == "bf16-autocast",
@@ -109,11 +112,18 @@ class PackObjective:
         self._prepared[id(samples)] = samples, prepared
 
     def __call__(self, samples: Sequence[EncodedSample]) -> Tensor:
-        """The squared error of each sample, summed over its elements, float32 [N], at what is drawn for it."""
+        """The squared error of each sample, summed over its elements, float32 [N], at what is drawn for it.
+
+        With several draws it is their mean.
+        """
         _, conditions = self._prepared.pop(id(samples), (samples, None))
         if conditions is None:
             conditions = self.prepare(samples)
-        return self._errors(samples, conditions, self._draw(samples))
+        times = self.settings.noise_draws
+        met = [sample for sample in samples for _ in range(times)]
+        given = [condition for condition in conditions for _ in range(times)]  # the very same, so that it is read once
+        errors = self._errors(met, given, self._draw(samples, times))
+        return errors.unflatten(0, (len(samples), times)).mean(1)
 
     def at_levels(self, sample: EncodedSample, levels: Tensor) -> Tensor:
         """The squared error of one sample, summed over its elements, at each of some noise levels.
@@ -135,8 +145,9 @@ class PackObjective:
         ]
         return torch.cat(errors)
 
-    def _draw(self, samples: Sequence[EncodedSample]) -> Draws:
-        return draw(samples, shift_scale=self.settings.shift_scale, base_tokens=self.settings.base_tokens)
+    def _draw(self, samples: Sequence[EncodedSample], times: int = 1) -> Draws:
+        settings = self.settings
+        return draw(samples, shift_scale=settings.shift_scale, base_tokens=settings.base_tokens, times=times)
 
     def conditions(self, samples: Sequence[EncodedSample], dropped: Sequence[Dropped]) -> list[Condition]:
         """What the model is conditioned on for each sample when it loses something."""

@@ -38,22 +38,26 @@ class Draws:
     noises: tuple[Tensor, ...]
 
 
-def draw(samples: Sequence[EncodedSample], *, shift_scale: float, base_tokens: int = BASE_TOKENS) -> Draws:
+def draw(
+    samples: Sequence[EncodedSample], *, shift_scale: float, base_tokens: int = BASE_TOKENS, times: int = 1
+) -> Draws:
     """Draw noise levels and noises on the CPU, where they are the same for every device.
 
     Args:
         samples: As they were **before** dropout, which takes no part of the shift away.
+        times: Draws for each sample, side by side.
         shift_scale: How much the shift grows with the number of tokens: 0.65 in stage 1, 0.5 in stages 2 and 3.
         base_tokens: Number of tokens from which on it grows.
     """
     normal, noises = [], []
     for sample in samples:
         generator = seeded_generator(sample.seed, "noise")
-        normal.append(torch.randn((), generator=generator))
-        noises.append(torch.randn(sample.target.shape, generator=generator))
+        for _ in range(times):
+            normal.append(torch.randn((), generator=generator))
+            noises.append(torch.randn(sample.target.shape, generator=generator))
     shifts = torch.tensor(
         [token_shift(sample.shift_tokens, scale=shift_scale, base_tokens=base_tokens) for sample in samples]
-    )
+    ).repeat_interleave(times)
     return Draws(noise_levels(torch.stack(normal), shifts), tuple(noises))
 
 

@@ -209,3 +209,19 @@ def test_a_rounded_time_reaches_the_time_embedding_alone(small_model, monkeypatc
     assert sorted(scales[:5]) == sorted(scales[5:]) == exact
     assert embedded == [exact, sorted(timestep.bfloat16().tolist())]
     assert embedded[0] != embedded[1]
+
+
+def test_one_sample_at_several_levels_has_its_context_read_once(model, monkeypatch):
+    latents, timestep, conditions = random_pack(model.config)
+    latents = [sample for sample in latents for _ in range(3)]
+    conditions = [condition for condition in conditions for _ in range(3)]
+    timestep = (timestep[:, None] / torch.tensor([1.0, 2.0, 5.0])).flatten()
+    read = []
+    project = model.mllm_embedder.forward
+    monkeypatch.setattr(model.mllm_embedder, "forward", lambda states: read.append(states.shape[1]) or project(states))
+    together = subject.forward_pack(model, latents, timestep, conditions)
+    assert read == [sum(CONTEXTS)] * model.config.num_layers
+    read.clear()
+    alone = one_by_one(model, latents, timestep, conditions)
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

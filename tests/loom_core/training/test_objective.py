@@ -107,6 +107,23 @@ def test_levels_are_taken_as_given_with_one_noise(model, sample_of, make_objecti
         torch.testing.assert_close(noised, expected)
 
 
+def test_several_draws_are_one_mean(model, sample_of, make_objective):
+    samples = [sample_of(index, seed=5 + index) for index in range(2)]
+    drawn = draw(samples, shift_scale=0.5, times=3)
+    assert len(drawn.levels.unique()) == len(drawn.noises) == 6
+    calls = Calls(model)
+    errors = make_objective(calls, noise_draws=3)(samples)
+    ((_, timestep, conditions, _),) = calls.calls
+    torch.testing.assert_close(timestep, drawn.levels * 1000)
+    assert len({id(condition) for condition in conditions}) == 2, "what is read of a sample is the same at all of them"
+    one_by_one = [
+        (drawn.noises[place] - samples[place // 3].target).square().sum() for place in range(6)
+    ]  # what predicting nothing costs
+    torch.testing.assert_close(errors, torch.stack(one_by_one).unflatten(0, (2, 3)).mean(1), rtol=1e-2, atol=0)
+    first = draw(samples, shift_scale=0.5)
+    assert torch.equal(first.levels, drawn.levels[::3]), "one draw is the first of several"
+
+
 def test_dropped_references_still_count_for_the_shift(model, sample_of, make_objective):
     """As in the official trainer: the noise level is drawn before anything is dropped."""
     sample = sample_of(0, seed=5, task="reference-edit", side=32)
