@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from .relations import relation_of
 from .scene import Background, Scene, Thing
 
 _STYLE_SENTENCES = {
@@ -28,11 +29,6 @@ def looks(thing: Thing, *, with_size: bool = True) -> str:
     return " ".join([*words, thing.shape])
 
 
-def where(place: str) -> str:
-    """A place as a phrase: "at the top left"."""
-    return "in the middle" if place == "middle" else f"at the {place}"
-
-
 def backdrop(background: Background) -> str:
     """A background by its looks: "plain grey"."""
     return f"{background.pattern} {background.tone}"
@@ -48,26 +44,27 @@ def name_of(thing: Thing, scene: Scene, chance: random.Random) -> str:
     return chance.choice(names)
 
 
-def sentence(thing: Thing, *, moving: bool, chance: random.Random) -> str:
-    """One sentence on a thing: looks, place, motion."""
-    subject = f"{with_article(looks(thing))} {where(thing.place)}"
-    if not moving:
-        return f"{subject}.".capitalize()
-    if chance.randrange(2):
-        subject = f"{with_article(looks(thing))} {thing.motion} {where(thing.place)}"
-        return f"{subject}.".capitalize()
-    return f"{subject} {thing.motion}.".capitalize()
+def caption(scene: Scene, *, num_frames: int) -> str:
+    """All of a scene of one or two things in words; what cannot be seen in a still is not told of one.
 
-
-def caption(scene: Scene, *, num_frames: int, chance: random.Random) -> str:
-    """All of a scene in words; what cannot be seen in a still is not told of one."""
+    No place is named: a model whose positions are relative cannot know one. The second thing is told by where it is
+    beside the first, see `chance.arranged`.
+    """
     moving = num_frames > 1
-    things = list(scene.things)
-    chance.shuffle(things)
-    sentences = [sentence(thing, moving=moving, chance=chance) for thing in things]
+    first, *others = scene.things
+    sentences = [_sentence(with_article(looks(first)), first, moving=moving)]
+    for other in others:
+        relation = relation_of(other.place, first.place)
+        assert relation is not None
+        sentences.append(_sentence(f"{relation} it {with_article(looks(other))}", other, moving=moving))
     sentences.append(f"The background is {backdrop(scene.background)}.")
     if moving and scene.camera != "stays still":
         sentences.append(f"The camera {scene.camera}.")
     if scene.style != "none":
         sentences.append(_STYLE_SENTENCES[scene.style])
     return " ".join(sentences)
+
+
+def _sentence(subject: str, thing: Thing, *, moving: bool) -> str:
+    text = f"{subject} {thing.motion}." if moving else f"{subject}."
+    return text[0].upper() + text[1:]

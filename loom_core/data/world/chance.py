@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
+from .relations import place_in
 from .scene import Background, Scene, Thing
 from .words import (
     CAMERAS,
@@ -16,6 +18,7 @@ from .words import (
     MOTIONS,
     PATTERNS,
     PLACES,
+    RELATIONS,
     RGB,
     ROUND_SHAPES,
     SHAPES,
@@ -83,6 +86,12 @@ def free_places(scene_things: tuple[Thing, ...]) -> list[str]:
     return [place for place in PLACES if is_free(place)]
 
 
+def free_relations(thing: Thing, scene_things: tuple[Thing, ...]) -> list[tuple[str, str]]:
+    """Free places that words can tell from a thing's: (relation, place)."""
+    free = free_places(scene_things)
+    return [(relation, place) for relation in RELATIONS if (place := place_in(relation, thing.place)) in free]
+
+
 def random_thing(chance: random.Random, others: tuple[Thing, ...] = ()) -> Thing:
     """A thing of another shape than the others, at a free place, often plain."""
     shape = chance.choice([shape for shape in SHAPES if shape not in {thing.shape for thing in others}])
@@ -115,3 +124,13 @@ def random_scene(
         camera=chance.choice(CAMERAS[1:]) if chance.random() < camera_share else CAMERAS[0],
         style=chance.choice(STYLES[1:]) if chance.random() < style_share else STYLES[0],
     )
+
+
+def arranged(scene: Scene, chance: random.Random) -> Scene:
+    """A scene of one or two things, the second at a place that words can tell from the first's, and exactly there."""
+    first, *others = scene.things
+    if not others:
+        return scene
+    (second,) = others
+    _, place = chance.choice(free_relations(first, (first,)))
+    return replace(scene, things=(first, replace(second, place=place, offset=first.offset)))

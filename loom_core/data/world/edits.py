@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .captions import backdrop, looks, name_of, where, with_article
-from .chance import random_background, random_colour, random_motion, random_thing
+from .captions import backdrop, looks, name_of, with_article
+from .chance import free_relations, random_background, random_colour, random_motion, random_thing
 from .scene import Scene, Thing
 from .words import CAMERAS, MOTIONS, ROUND_SHAPES, SHAPES, STYLES, TEXTURES
 
@@ -103,9 +103,12 @@ def _remove(scene: Scene, chance: random.Random) -> Edit:
 def _add(scene: Scene, chance: random.Random) -> Edit:
     if len(scene.things) == 3:  # noqa: PLR2004 - no more than three find room
         scene = replace(scene, things=scene.things[:2])
-    thing = replace(random_thing(chance, scene.things), motion="stays still")
+    _, anchor, name = _pick(scene, chance)
+    relation, place = chance.choice(free_relations(anchor, scene.things))  # beside two things at most some are free
+    thing = random_thing(chance, scene.things)
+    thing = replace(thing, motion="stays still", place=place, offset=anchor.offset)  # exactly where the words say
     after = replace(scene, things=(*scene.things, thing))
-    words = f"{with_article(looks(thing))} {where(thing.place)}"
+    words = f"{with_article(looks(thing))} {relation} {name}"
     texts = (f"Add {words}.", f"Put {words}.")
     return Edit("add", chance.choice(texts), scene, after, (Ask("presence", len(scene.things)),))
 

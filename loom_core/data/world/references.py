@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .captions import backdrop, name_of, where, with_article
-from .chance import free_places, random_background, random_colour, random_thing
+from .captions import backdrop, name_of, with_article
+from .chance import random_background, random_colour, random_thing
 from .edits import Ask, with_thing
 from .render import render, silhouette, swatch, texture_sample
 from .scene import SIDE, Background, Scene, Thing
@@ -120,7 +120,7 @@ def reference_scene(*, count: int, moving: bool, chance: random.Random) -> Refer
         moving: Whether its motion is told.
         chance: Source of chance.
     """
-    thing = replace(random_thing(chance), place=chance.choice(free_places(())))
+    thing = random_thing(chance)
     background = random_background(chance)
     parts = _parts(count, chance)
     numbers = chance.sample(range(1, count + 1), count)
@@ -133,7 +133,7 @@ def reference_scene(*, count: int, moving: bool, chance: random.Random) -> Refer
     subject = with_article(" ".join(told)) + (f" with {' and '.join(shown)}" if shown else "")
     action = f" {thing.motion}" if moving else ""
     setting = f"that of @Image {number['background']}" if "background" in number else backdrop(background)
-    text = f"{subject} {where(thing.place)}{action}. The background is {setting}."
+    text = f"{subject}{action}. The background is {setting}."
     return ReferenceRequest(
         text[0].upper() + text[1:],
         None,

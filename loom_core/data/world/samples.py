@@ -15,7 +15,7 @@ from ..sample import Sample
 from ..tasks import TrainingTask, training_task
 from .busy import STYLE_KINDS, busy_scene
 from .captions import caption
-from .chance import is_for_training, is_held_out_background, is_held_out_thing, random_scene
+from .chance import arranged, is_for_training, is_held_out_background, is_held_out_thing, random_scene
 from .edits import EDITS, OF_CLIPS_ONLY, Ask, Edit
 from .references import Reference, ReferenceRequest, reference_edit, reference_scene
 from .render import render
@@ -144,8 +144,8 @@ def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSetti
         kinds = [kind for kind in EDITS if moving or kind not in OF_CLIPS_ONLY]
         kind = chance.choices(kinds, [settings.edits.get(kind, 1.0) for kind in kinds])[0]
         return _of_edit(task, EDITS[kind](_still(random_scene(chance), moving=moving), chance), moving=moving)
-    scene = _still(random_scene(chance, most_things=2, style_share=0.1), moving=moving)
-    text = caption(scene, num_frames=2 if moving else 1, chance=chance)
+    scene = _still(arranged(random_scene(chance, most_things=2, style_share=0.1), chance), moving=moving)
+    text = caption(scene, num_frames=2 if moving else 1)
     things = tuple(Ask(attribute, index) for index in range(len(scene.things)) for attribute in ("colour", "shape"))
     return Request(task, "generate", text, None, scene, (*things, Ask("background")))
 

@@ -95,13 +95,19 @@ def texture_tone(texture: str, x: Array, y: Array) -> Array | float:
     return 0.4 + 0.6 * np.clip(2.5 * _TEXTURES[texture](x, y) + 0.5, 0, 1)
 
 
+PERIOD = 32
+"""Pixels after which a background's pattern repeats itself both ways: a token's side."""
+
+
 def pattern_tone(pattern: str, x: Array, y: Array) -> Array | float:
     """Factor of a background's colour at x, y in pixels of a picture 128 wide, from its middle."""
     if pattern == "plain":
         return 1.0
-    if pattern == "gradient":
-        return np.clip(1.0 - 0.6 * (y / 128 + 0.5), 0.2, 1.2)
-    wave = np.sin(2 * math.pi * x / 40)
-    if pattern == "checkered":
-        wave = np.sin(2 * math.pi * x / 56) * np.sin(2 * math.pi * y / 56)
+    x, y = 2 * math.pi * x / PERIOD, 2 * math.pi * y / PERIOD
+    if pattern == "striped":
+        wave = np.sin(x)
+    elif pattern == "checkered":
+        wave = np.sin(x) * np.sin(y)
+    else:  # dark dots
+        wave = 0.35 - np.cos(x) * np.cos(y)
     return 0.62 + 0.38 * np.clip(5 * wave + 0.5, 0, 1)

@@ -15,7 +15,7 @@ from ...errors import ConfigError
 from ..sample import Sample, SampleFacts
 from .samples import WorldSettings, make_sample
 
-WORLD_VERSION = 3
+WORLD_VERSION = 4
 """Raised whenever the same settings make other samples; part of the fingerprint, so that no cache serves old ones."""
 
 DEFAULT_COUNT = 100_000

@@ -35,8 +35,8 @@ ROUND_SHAPES = frozenset({"circle", "ring"})
 """Shapes whose turning shows only in their texture."""
 
 TEXTURES = ("plain", "striped", "dotted", "checkered")
-PATTERNS = ("plain", "striped", "checkered", "gradient")
-"""Of backgrounds."""
+PATTERNS = ("plain", "striped", "checkered", "dotted")
+"""Of backgrounds; each repeats itself every 32 pixels, a token's side, so that no token has to know its place."""
 
 SIZES: Mapping[str, float] = {"small": 19.0, "large": 26.0}
 """Radius in pixels of a picture 128 pixels wide."""
@@ -53,6 +53,21 @@ PLACES: Mapping[str, tuple[float, float]] = {
     "bottom right": (0.75, 0.75),
 }
 """Name -> (x, y) in parts of the picture's width and height, of the middle of a thing's path."""
+
+STEP = 0.25
+"""From one place to the next, in parts of the picture."""
+
+RELATIONS: Mapping[str, tuple[int, int]] = {
+    "left of": (-2, 0),
+    "right of": (2, 0),
+    "above": (0, -2),
+    "below": (0, 2),
+    "above and left of": (-1, -1),
+    "above and right of": (1, -1),
+    "below and left of": (-1, 1),
+    "below and right of": (1, 1),
+}
+"""Words for where one thing is beside another -> (x, y) from the other to the one, in steps."""
 
 MOTIONS = ("stays still", "moves left", "moves right", "moves up", "moves down", "spins", "grows", "shrinks")
 DIRECTIONS: Mapping[str, tuple[float, float]] = {

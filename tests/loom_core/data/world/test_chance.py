@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 from loom_core.data.world.chance import (
+    arranged,
     free_places,
+    free_relations,
     is_for_training,
     is_held_out_background,
     is_held_out_thing,
@@ -16,6 +19,7 @@ from loom_core.data.world.chance import (
     random_scene,
     shade,
 )
+from loom_core.data.world.relations import relation_of
 from loom_core.data.world.scene import Background, Thing
 from loom_core.data.world.words import COLOURS, PATTERNS, PLACES, SHAPES, TONES
 
@@ -81,6 +85,35 @@ def test_places_beside_a_thing_are_taken():
     middle = Thing("star", "red", COLOURS["red"], place="middle")
     assert set(free_places((middle,))) == {"top left", "top right", "bottom left", "bottom right"}
     assert set(free_places(())) == set(PLACES)
+
+
+def test_beside_one_or_two_things_words_can_always_name_a_free_place():
+    one = Thing("star", "red", COLOURS["red"])
+    for place in PLACES:
+        first = replace(one, place=place)
+        for other in free_places((first,)):
+            second = replace(one, place=other)
+            for anchor, things in ((first, (first,)), (first, (first, second)), (second, (first, second))):
+                found = free_relations(anchor, things)
+                assert found
+                for relation, free in found:
+                    assert relation_of(free, anchor.place) == relation
+                    assert free in free_places(things)
+
+
+def test_a_scene_is_arranged_so_that_words_can_tell_it():
+    places = set()
+    for seed in range(60):
+        chance = random.Random(seed)
+        before = random_scene(chance, most_things=2)
+        scene = arranged(before, chance)
+        first, *others = scene.things
+        places.add(first.place)
+        assert first == before.things[0]
+        for own, other in zip(before.things[1:], others, strict=True):
+            assert relation_of(other.place, first.place)
+            assert other == replace(own, place=other.place, offset=first.offset)
+    assert places == set(PLACES)
 
 
 def test_all_backgrounds_occur():

@@ -9,6 +9,7 @@ import pytest
 
 from loom_core.data.world.chance import random_scene
 from loom_core.data.world.edits import EDITS, Ask, with_thing
+from loom_core.data.world.relations import place_in
 from loom_core.data.world.words import ROUND_SHAPES
 
 SEEDS = range(25)
@@ -56,8 +57,21 @@ def test_add_puts_one_more_and_tells_all_of_it():
         *old, new = edit.after.things
         assert tuple(old) == edit.before.things
         assert edit.asks == (Ask("presence", len(old)),)
-        for word in (new.size, new.colour, new.shape, new.place):
+        for word in (new.size, new.colour, new.shape):
             assert word in edit.instruction
+
+
+def test_add_says_where_beside_a_named_thing_and_puts_it_exactly_there():
+    told = set()
+    for edit in edits("add"):
+        *old, new = edit.after.things
+        words = edit.instruction.split(new.shape, 1)[1].strip(" .")
+        relation, name = words.split(" the ")
+        (anchor,) = [thing for thing in old if set(name.split()) - {"thing"} <= {thing.colour, thing.shape}]
+        assert new.place == place_in(relation, anchor.place)
+        assert new.offset == anchor.offset
+        told.add(relation)
+    assert len(told) > 4
 
 
 def test_of_the_whole_scene():

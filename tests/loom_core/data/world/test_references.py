@@ -76,3 +76,9 @@ def test_pictures():
 
 def test_parts_are_all_used():
     assert {reference.part for request in requests(2) for reference in request.references} == set(PARTS)
+
+
+def test_what_is_new_is_told_without_a_place():
+    chance = random.Random(1)
+    words = " ".join(reference_scene(count=1, moving=False, chance=chance).instruction for _ in range(50)).lower()
+    assert not any(f" {word} " in words for word in ("at", "in", "left", "right", "middle"))

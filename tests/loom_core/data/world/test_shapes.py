@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from loom_core.data.world.shapes import DISTANCES, pattern_tone, texture_tone
+from loom_core.data.world.shapes import DISTANCES, PERIOD, pattern_tone, texture_tone
 from loom_core.data.world.words import PATTERNS, SHAPES, TEXTURES
 
 SIDE = np.linspace(-1.2, 1.2, 49, dtype=np.float32)
@@ -57,3 +57,14 @@ def test_textures_and_patterns_differ(names, tone):
     assert all(values.min() > 0 and values.max() <= 1.3 for values in tones)
     for one, other in itertools.combinations(tones, 2):
         assert np.abs(one - other).mean() > 0.1
+
+
+@pytest.mark.parametrize("pattern", PATTERNS[1:])
+def test_every_token_sees_the_same_pattern(pattern):
+    """Its 32 pixels are the same wherever it stands, so that it can be drawn without knowing where."""
+    middles = np.arange(128, dtype=np.float32) + 0.5 - 64
+    tone = np.broadcast_to(pattern_tone(pattern, middles[None], middles[:, None]), (128, 128))
+    tokens = tone.reshape(4, PERIOD, 4, PERIOD).transpose(0, 2, 1, 3)
+    assert PERIOD == 32
+    assert np.abs(tokens - tokens[0, 0]).max() < 1e-4
+    assert np.ptp(tokens) > 0.3

@@ -11,8 +11,10 @@ from loom_core.data.world.words import (
     DIRECTIONS,
     MOTIONS,
     PLACES,
+    RELATIONS,
     ROUND_SHAPES,
     SHAPES,
+    STEP,
     STYLES,
     TONES,
 )
@@ -34,6 +36,17 @@ def test_tables_fit_each_other():
     assert set(DIRECTIONS) < set(MOTIONS)
     assert set(SHAPES) > ROUND_SHAPES
     assert (MOTIONS[0], CAMERAS[0], STYLES[0]) == ("stays still", "stays still", "none")
+
+
+def test_relations_are_where_they_say_and_two_steps_apart():
+    for words, (right, down) in RELATIONS.items():
+        assert (right < 0) == ("left" in words)
+        assert (right > 0) == ("right" in words)
+        assert (down < 0) == ("above" in words)
+        assert (down > 0) == ("below" in words)
+        assert abs(right) + abs(down) == 2  # nearer ones would touch
+    steps = {abs(x - other) for x, _ in PLACES.values() for other, _ in PLACES.values()}
+    assert steps == {0, STEP, 2 * STEP}
 
 
 def test_places_are_where_they_say():
