@@ -26,7 +26,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from torch import Tensor
 
 from loom_core.config.sampling import DEFAULT_NEGATIVE_PROMPT
-from loom_core.data.world.samples import WorldSettings, make_sample
+from loom_core.data.world.samples import WorldSettings, make_request
 from loom_core.mllm.loading import build_empty
 from loom_core.mllm.prompts import NEGATIVE_PREFIX, TASKS
 from loom_core.mllm.tokens import QWEN_SPLIT
@@ -64,11 +64,11 @@ MOTIONS = (
     "drifts diagonally", "falls", "rises", "zigzags across the frame",
 )  # fmt: skip
 BACKGROUNDS = (
-    "plain", "striped", "checkered", "dotted", "gradient", "dark", "light", "blurred", "noisy", "bright",
+    "plain", "striped", "checkered", "dotted", "dark", "light", "blurred", "noisy", "bright",
 )  # fmt: skip
 EDITS = (
     "make the {shape} {colour}", "turn the {colour} {shape} into a {other}", "remove the {shape}",
-    "add a {size} {colour} {shape} on the left", "change the background to {background} {colour}",
+    "add a {size} {colour} {shape} left of the {other}", "change the background to {background} {colour}",
     "replace the {shape} with the {other} of @Image 1", "give the {shape} the colour of @Image 2",
     "make the {shape} larger", "make the {shape} smaller", "make everything {colour}",
     "swap the {shape} and the {other}",
@@ -116,8 +116,8 @@ def sentences() -> Iterator[str]:
         yield f"<{number % 30 / 10:.1f} seconds>"
     settings = WorldSettings(seed=SEED, tasks=dict.fromkeys((task.value for task in Task), 1.0))
     for index in range(WORLD_SENTENCES):
-        sample = make_sample(index, settings).sample
-        yield f"{sample.task.prefix}{sample.instruction}"
+        request, _ = make_request(index, settings)
+        yield f"{request.task.prefix}{request.instruction}"
     for scene in SCENES * 8:
         yield f"assistant\n {scene}, {scene}"
     yield from [" " + WORDS] * 8

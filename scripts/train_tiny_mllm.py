@@ -6,7 +6,8 @@ The real Qwen3-VL reads pictures and instructions before a DiT ever sees its sta
 the world needs, by predicting answers word by word:
 
 - requests exactly as the DiT's are written (prefix, source, references, instruction; in either order), answered by a
-  terse description of the right result, so that the states hold what was asked of what;
+  terse description of the right result, so that the states hold what was asked of what; of an edit it says where each
+  thing is, of what is made anew only where a second thing is beside the first, as the request does;
 - "Describe this." of a clip or a picture;
 - questions on one attribute.
 
@@ -38,6 +39,7 @@ from loom_core.atomic import atomic_target
 from loom_core.data.dropout import prompt_content
 from loom_core.data.encoding import thinned
 from loom_core.data.sample import EncodedSample, Sample
+from loom_core.data.world.relations import relation_of
 from loom_core.data.world.samples import WorldSettings, make_sample
 from loom_core.data.world.scene import Scene, Thing
 from loom_core.mllm.batch import PromptBatch, batch_prompts
@@ -67,16 +69,31 @@ class Dialogue:
     answer: str
 
 
-def describe_thing(thing: Thing, *, moving: bool) -> str:
+def describe_thing(thing: Thing, *, moving: bool, placed: bool = True) -> str:
     """A thing in as few words as tell it apart."""
     texture = "" if thing.texture == "plain" else f" {thing.texture}"
+    place = f" {thing.place}" if placed else ""
     motion = f" {thing.motion}" if moving else ""
-    return f"{thing.size} {thing.colour}{texture} {thing.shape} {thing.place}{motion}"
+    return f"{thing.size} {thing.colour}{texture} {thing.shape}{place}{motion}"
 
 
 def describe(scene: Scene, *, moving: bool) -> str:
-    """A scene in as few words as tell it apart, things in order of their shape's name."""
-    things = [describe_thing(thing, moving=moving) for thing in sorted(scene.things, key=lambda thing: thing.shape)]
+    """A scene that is seen in as few words as tell it apart, things in order of their shape's name."""
+    things = sorted(scene.things, key=lambda thing: thing.shape)
+    return _described(scene, [describe_thing(thing, moving=moving) for thing in things], moving=moving)
+
+
+def describe_new(scene: Scene, *, moving: bool) -> str:
+    """A scene that is to be made, without a place: the second thing is told by where it is beside the first."""
+    first, *others = scene.things
+    things = [describe_thing(first, moving=moving, placed=False)]
+    for other in others:
+        beside = relation_of(other.place, first.place)
+        things.append(f"{beside} it {describe_thing(other, moving=moving, placed=False)}")
+    return _described(scene, things, moving=moving)
+
+
+def _described(scene: Scene, things: Sequence[str], *, moving: bool) -> str:
     style = "" if scene.style == "none" else f" {scene.style}."
     camera = f" camera {scene.camera}." if moving and scene.camera != "stays still" else ""
     return f" {', '.join(things)}. {scene.background.pattern} {scene.background.tone}.{style}{camera}"
@@ -120,7 +137,8 @@ def make_dialogue(index: int) -> Dialogue:
     share = chance.random()
     if share < REQUESTS:
         sample = make_sample(index, ASKED)
-        answer = describe(sample.request.after, moving=not sample.request.task.is_image)
+        tell = describe_new if sample.request.before is None else describe
+        answer = tell(sample.request.after, moving=not sample.request.task.is_image)
         return Dialogue(request_content(sample.sample, inference_order=chance.random() < INFERENCE_ORDER), answer)
     sample = make_sample(index, SHOWN)
     moving, scene, clip = not sample.request.task.is_image, sample.request.after, sample.sample.target

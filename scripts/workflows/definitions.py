@@ -167,8 +167,7 @@ TEXT_TO_VIDEO = Workflow(
         Column("2. What and how large", {
             "size": _size("from source"),
             "latent": _empty(),
-            "encode": _encode("A large red star in the middle moves right. The background is plain navy.",
-                              Output("latent")),
+            "encode": _encode("A large red star moves right. The background is plain navy.", Output("latent")),
         }),
         Column("3. Result", {
             "sample": _sampler(Output("latent"), visual=False), "decode": _decode(), "video": _new_video(),
@@ -185,7 +184,7 @@ TEXT_TO_IMAGE = Workflow(
         Column("2. What and how large", {
             "size": _size("1:1", length=1),
             "latent": _empty(),
-            "encode": _encode("A large yellow star at the top left. A small blue square at the bottom right. "
+            "encode": _encode("A large yellow star. Below and right of it a small blue square. "
                               "The background is plain maroon.", Output("latent")),
         }),
         Column("3. Result", {
@@ -271,8 +270,8 @@ REFERENCES_TO_VIDEO = Workflow(
             "size": _size("from source"),
             "references": _references("first", "second"),
             "latent": _empty(),
-            "encode": _encode("A large thing with the shape of @Image 1 and the colour of @Image 2 in the middle "
-                              "moves up. The background is plain navy.", Output("latent"),
+            "encode": _encode("A large thing with the shape of @Image 1 and the colour of @Image 2 moves up. "
+                              "The background is plain navy.", Output("latent"),
                               references=Output("references")),
         }),
         Column("4. Result", {
@@ -292,8 +291,8 @@ REFERENCE_TO_IMAGE = Workflow(
             "size": _size("1:1", length=1),
             "references": _references("picture"),
             "latent": _empty(),
-            "encode": _encode("A large purple thing with the shape of @Image 1 in the middle. "
-                              "The background is plain grey.", Output("latent"), references=Output("references")),
+            "encode": _encode("A large purple thing with the shape of @Image 1. The background is plain grey.",
+                              Output("latent"), references=Output("references")),
         }),
         Column("3. Result", {
             "sample": _sampler(Output("latent")), "decode": _decode(), "save": _save_image("reference_to_image"),

@@ -11,6 +11,8 @@ import torch
 from loom_core.data.dropout import prompt_content
 from loom_core.data.encoding import encode_sample
 from loom_core.data.world.samples import make_sample
+from loom_core.data.world.scene import Background, Scene, Thing
+from loom_core.data.world.words import COLOURS, TONES
 from loom_core.types import Clip
 
 pytest.importorskip("transformers", reason="the script loads Qwen3-VL, which comes from transformers")
@@ -54,6 +56,27 @@ def test_a_dialogue_is_the_same_at_every_call_and_no_two_are_alike(script):
     assert told(first.content) == told(again.content)
     assert first.answer == again.answer
     assert told(first.content) != told(other.content)
+
+
+def test_what_is_seen_is_told_with_its_places_and_what_is_new_beside_its_first_thing(script):
+    star = Thing("star", "red", COLOURS["red"], place="right", motion="spins")
+    ring = Thing("ring", "blue", COLOURS["blue"], texture="dotted", size="small", place="left")
+    scene = Scene((star, ring), Background("navy", TONES["navy"]))
+    assert script.describe(scene, moving=False) == " small blue dotted ring left, large red star right. plain navy."
+    assert script.describe_new(scene, moving=True) == (
+        " large red star spins, left of it small blue dotted ring stays still. plain navy."
+    )
+
+
+def test_no_answer_to_what_is_made_anew_names_a_place(script):
+    answers = []
+    for index in range(60):
+        dialogue = script.make_dialogue(index)
+        if any(isinstance(part, str) and part.startswith("Generate") for part in dialogue.content):
+            answers.append(dialogue.answer)
+    assert len(answers) > 5
+    for answer in answers:
+        assert not {"top", "bottom", "middle"} & set(answer.replace(",", " ").split())
 
 
 def test_the_rate_rises_and_falls_to_its_last(script):
