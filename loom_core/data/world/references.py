@@ -10,7 +10,7 @@ from torch import Tensor
 from .captions import backdrop, name_of, with_article
 from .chance import random_background, random_colour, random_thing
 from .edits import Ask, with_thing
-from .render import render, silhouette, swatch, texture_sample
+from .render import pictures, silhouette, swatch, texture_sample
 from .scene import SIDE, Background, Scene, Thing
 from .words import ROUND_SHAPES, SHAPES, TEXTURES
 
@@ -35,7 +35,7 @@ class Reference:
     def picture(self, *, width: int = SIDE, height: int = SIDE) -> Tensor:
         """uint8 [1, height, width, 3]: a plain colour, a grey texture, a white silhouette, or a background."""
         if self.background is not None:
-            return render(Scene((), self.background), num_frames=1, width=width, height=height).frames
+            return pictures(Scene((), self.background), num_frames=1, width=width, height=height)
         assert self.thing is not None
         if self.part == "colour":
             return swatch(self.thing.rgb, width=width, height=height)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .scene import SIDE, Background, Scene, Thing
+from .scene import SIDE, Scene, Thing
 from .shapes import DISTANCES, pattern_tone, texture_tone
-from .words import DIRECTIONS, PLACES, RGB, SIZES
+from .words import DIRECTIONS, PLACES, RGB, SIZES, STYLES
 
 Array = NDArray[np.floating[Any]]
 
@@ -87,6 +88,7 @@ def _seen(pose: _Pose, zoom: float, shift: float) -> _Pose:
     return _Pose(half + (pose.x - half) * zoom + shift, half + (pose.y - half) * zoom, pose.radius * zoom, pose.angle)
 
 
+@lru_cache(maxsize=8)
 def _grid(height: int, width: int) -> tuple[Array, Array]:
     """Coordinates (y, x) of pixel middles in pixels of a picture 128 wide and high."""
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) * (SIDE / height)
@@ -94,39 +96,49 @@ def _grid(height: int, width: int) -> tuple[Array, Array]:
     return y, x
 
 
-def _paint_background(background: Background, zoom: float, shift: float, *, height: int, width: int) -> Array:
+@lru_cache(maxsize=64)
+def _pattern(pattern: str, zoom: float, shift: float, height: int, width: int) -> Array:
+    """Tone of a background as the camera sees it, [height, width]."""
     y, x = _grid(height, width)
     half = SIDE / 2
-    tone = pattern_tone(background.pattern, (x - half - shift) / zoom, (y - half) / zoom)
-    tone = np.broadcast_to(np.asarray(tone, dtype=np.float32), (height, width))
-    return tone[..., None] * np.asarray(background.rgb, dtype=np.float32)
+    tone = pattern_tone(pattern, (x - half - shift) / zoom, (y - half) / zoom)
+    return np.broadcast_to(np.asarray(tone, dtype=np.float32), (height, width))
 
 
-def _paint_thing(thing: Thing, pose: _Pose, picture: Array, masks: Array) -> None:
-    """Paint one thing on a picture [height, width, 3]; note what it covers in `masks` [things so far, height, width].
+@dataclass(frozen=True)
+class _Layer:
+    """What one thing puts into one frame.
 
-    Only the box around the thing is touched.
+    Args:
+        rows: Of the box around it; all else is left alone.
+        columns: Of the same.
+        cover: How much of each pixel it covers, 0 to 1, [rows, columns].
+        tone: Factor of its colour, [rows, columns], or one for all pixels.
     """
-    height, width = picture.shape[:2]
+
+    rows: slice
+    columns: slice
+    cover: Array
+    tone: Array
+
+
+@lru_cache(maxsize=256)  # before and after an edit most things are the same, and one that rests is so in all frames
+def _layer(shape: str, texture: str, grown: float, pose: _Pose, size: tuple[int, int]) -> _Layer | None:
+    """A thing whose texture is `grown` times as fine as usual; None where it is out of the picture (height, width)."""
+    height, width = size
     scale_y, scale_x = height / SIDE, width / SIDE
     reach = 1.15 * pose.radius + 2
     top, bottom = max(0, int((pose.y - reach) * scale_y)), min(height, math.ceil((pose.y + reach) * scale_y))
     left, right = max(0, int((pose.x - reach) * scale_x)), min(width, math.ceil((pose.x + reach) * scale_x))
     if top >= bottom or left >= right:
-        return
+        return None
     y, x = _grid(height, width)
     down, along = y[top:bottom] - pose.y, x[:, left:right] - pose.x
     cos, sin = math.cos(pose.angle), math.sin(pose.angle)
     own_x, own_y = along * cos + down * sin, down * cos - along * sin  # turned back into the thing's frame
-    distance = DISTANCES[thing.shape](own_x / pose.radius, own_y / pose.radius) * pose.radius * min(scale_x, scale_y)
-    cover = np.clip(0.5 - distance, 0, 1)
-    grown = SIZES[thing.size] * thing.scale / pose.radius  # a texture grows with its thing
-    tone = texture_tone(thing.texture, own_x * grown, own_y * grown)
-    box = picture[top:bottom, left:right]
-    paint = np.asarray(tone, dtype=np.float32)[..., None] * np.asarray(thing.rgb, dtype=np.float32)
-    box += (paint - box) * cover[..., None]
-    masks[:-1, top:bottom, left:right] *= 1 - cover
-    masks[-1, top:bottom, left:right] = cover
+    distance = DISTANCES[shape](own_x / pose.radius, own_y / pose.radius) * pose.radius * min(scale_x, scale_y)
+    tone = np.asarray(texture_tone(texture, own_x * grown, own_y * grown), dtype=np.float32)
+    return _Layer(slice(top, bottom), slice(left, right), np.clip(0.5 - distance, 0, 1), tone)
 
 
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -144,8 +156,68 @@ def apply_style(frames: Array, style: str) -> Array:
     return 255 - frames if style == "negative" else frames
 
 
+def _levels(rgb: RGB) -> Array:
+    return np.asarray(rgb, dtype=np.float32)[:, None, None]
+
+
+def _paint(layer: _Layer, rgb: RGB, picture: Array) -> None:
+    """Paint a layer on a picture [3, height, width]."""
+    box = picture[:, layer.rows, layer.columns]
+    box += (layer.tone * _levels(rgb) - box) * layer.cover
+
+
+def _finish(picture: Array, frame: NDArray[np.uint8], style: str = STYLES[0]) -> None:
+    """Write a picture [3, height, width] in 0..255 into a frame [height, width, 3] in a style."""
+    if style != STYLES[0]:
+        picture = np.moveaxis(apply_style(np.moveaxis(picture, 0, -1), style), -1, 0)
+    levels = (picture + 0.5).astype(np.uint8)
+    for channel in range(3):  # twice as fast as a copy of the whole in another order
+        frame[..., channel] = levels[channel]
+
+
+def _layers(scene: Scene, num_frames: int, width: int, height: int) -> list[list[_Layer | None]]:
+    """Of each thing in each frame: [F][things]."""
+    layers = []
+    for time in progress(num_frames):
+        zoom, shift = _camera(scene.camera, time)
+        poses = [_seen(_pose(thing, time, num_frames), zoom, shift) for thing in scene.things]
+        layers.append(
+            [
+                # a texture grows with its thing
+                _layer(thing.shape, thing.texture, SIZES[thing.size] * thing.scale / pose.radius, pose, (height, width))
+                for thing, pose in zip(scene.things, poses, strict=True)
+            ]
+        )
+    return layers
+
+
+def _frames(scene: Scene, layers: list[list[_Layer | None]], width: int, height: int) -> Tensor:
+    """Pictures of what the layers put before the scene's background, uint8 [F, height, width, 3]."""
+    frames = np.empty((len(layers), height, width, 3), dtype=np.uint8)
+    picture = np.empty((3, height, width), dtype=np.float32)  # one for all, so that it stays in the cache
+    for frame, time, of_frame in zip(frames, progress(len(layers)), layers, strict=True):
+        tone = _pattern(scene.background.pattern, *_camera(scene.camera, time), height, width)
+        np.multiply(tone, _levels(scene.background.rgb), out=picture)
+        for thing, layer in zip(scene.things, of_frame, strict=True):
+            if layer is not None:
+                _paint(layer, thing.rgb, picture)
+        _finish(picture, frame, scene.style)
+    return torch.from_numpy(frames)
+
+
+def _masks(layers: list[list[_Layer | None]], count: int, width: int, height: int) -> Tensor:
+    """What is seen of each of `count` things, float32 [things, F, height, width]."""
+    masks = np.zeros((count, len(layers), height, width), dtype=np.float32)
+    for index, of_frame in enumerate(layers):
+        for number, layer in enumerate(of_frame):
+            if layer is not None:
+                masks[:number, index, layer.rows, layer.columns] *= 1 - layer.cover
+                masks[number, index, layer.rows, layer.columns] = layer.cover
+    return torch.from_numpy(masks)
+
+
 def render(scene: Scene, *, num_frames: int, width: int = SIDE, height: int = SIDE) -> Rendering:
-    """Pictures of a scene.
+    """Pictures of a scene, and where its things are.
 
     Args:
         scene: What is seen.
@@ -156,20 +228,13 @@ def render(scene: Scene, *, num_frames: int, width: int = SIDE, height: int = SI
     Returns:
         Frames and masks.
     """
-    frames = np.empty((num_frames, height, width, 3), dtype=np.float32)
-    masks = np.zeros((len(scene.things), num_frames, height, width), dtype=np.float32)
-    view: tuple[float, float] | None = None
-    for index, time in enumerate(progress(num_frames)):
-        zoom, shift = _camera(scene.camera, time)
-        if (zoom, shift) != view:  # a camera that stands still sees the same background all the time
-            view = zoom, shift
-            behind = _paint_background(scene.background, zoom, shift, height=height, width=width)
-        frames[index] = behind
-        for number, thing in enumerate(scene.things):
-            pose = _seen(_pose(thing, time, num_frames), zoom, shift)
-            _paint_thing(thing, pose, frames[index], masks[: number + 1, index])
-    styled = apply_style(frames, scene.style)
-    return Rendering(torch.from_numpy((styled + 0.5).astype(np.uint8)), torch.from_numpy(masks))
+    layers = _layers(scene, num_frames, width, height)
+    return Rendering(_frames(scene, layers, width, height), _masks(layers, len(scene.things), width, height))
+
+
+def pictures(scene: Scene, *, num_frames: int, width: int = SIDE, height: int = SIDE) -> Tensor:
+    """The frames of `render` alone, uint8 [F, height, width, 3]: many things make their masks large."""
+    return _frames(scene, _layers(scene, num_frames, width, height), width, height)
 
 
 def swatch(rgb: RGB, *, width: int = SIDE, height: int = SIDE) -> Tensor:
@@ -187,7 +252,9 @@ def texture_sample(texture: str, *, width: int = SIDE, height: int = SIDE) -> Te
 
 def silhouette(shape: str, *, width: int = SIDE, height: int = SIDE) -> Tensor:
     """A shape in white on dark, uint8 [1, height, width, 3]."""
-    picture = np.full((height, width, 3), 30, dtype=np.float32)
-    thing = Thing(shape, "", (245, 245, 245))
-    _paint_thing(thing, _Pose(SIDE / 2, SIDE / 2, 44.0, 0.0), picture, np.zeros((1, height, width), dtype=np.float32))
-    return torch.from_numpy((picture + 0.5).astype(np.uint8)[None])
+    picture, frame = np.full((3, height, width), 30, dtype=np.float32), np.empty((height, width, 3), dtype=np.uint8)
+    layer = _layer(shape, "plain", 1.0, _Pose(SIDE / 2, SIDE / 2, 44.0, 0.0), (height, width))
+    assert layer is not None
+    _paint(layer, (245, 245, 245), picture)
+    _finish(picture, frame)
+    return torch.from_numpy(frame[None])

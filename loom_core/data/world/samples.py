@@ -18,7 +18,7 @@ from .captions import caption
 from .chance import arranged, is_for_training, is_held_out_background, is_held_out_thing, random_scene
 from .edits import EDITS, OF_CLIPS_ONLY, Ask, Edit
 from .references import Reference, ReferenceRequest, reference_edit, reference_scene
-from .render import render
+from .render import pictures
 from .scene import SIDE, Scene
 
 SPLITS = ("train", "held-out")
@@ -217,7 +217,7 @@ def _pictures(request: Request, index: int, num_frames: int, settings: WorldSett
     width, height = settings.size
 
     def clip(scene: Scene) -> Clip:
-        frames = render(scene, num_frames=num_frames, width=width, height=height).frames
+        frames = pictures(scene, num_frames=num_frames, width=width, height=height)
         return Clip(frames, 0.0 if request.task.is_image else NATIVE_FPS, is_image=request.task.is_image)
 
     def still(frames: torch.Tensor) -> Clip:

@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 
+def _radius(x: Array, y: Array) -> Array:
+    return np.sqrt(x * x + y * y)  # a third of what `np.hypot` takes; nothing is so large that it could overflow
+
+
 def _circle(x: Array, y: Array) -> Array:
-    return np.hypot(x, y) - 0.92
+    return _radius(x, y) - 0.92
 
 
 def _square(x: Array, y: Array) -> Array:
@@ -35,7 +39,7 @@ def _star(x: Array, y: Array) -> Array:
     """Five points: the angle is folded into one tenth of the turn, where the edge is one straight line."""
     tenth = math.pi / 5
     folded = np.abs((np.arctan2(x, -y) + tenth) % (2 * tenth) - tenth)  # 0 at a point, pi / 5 between two
-    radius = np.hypot(x, y)
+    radius = _radius(x, y)
     along_tip, aside = radius * np.cos(folded), radius * np.sin(folded)
     outer, inner = 1.05, 0.5
     edge = (inner * math.cos(tenth) - outer, inner * math.sin(tenth))  # from the tip to the valley
@@ -44,7 +48,7 @@ def _star(x: Array, y: Array) -> Array:
 
 
 def _ring(x: Array, y: Array) -> Array:
-    return np.abs(np.hypot(x, y) - 0.68) - 0.26
+    return np.abs(_radius(x, y) - 0.68) - 0.26
 
 
 def _cross(x: Array, y: Array) -> Array:
@@ -53,7 +57,7 @@ def _cross(x: Array, y: Array) -> Array:
 
 
 def _moon(x: Array, y: Array) -> Array:
-    return np.maximum(np.hypot(x, y) - 0.95, 0.75 - np.hypot(x - 0.5, y))
+    return np.maximum(_radius(x, y) - 0.95, 0.75 - _radius(x - 0.5, y))
 
 
 DISTANCES: Mapping[str, Callable[[Array, Array], Array]] = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from loom_core.data.world import render as module
-from loom_core.data.world.render import progress, render, silhouette, swatch, texture_sample, travel
+from loom_core.data.world.render import pictures, progress, render, silhouette, swatch, texture_sample, travel
 from loom_core.data.world.scene import Background, Scene, Thing
 
 THING = Thing("square", "red", (225, 40, 40), place="middle")
@@ -85,6 +85,23 @@ def test_cameras_move_everything():
 def test_a_still_is_the_middle_of_its_clip():
     for scene in (with_(motion="moves left"), with_(motion="grows"), replace(SCENE, camera="zooms in")):
         assert torch.equal(render(scene, num_frames=1).frames[0], render(scene, num_frames=5).frames[2])
+
+
+def test_frames_alone_are_the_same():
+    scene = replace(with_(motion="moves left"), camera="pans left", style="warm")
+    for num_frames in (1, 5):
+        assert torch.equal(
+            pictures(scene, num_frames=num_frames, width=96), render(scene, num_frames=num_frames, width=96).frames
+        )
+
+
+def test_what_was_drawn_before_leaves_no_trace():
+    """Parts that pictures have in common are kept; none is painted on."""
+    first = render(SCENE, num_frames=5)
+    render(replace(with_(rgb=(1, 2, 3)), style="negative"), num_frames=5)
+    again = render(SCENE, num_frames=5)
+    assert torch.equal(first.frames, again.frames)
+    assert torch.equal(first.masks, again.masks)
 
 
 def test_progress_and_travel():
