@@ -55,6 +55,17 @@ def other_thing_moved(request: Request, chance: random.Random) -> Scene | None:
     return with_thing(request.after, index, replace(thing, offset=(thing.offset[0] + x, thing.offset[1] + y)))
 
 
+def other_side(request: Request, chance: random.Random) -> Scene | None:
+    """The thing that words place beside another, "left of it", at another free place: right of it, or farther off."""
+    *others, last = request.after.things
+    if not others or len(others) not in free_things(request):
+        return None
+    places = [place for place in free_places(tuple(others)) if place != last.place]
+    if not places:
+        return None
+    return with_thing(request.after, len(others), replace(last, place=chance.choice(places)))
+
+
 def wrong_size(request: Request, chance: random.Random) -> Scene | None:
     """A thing that words describe, "small", in the other size."""
     free = free_things(request)
@@ -77,6 +88,7 @@ FAULTS: Mapping[str, Fault] = {
     "another background": other_tone,
     "another thing recoloured": other_thing_recoloured,
     "another thing moved": other_thing_moved,
+    "on another side": other_side,
     "wrong size": wrong_size,
 }
 """Name -> what makes it."""

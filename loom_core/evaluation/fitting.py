@@ -1,22 +1,27 @@
-"""Where a generated thing came to lie: a caption names a place, not a pixel, so the nearest placement is looked for."""
+"""Where a generated thing came to lie: words name no pixel, so the nearest placement is looked for.
+
+What is made anew may stand anywhere as a whole (`arrangement`); each thing may then be a little aside of its place.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..data.world.edits import with_thing
-from ..data.world.render import render
+from ..data.world.render import pictures
 from ..data.world.samples import Request
 from ..data.world.scene import SIDE, Scene, Thing
 from ..data.world.words import COLOURS, PLACES, SIZES, TONES
+from .arrangement import best_shift, shifted
 
 SHIFTS = (-8.0, -4.0, 0.0, 4.0, 8.0)
-"""Pixels, of a picture 128 wide, from the middle of the named place, in both axes."""
+"""Pixels, of a picture 128 wide, from where a thing should be, in both axes."""
 ANGLES = tuple(map(math.radians, (-12.0, 0.0, 12.0)))
 _FINE = (-2.0, 0.0, 2.0)  # pixels from the nearest of the shifts
 _REACH = 1.15 * max(SIZES.values()) + max(SHIFTS) + max(_FINE)
@@ -31,10 +36,12 @@ def fit_scene(request: Request, output: Tensor) -> Scene:
         request: What was asked.
         output: uint8 [F, height, width, 3].
     """
-    scene = _with_best_shades(request, output)
-    middle = output[output.shape[0] // 2].float()
+    scene, middle = request.after, output[output.shape[0] // 2]
+    if request.before is None:
+        exact = replace(scene, things=tuple(replace(thing, offset=(0.0, 0.0)) for thing in scene.things))
+        scene = _with_best_shades(request, shifted(exact, *best_shift(exact, middle)), output)
     for index in free_things(request):
-        scene = _fit_thing(scene, index, middle)
+        scene = _fit_thing(scene, index, middle.float())
     return scene
 
 
@@ -52,36 +59,35 @@ def _fit_thing(scene: Scene, index: int, picture: Tensor) -> Scene:
 
     def error(candidate: Thing) -> float:
         still = replace(with_thing(scene, index, candidate), camera="stays still")  # the middle of any camera's path
-        seen = render(still, num_frames=1, width=width, height=height).frames[0]
+        seen = pictures(still, num_frames=1, width=width, height=height)[0]
         return float((seen[box].float() - picture[box]).square().mean())
 
     fits = [thing]
     for size in SIZES:
         of_size = replace(thing, size=size)
-        rough = min((replace(of_size, offset=at, angle=0.0) for at in itertools.product(SHIFTS, SHIFTS)), key=error)
+        rough = min(_around(replace(of_size, angle=0.0), SHIFTS), key=error)
         turned = min((replace(rough, angle=angle) for angle in ANGLES), key=error)
-        near = [(rough.offset[0] + x, rough.offset[1] + y) for x, y in itertools.product(_FINE, _FINE)]
-        fits += [of_size, min((replace(turned, offset=at) for at in near), key=error)]
+        fits += [of_size, min(_around(turned, _FINE), key=error)]
     return with_thing(scene, index, min(fits, key=error))
 
 
+def _around(thing: Thing, steps: Sequence[float]) -> Iterator[Thing]:
+    for x, y in itertools.product(steps, steps):
+        yield replace(thing, offset=(thing.offset[0] + x, thing.offset[1] + y))
+
+
 def _box(thing: Thing, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that the thing can reach at its place."""
-    x, y = PLACES[thing.place]
+    """Rows and columns that the thing can reach from where it is."""
 
-    def span(middle: float, side: int) -> slice:
-        scale = side / SIDE
-        first, last = (middle * SIDE - _REACH) * scale, (middle * SIDE + _REACH) * scale
-        return slice(max(0, int(first)), min(side, math.ceil(last)))
+    def span(axis: int, side: int) -> slice:
+        middle, scale = PLACES[thing.place][axis] * SIDE + thing.offset[axis], side / SIDE
+        return slice(max(0, int((middle - _REACH) * scale)), min(side, math.ceil((middle + _REACH) * scale)))
 
-    return span(y, height), span(x, width)
+    return span(1, height), span(0, width)
 
 
-def _with_best_shades(request: Request, output: Tensor) -> Scene:
-    """The scene with told shades as the names have them, where that is nearer to the output than the truth's own."""
-    exact = request.after
-    if request.before is not None:
-        return exact
+def _with_best_shades(request: Request, exact: Scene, output: Tensor) -> Scene:
+    """A new scene with told shades as the names have them, where that is nearer to the output than the truth's own."""
     shown = {reference.part for reference in request.references}
     things = exact.things
     if "colour" not in shown:
@@ -91,6 +97,6 @@ def _with_best_shades(request: Request, output: Tensor) -> Scene:
         background = replace(background, rgb=TONES[background.tone])
     named = replace(exact, things=things, background=background)
     num_frames, height, width = output.shape[:3]
-    rendered = [render(scene, num_frames=num_frames, width=width, height=height).frames for scene in (exact, named)]
+    rendered = [pictures(scene, num_frames=num_frames, width=width, height=height) for scene in (exact, named)]
     errors = torch.stack([(frames.float() - output).square().mean() for frames in rendered])
     return (exact, named)[int(errors.argmin())]

@@ -73,6 +73,7 @@ class Verdict:
         lost: Shapes of things that should be there, were not asked about, and are not.
         is_asked_right: Whether all asks are right; where nothing was asked, whether the whole is close to the source.
         error: Mean squared error to the right answer, over the whole picture, in levels of 255.
+        scene: The right answer with its things where the output has them, as far as words leave it open.
         spilled: The worst change that was not asked for; None if there is none.
     """
 
@@ -80,6 +81,7 @@ class Verdict:
     lost: tuple[str, ...]
     is_asked_right: bool
     error: float
+    scene: Scene
     spilled: Spill | None = None
 
     @property
@@ -105,7 +107,7 @@ def judge(request: Request, output: Tensor, *, codec: VideoCodec | None) -> Verd
     else:
         is_asked_right = error <= 255.0**2 / 10 ** (KEPT_PSNR / 10)
     lost = _lost_things(request, scene, output, codec)
-    return Verdict(seen, lost, is_asked_right, error, find_spill(request, scene, output, expected=expected))
+    return Verdict(seen, lost, is_asked_right, error, scene, find_spill(request, scene, output, expected=expected))
 
 
 def judge_ask(

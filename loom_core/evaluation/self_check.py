@@ -1,6 +1,7 @@
 """Is the judge itself right? Pictures whose verdict is known, judged over many samples.
 
-The truth, blurred by the codec, must always be right, also with some noise on its latents. The source, a grey picture,
+The truth, blurred by the codec, must always be right, also with some noise on its latents; and so must what is made
+anew with all its things elsewhere, where their places allow. The source, a grey picture,
 the truth's mean colour, noise, and the truth with one fault must never be, but for the source where nothing was to
 change. A fault is one asked thing replaced by another, or damage to what nobody asked about (`faults`).
 """
@@ -18,6 +19,7 @@ from ..media.resize import to_frames, to_pixels
 from ..protocols import VideoCodec
 from . import faults
 from .alternatives import alternatives
+from .arrangement import room, shifted
 from .judge import ALIKE, judge, through_codec
 from .plan import SuiteSample
 from .scores import Rate, Score, rates
@@ -95,7 +97,8 @@ codec itself, which is 10, it leaves 24 dB of what should not change."""
 
 _PROBE = 0.3  # of a latent's own deviation, from which the noise is scaled
 NOISY_TRUTH = "noisy truth"
-SHOULD_BE_RIGHT = ("truth", NOISY_TRUTH)
+SHIFTED_TRUTH = "shifted truth"
+SHOULD_BE_RIGHT = ("truth", NOISY_TRUTH, SHIFTED_TRUTH)
 SHOULD_BE_WRONG: Mapping[str, Pictures] = {
     "source": _source,
     "grey": _grey,
@@ -126,10 +129,24 @@ def _judgements(samples: Iterable[SuiteSample], codec: VideoCodec) -> Iterable[t
         request, truth = sample.world.request, _truth(sample)
         yield "truth", judge(request, _through(truth, codec), codec=codec).is_right
         yield NOISY_TRUTH, judge(request, noisy(truth, codec, seed=sample.seed), codec=codec).is_right
+        elsewhere = _shifted_truth(sample)
+        if elsewhere is not None:
+            yield SHIFTED_TRUTH, judge(request, _through(elsewhere, codec), codec=codec).is_right
         for name, pictures in SHOULD_BE_WRONG.items():
             frames = pictures(sample)
             if frames is not None:
                 yield name, judge(request, _through(frames, codec), codec=codec).is_right
+
+
+def _shifted_truth(sample: SuiteSample) -> Tensor | None:
+    """What is made anew with all its things elsewhere, not only on the grid that the judge looks on."""
+    request = sample.world.request
+    if request.before is not None:
+        return None
+    chance = random.Random(f"shift {sample.key}")
+    x, y = (chance.uniform(*span) for span in room(request.after))
+    num_frames, height, width = _truth(sample).shape[:3]
+    return render(shifted(request.after, x, y), num_frames=num_frames, width=width, height=height).frames
 
 
 def noisy(frames: Tensor, codec: VideoCodec, *, seed: int) -> Tensor:

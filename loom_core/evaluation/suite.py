@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ..data.world.render import pictures
 from ..protocols import VideoCodec
 from .judge import judge
 from .measures import flicker, motion_agreement, sharpness, unchanged_psnr
@@ -77,12 +78,17 @@ def score_answer(sample: SuiteSample, output: Tensor, *, codec: VideoCodec | Non
     """Judge and measure one answer."""
     request, target = sample.world.request, sample.world.sample.target.frames
     source = sample.world.sample.source
+    verdict = judge(request, output, codec=codec)
+    there = target  # what is made anew is measured where it stands
+    if source is None:
+        num_frames, height, width = output.shape[:3]
+        there = pictures(verdict.scene, num_frames=num_frames, width=width, height=height)
     return Score(
         sample.key,
         request,
-        judge(request, output, codec=codec),
+        verdict,
         unchanged_psnr=None if source is None else unchanged_psnr(output, source=source.frames, truth=target),
-        motion_agreement=motion_agreement(output, request),
-        flicker=flicker(output, truth=target),
-        sharpness=sharpness(output, truth=target),
+        motion_agreement=motion_agreement(output, replace(request, after=verdict.scene)),
+        flicker=flicker(output, truth=there),
+        sharpness=sharpness(output, truth=there),
     )

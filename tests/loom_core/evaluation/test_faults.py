@@ -58,6 +58,18 @@ def test_only_what_words_describe_has_a_wrong_size(recolour, generate):
     assert sorted(sizes) == ["large", "small"]
 
 
+def test_only_what_words_place_can_be_on_another_side(edit, recolour, generate, scene):
+    add = edit("add", replace(scene, things=scene.things[:1]), scene, Ask("presence", 1))
+    assert FAULTS["on another side"](recolour, random.Random(1)) is None
+    alone = replace(generate, after=replace(scene, things=scene.things[:1]))
+    assert FAULTS["on another side"](alone, random.Random(1)) is None
+    for request in (add, generate):
+        first, second = FAULTS["on another side"](request, random.Random(1)).things
+        assert first == scene.things[0]
+        assert second == replace(scene.things[1], place=second.place)
+        assert second.place not in ("top left", "bottom right")
+
+
 def test_where_all_is_asked_about_no_other_thing_is_left(generate):
     assert FAULTS["another thing recoloured"](generate, random.Random(1)) is None
     assert FAULTS["another thing moved"](generate, random.Random(1)) is None

@@ -11,6 +11,27 @@ from loom_core.data.world.words import COLOURS
 from loom_core.evaluation.fitting import fit_scene, free_things
 
 
+@pytest.fixture
+def pair(square, ring, scene):
+    """Things that words can place: the ring below and right of the square."""
+    return replace(scene, things=(square, replace(ring, place="middle")))
+
+
+def test_what_is_made_anew_is_found_wherever_it_is_as_a_whole(edit, pair, paint):
+    request = edit("generate", None, pair, Ask("colour", 0), Ask("colour", 1), task="text-to-video")
+    for x, y in ((32.0, 0.0), (6.0, 26.0)):
+        moved = replace(pair, things=tuple(replace(thing, offset=(x, y)) for thing in pair.things))
+        found = fit_scene(request, paint(moved))
+        assert [(thing.offset, thing.size) for thing in found.things] == [((x, y), "large")] * 2
+
+
+def test_what_is_added_stays_beside_its_thing(edit, pair, paint):
+    """With a source nothing is shifted as a whole."""
+    request = edit("add", replace(pair, things=pair.things[:1]), pair, Ask("presence", 1))
+    moved = with_thing(pair, 1, replace(pair.things[1], offset=(32.0, 0.0)))
+    assert abs(fit_scene(request, paint(moved)).things[1].offset[0]) <= 10
+
+
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (8.0, -8.0), (-4.0, 4.0)])
 def test_a_shifted_thing_of_the_other_size_is_found(edit, scene, paint, offset):
     request = edit("generate", None, scene, Ask("colour", 0), Ask("shape", 0), task="text-to-video")

@@ -104,6 +104,22 @@ def test_what_was_asked_may_be_right_and_the_whole_not(recolour, blurred, codec)
     assert verdict.spilled is not None
 
 
+def test_a_new_picture_may_have_all_its_things_elsewhere_but_not_one_of_them(edit, scene, square, ring, blurred, codec):
+    pair = replace(scene, things=(square, replace(ring, place="middle")))
+    asks = [Ask(attribute, index) for index in (0, 1) for attribute in ("colour", "shape")]
+    request = edit("generate", None, pair, *asks, Ask("background"), task="text-to-video")
+
+    def at(*places):
+        return replace(pair, things=tuple(replace(t, place=p) for t, p in zip(pair.things, places, strict=True)))
+
+    for places, is_right in ((("top left", "middle"), True), (("middle", "bottom right"), True),
+                             (("top left", "bottom"), False), (("middle", "top left"), False),
+                             (("middle", "bottom left"), False)):  # fmt: skip
+        assert judge(request, blurred(at(*places)), codec=codec).is_right == is_right, places
+    given = replace(request, before=pair)
+    assert not judge(given, blurred(at("middle", "bottom right")), codec=codec).is_right
+
+
 def test_what_no_frame_shows_is_not_judged(edit, scene, paint):
     """A thing wholly behind another."""
     hidden = replace(scene.things[0], size="small")

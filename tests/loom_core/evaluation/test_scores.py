@@ -28,7 +28,7 @@ def score(task, kind, *rights, references=0, psnr=None, spilled=None):
     )
     before = SCENE if "edit" in task else None
     request = Request(training_task(task), kind, "Do it.", before, SCENE, tuple(asks), (REFERENCE,) * references)
-    return Score("key", request, Verdict(verdicts, (), all(rights), 1.0, spilled), unchanged_psnr=psnr)
+    return Score("key", request, Verdict(verdicts, (), all(rights), 1.0, SCENE, spilled), unchanged_psnr=psnr)
 
 
 MANY = [
@@ -72,7 +72,7 @@ def test_the_mean_is_over_tasks_not_samples():
 
 def test_what_could_not_be_judged_is_left_out():
     unseen = score("edit-video", "recolour", True)
-    unseen = Score("key", unseen.request, Verdict((), (), False, 1.0))
+    unseen = Score("key", unseen.request, Verdict((), (), False, 1.0, SCENE))
     assert not unseen.is_valid
     assert scores.per_task([*MANY, unseen]) == scores.per_task(MANY)
 

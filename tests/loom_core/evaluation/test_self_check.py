@@ -10,10 +10,14 @@ from loom_core.evaluation.self_check import SHOULD_BE_RIGHT, SHOULD_BE_WRONG, ch
 
 @pytest.mark.parametrize("frames", [5])
 def test_the_judge_is_right(codec, frames):
-    found = check_judge(suite_samples(SuitePlan(samples=10, frames=frames, seed=1)), codec=codec)
+    plans = (
+        SuitePlan(samples=10, frames=frames, seed=1),
+        SuitePlan(samples=8, seed=1, tasks=("text-to-image", "edit-image"), kinds=("generate", "add")),
+    )
+    found = check_judge((sample for plan in plans for sample in suite_samples(plan)), codec=codec)
     assert set(found) == {*SHOULD_BE_RIGHT, *SHOULD_BE_WRONG}
     assert all(rate.total >= 3 for rate in found.values())
-    assert found["truth"].share == 1.0
+    assert found["truth"].share == found["shifted truth"].share == 1.0
     assert (
         found["noisy truth"].share >= 0.8
     )  # noise of a fixed size is more to a codec that shows fine patterns strongly

@@ -6,8 +6,11 @@ import math
 
 import pytest
 
-from loom_core.evaluation.plan import SuitePlan
-from loom_core.evaluation.suite import run_suite
+from loom_core.data.world.render import render
+from loom_core.evaluation.arrangement import room, shifted
+from loom_core.evaluation.measures import motion_agreement
+from loom_core.evaluation.plan import SuitePlan, suite_samples
+from loom_core.evaluation.suite import run_suite, score_answer
 
 
 class Oracle:
@@ -37,6 +40,19 @@ def test_obedience_is_all_that_counts(obeys):
         assert answer.score.verdict.is_right == (obeys or answer.score.request.kind == "keep")
         assert answer.score.unchanged_psnr in (None, math.inf)
         assert answer.score.sharpness > 0
+
+
+def test_what_is_made_anew_is_measured_where_it_stands():
+    (sample,) = suite_samples(SuitePlan(samples=1, frames=5, tasks=("text-to-video",), seed=3))
+    request = sample.world.request
+    assert any(thing.motion != "stays still" for thing in request.after.things)
+    (left, right), (up, down) = room(request.after)
+    elsewhere = shifted(request.after, left or right, up or down)
+    output = render(elsewhere, num_frames=5).frames
+    score = score_answer(sample, output, codec=None)
+    assert score.verdict.is_right
+    assert score.motion_agreement > 0.7 > 0.4 > motion_agreement(output, request)
+    assert score.flicker < 1
 
 
 def test_large_suites_go_in_pieces():
