@@ -69,6 +69,7 @@ def best_shift(scene: Scene, picture: Tensor) -> tuple[float, float]:
     gained = output.square().sum(dim=-1) - (output - bare / 255).square().sum(dim=-1)
     fields = torch.cat([gained[..., None], -2 * output], dim=-1)[within]
     kernel = torch.cat([covered[..., None], covered[..., None] * shown], dim=-1)[top:bottom, first:last]
-    errors = functional.conv2d(*(part.permute(2, 0, 1)[None] for part in (fields, kernel)), stride=steps)[0, 0]
+    planes, weights = fields.permute(2, 0, 1)[None], kernel.permute(2, 0, 1)[None]
+    errors = functional.conv2d(planes, weights, stride=steps)[0, 0]  # [shifts down, shifts to the right]
     row, column = (int(index) for index in torch.unravel_index(errors.argmin(), errors.shape))
     return left + GRID * column, up + GRID * row
