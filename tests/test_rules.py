@@ -28,6 +28,7 @@ IMPORT_ORDER = (
     "config",
     "models",
     "weights",
+    "lora",
     "mllm",
     "vae",
     "sampling",

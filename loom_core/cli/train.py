@@ -137,13 +137,26 @@ def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
     return [
         f"run         {config.name} in {config.run}: step {plan.state.step} of {config.steps} on {device}",
         f"weights     {begun}",
-        f"model       {sizes.num_layers} blocks, {sizes.hidden_size} wide, {needs.parameters / 1e6:.1f} M parameters; "
+        f"model       {sizes.num_layers} blocks, {sizes.hidden_size} wide, {needs.total / 1e6:.1f} M parameters; "
         f"{precision}",
+        *_describe_lora(config, needs),
         f"frozen      {plan.files.mllm}, {plan.files.codec}",
         *_describe_data(plan),
         *_describe_memory(needs, device=device),
         *_labelled("disk", plan.disk.lines()),
         f"{'':12}saved every {config.checkpoint.every} steps, the last {config.checkpoint.keep_last} kept",
+    ]
+
+
+def _describe_lora(config: TrainingConfig, needs: Needs) -> list[str]:
+    """What is trained where it is not all."""
+    if config.lora is None:
+        return []
+    lora = config.lora
+    whole = f"; whole: {', '.join(lora.whole)}" if lora.whole else ""
+    return [
+        f"lora        rank {lora.rank}, times {lora.scale:g}, {needs.parameters / 1e6:.2f} M of these parameters "
+        f"({needs.parameters / needs.total:.2%}), in {', '.join(lora.modules) or 'no layers'}{whole}"
     ]
 
 

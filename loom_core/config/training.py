@@ -96,6 +96,41 @@ class OptimiserSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """A LoRA that is trained in place of the whole model: small changes of chosen layers, the rest frozen.
+
+    A pattern names a layer, or whatever part of the model layers lie in; `*` stands for any text.
+
+    Args:
+        rank: Of each layer's change.
+        alpha: The change counts times alpha / rank; None for the rank, so once.
+        dropout: Share of a layer's inputs that its change does not see, drawn anew each time.
+        modules: Patterns of the linear layers that get a change of that rank; no others can.
+        whole: Patterns of what is trained whole beside them, and saved as a difference.
+        starts_from: A LoRA that is trained further, of the same rank; None begins without any effect.
+    """
+
+    rank: int = 32
+    alpha: float | None = None
+    dropout: float = 0.0
+    modules: tuple[str, ...] = ("blocks.*.self_attn", "blocks.*.cross_attn", "blocks.*.ffn")
+    whole: tuple[str, ...] = ()
+    starts_from: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range, and what would train nothing."""
+        _require(self, rank=self.rank > 0, dropout=0 <= self.dropout < 1)
+        _require(self, alpha=self.alpha is None or self.alpha > 0)
+        if not (self.modules or self.whole):
+            raise ConfigError("a LoRA of no part of the model", expected="a pattern", fix="name some in lora.modules")
+
+    @property
+    def scale(self) -> float:
+        """What a product of two factors is multiplied by."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
     """When a run is saved and what is kept.
 
@@ -162,6 +197,7 @@ class TrainingConfig:
         starts_from: A plain Wan 2.2 checkpoint, a LoomVideo checkpoint, or the run folder of the stage before; None
             for random weights.
         starts_from_ema: Take averaged weights where `starts_from` has them, as the official loader does.
+        lora: Train a LoRA on the frozen weights of `starts_from`; None trains the whole model.
         seed: Of everything that is drawn.
         grad_accumulation: Packs to an optimiser step, on each rank.
         optimiser: AdamW and its rate.
@@ -191,6 +227,7 @@ class TrainingConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     starts_from: Path | None = None
     starts_from_ema: bool = True
+    lora: LoraSettings | None = None
     seed: int = 0
     grad_accumulation: int = 1
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
@@ -217,6 +254,10 @@ class TrainingConfig:
             read_ahead=self.read_ahead >= 0,
         )
         _require(self, most_skipped_steps=self.most_skipped_steps > 0)
+        if self.lora is not None and self.starts_from is None:
+            raise ConfigError(
+                "a LoRA of random weights", expected="weights that it changes", fix="name them in starts_from"
+            )
 
 
 def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> TrainingConfig:
@@ -233,9 +274,9 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
 
 
 FREE_TO_CHANGE = (
-    "name", "run", "steps", "starts_from", "starts_from_ema", "checkpoint.", "validation.", "most_skipped_steps",
-    "gradient_checkpointing", "read_ahead", "optimiser.device", "data.workers", "data.prefetch", "data.cache",
-    "data.cache_reserve_gb", "data.max_bad_share", "data.min_bad_samples",
+    "name", "run", "steps", "starts_from", "starts_from_ema", "lora.starts_from", "checkpoint.", "validation.",
+    "most_skipped_steps", "gradient_checkpointing", "read_ahead", "optimiser.device", "data.workers", "data.prefetch",
+    "data.cache", "data.cache_reserve_gb", "data.max_bad_share", "data.min_bad_samples",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
 

@@ -93,11 +93,12 @@ def forward_pack(
     samples = _sorted_samples(model, latents, timestep, conditions)
     tokens, inputs = _embed(model, samples, rounded_time=rounded_time)
     prompts = [group[0].condition.mllm_hidden_states for group in _by_condition(samples)]
+    draws = checkpointing and any(isinstance(part, nn.Dropout) for part in model.modules())
     for index, block in enumerate(cast("list[LoomBlock]", list(model.blocks))):
         states = [prompt[index] for prompt in prompts]
         step = partial(_run_block, block, model.mllm_embedder, inputs, states)
         if checkpointing:
-            tokens = checkpoint(step, tokens, use_reentrant=False, preserve_rng_state=False)
+            tokens = checkpoint(step, tokens, use_reentrant=False, preserve_rng_state=draws)
         else:
             tokens = step(tokens)
     return _predict(model, tokens, inputs, samples)

@@ -3,6 +3,7 @@
     run/checkpoints/step-001000/
         model.safetensors       the model, loadable by everything else (`weights.loading.load_dit`)
         ema.safetensors         averaged weights in float32, by the same names
+        lora.safetensors, lora_ema.safetensors      of a run that trains a LoRA, in place of these two
         optimiser.safetensors   moments, counts and float32 copies, by weight
         rng.safetensors         torch's own generators
         state.json              step, data position, counts, settings
@@ -29,10 +30,20 @@ from torch import Tensor
 
 from ..atomic import explained
 from ..errors import ResourceError, WeightsError
+from ..lora.adapters import BASE_HASH_KEY, Adapters
 from ..models.dit import LoomDiT
 from ..weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
 from ..weights.inspection import format_bytes
-from ..weights.layouts import OWN_EMA_FILE, OWN_MODEL_FILE, RUN_FOLDER, step_folder_name, step_folders
+from ..weights.layouts import (
+    OWN_EMA_FILE,
+    OWN_LORA_EMA_FILE,
+    OWN_LORA_FILE,
+    OWN_MODEL_FILE,
+    RUN_FOLDER,
+    step_folder_name,
+    step_folders,
+)
+from ..weights.safetensors_files import open_safetensors
 from ..weights.saving import Entry, entries_of, save_safetensors
 from .ema import Ema
 from .optimiser import Optimiser
@@ -86,7 +97,13 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def save_checkpoint(
-    run: Path, state: RunState, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None
+    run: Path,
+    state: RunState,
+    *,
+    model: LoomDiT,
+    optimiser: Optimiser,
+    ema: Ema | None = None,
+    adapters: Adapters | None = None,
 ) -> Path:
     """Write a checkpoint; one of the same step is replaced once the new one is whole.
 
@@ -96,6 +113,7 @@ def save_checkpoint(
         model: Its weights and sizes.
         optimiser: Of the model.
         ema: Averaged weights, if the run has them.
+        adapters: The LoRA that is trained, if it is one: the model itself is not saved then.
 
     Returns:
         The checkpoint's folder.
@@ -106,11 +124,12 @@ def save_checkpoint(
     """
     folder = run / RUN_FOLDER / step_folder_name(state.step)
     partial = folder.with_name(f".{folder.name}.partial")
-    tensors = _tensors(model, optimiser, ema)
+    tensors = _tensors(model, optimiser, ema, adapters)
+    about = _about(model) if adapters is None else adapters.about()
     try:
         remove_leftovers(run)
         partial.mkdir(parents=True)
-        _write(partial, tensors, state, model=model)
+        _write(partial, tensors, state, about=about)
         _sync_folder(partial)
         if folder.exists():
             folder.rename(folder.with_name(f".{folder.name}{_REPLACED}"))
@@ -179,28 +198,34 @@ def _sync_folder(folder: Path) -> None:
             os.close(number)
 
 
-def _tensors(model: LoomDiT, optimiser: Optimiser, ema: Ema | None) -> dict[str, list[Entry]]:
+def _tensors(
+    model: LoomDiT, optimiser: Optimiser, ema: Ema | None, adapters: Adapters | None
+) -> dict[str, list[Entry]]:
     """What goes into which file."""
-    weights = model.state_dict()
-    averages = {} if ema is None else {OWN_EMA_FILE: entries_of({**weights, **ema.weights})}
+    if adapters is None:
+        weights = model.state_dict()
+        trained = {OWN_MODEL_FILE: entries_of(weights)}
+        averages = {} if ema is None else {OWN_EMA_FILE: entries_of({**weights, **ema.weights})}
+    else:
+        trained = {OWN_LORA_FILE: entries_of(adapters.tensors())}
+        averages = {} if ema is None else {OWN_LORA_EMA_FILE: entries_of(adapters.tensors(ema.weights))}
     return {
-        OWN_MODEL_FILE: entries_of(weights),
+        **trained,
         **averages,
         OPTIMISER_FILE: entries_of(optimiser.state()),
         RNG_FILE: entries_of(_rng_states()),
     }
 
 
-def _write(folder: Path, tensors: Mapping[str, Sequence[Entry]], state: RunState, *, model: LoomDiT) -> None:
-    about = {
-        FORMAT_KEY: FORMAT,
-        FORMAT_VERSION_KEY: str(FORMAT_VERSION),
-        CONFIG_KEY: model.config.to_json(),
-        "step": str(state.step),
-    }
+def _about(model: LoomDiT) -> dict[str, str]:
+    """Metadata of a model's file."""
+    return {FORMAT_KEY: FORMAT, FORMAT_VERSION_KEY: str(FORMAT_VERSION), CONFIG_KEY: model.config.to_json()}
+
+
+def _write(folder: Path, tensors: Mapping[str, Sequence[Entry]], state: RunState, *, about: Mapping[str, str]) -> None:
     for name, entries in tensors.items():
-        is_model = name in (OWN_MODEL_FILE, OWN_EMA_FILE)
-        save_safetensors(folder / name, entries, metadata=about if is_model else None)
+        is_weights = name not in (OPTIMISER_FILE, RNG_FILE)
+        save_safetensors(folder / name, entries, metadata={**about, "step": str(state.step)} if is_weights else None)
     content = {"version": STATE_VERSION, **asdict(state)}
     with (folder / STATE_FILE).open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
@@ -227,7 +252,9 @@ def read_state(folder: Path) -> RunState:
         raise _damaged(folder, error) from error
 
 
-def load_checkpoint(folder: Path, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None) -> RunState:
+def load_checkpoint(
+    folder: Path, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None, adapters: Adapters | None = None
+) -> RunState:
     """Put a run back to where a checkpoint has it: weights, optimiser, averaged weights, torch's generators.
 
     Args:
@@ -235,6 +262,7 @@ def load_checkpoint(folder: Path, *, model: LoomDiT, optimiser: Optimiser, ema: 
         model: Of its sizes and precision.
         optimiser: Of the model.
         ema: Averaged weights, if the run has them.
+        adapters: The LoRA that is trained, if it is one, on a model that has its own weights already.
 
     Returns:
         Where the run stood.
@@ -244,10 +272,15 @@ def load_checkpoint(folder: Path, *, model: LoomDiT, optimiser: Optimiser, ema: 
     """
     state = read_state(folder)
     try:
-        _load_model(model, load_file(folder / OWN_MODEL_FILE), folder)
+        if adapters is None:
+            _load_model(model, load_file(folder / OWN_MODEL_FILE), folder)
+        else:
+            _check_base(folder, adapters)
+            adapters.load(load_file(folder / OWN_LORA_FILE), folder)
         optimiser.load_state(load_file(folder / OPTIMISER_FILE))
         if ema is not None:
-            averages = load_file(folder / OWN_EMA_FILE)
+            averages = load_file(folder / (OWN_EMA_FILE if adapters is None else OWN_LORA_EMA_FILE))
+            averages = averages if adapters is None else adapters.named(averages, folder)
             ema.load({name: averages[name] for name in ema.weights}, updates=state.ema_updates)
         _restore_rng(load_file(folder / RNG_FILE))
     except (OSError, SafetensorError, KeyError) as error:
@@ -272,6 +305,21 @@ def _load_model(model: LoomDiT, weights: Mapping[str, Tensor], folder: Path) -> 
         )
     for name, weight in weights.items():
         own[name].copy_(weight)
+
+
+def _check_base(folder: Path, adapters: Adapters) -> None:
+    """Refuse to go on with a LoRA on other weights than those that it was trained on.
+
+    Raises:
+        WeightsError: They are others.
+    """
+    trained_on = open_safetensors(folder / OWN_LORA_FILE).metadata.get(BASE_HASH_KEY, "")
+    if trained_on != adapters.base:
+        raise WeightsError(
+            f"{folder}, whose LoRA was trained on other weights than those under starts_from",
+            expected="the same weights (of a run's folder its newest checkpoint counts, which may be a later one)",
+            fix="name the weights of then, or begin anew with this LoRA as lora.starts_from and another --run",
+        )
 
 
 def _rng_states() -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from ..config.training import TrainingConfig
 from ..data.opening import DTYPES
 from ..data.tasks import TRAINING_TASKS, TrainingTask, training_task
 from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, latent_shape
+from ..lora.targets import choose
 from ..mllm.frames import downsample_indices
 from ..models.dit import LoomDiT
 
@@ -31,6 +32,7 @@ class Needs:
 
     Args:
         parameters: Number of trained weights.
+        total: Number of all weights of the model, a LoRA's included.
         weights: Of the model, as it computes.
         casts: Weights in bfloat16 that autocast keeps through a forward pass.
         masters: Float32 copies of bfloat16 weights.
@@ -44,6 +46,7 @@ class Needs:
     """
 
     parameters: int
+    total: int
     weights: int
     casts: int
     masters: int
@@ -67,8 +70,9 @@ class Needs:
 
     @property
     def on_cpu(self) -> int:
-        """Beside a model that is on a GPU; its own weights wait here while averaged ones are measured."""
-        return (self.optimiser if self.is_offloaded else 0) + (self.weights if self.ema else 0)
+        """Beside a model that is on a GPU; its trained weights wait here while averaged ones are measured."""
+        waiting = self.weights * self.parameters // self.total if self.ema else 0
+        return (self.optimiser if self.is_offloaded else 0) + waiting
 
 
 def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gpu: bool = True) -> Needs:
@@ -80,16 +84,21 @@ def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gp
         on_gpu: Whether the model is on one; else a float32 weight that is updated in place needs no copy.
     """
     sizes = config.model.dit_config()
-    count = sum(weight.numel() for weight in LoomDiT(sizes, device="meta").parameters())
+    model = LoomDiT(sizes, device="meta")
+    total = count = sum(weight.numel() for weight in model.parameters())
+    if config.lora is not None:
+        count = choose(model, config.lora).count(config.lora.rank)
+        total += count
     is_half = config.precision == "bf16"
     is_offloaded = config.optimiser.device == "cpu" and on_gpu
-    weights = (_HALF if is_half else _FLOAT) * count
+    width = _HALF if is_half else _FLOAT
     moments = 2 * _FLOAT * count
     ema = _FLOAT * count if config.ema else 0
     return Needs(
         parameters=count,
-        weights=weights,
-        casts=_HALF * count if config.precision == "bf16-autocast" else 0,
+        total=total,
+        weights=width * total,
+        casts=_HALF * total if config.precision == "bf16-autocast" else 0,
         masters=_FLOAT * count if is_half or is_offloaded else 0,
         gradients=_FLOAT * count,
         moments=moments,
@@ -97,7 +106,7 @@ def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gp
         activations=_activations(sizes, config),
         frozen=sum(map(_weights_size, frozen)),
         is_offloaded=is_offloaded,
-        checkpoint=weights + (_FLOAT * count if is_half else 0) + moments + ema,
+        checkpoint=width * count + (_FLOAT * count if is_half else 0) + moments + ema,
     )
 
 

@@ -59,12 +59,11 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
         MediaError: A set is missing, empty, or not of the task that the config says.
     """
     checkpoint = find_resume(config.run, resume)
-    if checkpoint is None:
-        state, start = RunState(), check_start(config)
-    else:
-        state, start = read_state(checkpoint), None
-        if not allow_config_change:
-            check_unchanged(state, config, checkpoint=checkpoint)
+    state = RunState() if checkpoint is None else read_state(checkpoint)
+    if checkpoint is not None and not allow_config_change:
+        check_unchanged(state, config, checkpoint=checkpoint)
+    # the frozen weights of a LoRA are in none of its checkpoints
+    start = check_start(config) if checkpoint is None or config.lora is not None else None
     files = FrozenFiles.of(config)
     files.check(config)
     sources = tuple(open_sources(config.data))
@@ -73,7 +72,7 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
         files=files,
         checkpoint=checkpoint,
         state=state,
-        start=start,
+        start=start if checkpoint is None else None,
         sources=sources,
         disk=disk_needs(config, done=state.step, lengths=list(map(len, sources))),
         held_out=open_held_out(config),

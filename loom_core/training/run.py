@@ -30,7 +30,7 @@ from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
 from .read_ahead import ReadAhead, check_possible
 from .run_lock import RunLock
-from .starting import empty_model, starting_model
+from .starting import add_lora, empty_model, starting_model
 from .trainer import Trainer
 from .validation import Validator
 from .watch.observer import TrainingObserver
@@ -77,11 +77,14 @@ def _open_locked(
     packs: PackStream | ReadAhead = _packs(plan, codec, device=device, ranks=ranks)
     # nothing draws from torch's own generator yet; a checkpoint has its state
     torch.manual_seed(derive_seed(config.seed, "torch", ranks.rank))
-    model = starting_model(config, device=device) if plan.checkpoint is None else empty_model(config, device=device)
+    is_new = plan.checkpoint is None
+    from_start = is_new or config.lora is not None
+    model = starting_model(config, device=device) if from_start else empty_model(config, device=device)
+    adapters = add_lora(model, config, is_new=is_new) if config.lora is not None else None
     optimiser = Optimiser(model, config.optimiser)
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
     if plan.checkpoint is not None:
-        load_checkpoint(plan.checkpoint, model=model, optimiser=optimiser, ema=ema)
+        load_checkpoint(plan.checkpoint, model=model, optimiser=optimiser, ema=ema, adapters=adapters)
     objective = PackObjective(
         model, PromptBatches(plan.files.load_mllm(config, device=device)), ObjectiveSettings.of(config)
     )
@@ -102,6 +105,7 @@ def _open_locked(
         model=model,
         optimiser=optimiser,
         ema=ema,
+        adapters=adapters,
         packs=packs,
         on_end=end,
         objective=objective,

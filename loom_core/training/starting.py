@@ -16,12 +16,16 @@ from ..config.model import DiTConfig
 from ..config.training import Precision, TrainingConfig
 from ..data.seeds import seeded_generator
 from ..errors import WeightsError
+from ..lora.adapters import Adapters
+from ..lora.lora_file import open_lora, shapes_of
+from ..lora.targets import choose
 from ..models.dit import LoomDiT
 from ..models.initialise import initialise, initialise_additions
 from ..weights.checkpoint import Checkpoint
 from ..weights.checks import require_dit, require_keys
 from ..weights.detect import detect_config
 from ..weights.filling import read_weights
+from ..weights.hashing import samples_sha256
 from ..weights.identify import ModelKind
 from ..weights.loading import ADDITIONS, key_report
 from ..weights.reading import open_checkpoint
@@ -76,7 +80,8 @@ def check_start(config: TrainingConfig) -> Start:
 
     Raises:
         WeightsError: They are missing, damaged, of another model or other sizes, or have a part that the config's
-            model has not.
+            model has not; or they cannot be the base of the config's LoRA.
+        ConfigError: The config's LoRA does not fit the model.
     """
     if config.starts_from is None:
         return Start(None, None)
@@ -84,6 +89,7 @@ def check_start(config: TrainingConfig) -> Start:
     model = LoomDiT(wanted, device="meta")
     added = _lacking(checkpoint, model)
     require_keys(key_report(checkpoint, model, ignore=dict.fromkeys(added)), checkpoint.path)
+    _check_lora(config, model, added)
     return Start(config.starts_from, checkpoint.kind, added, *_progress_of(checkpoint))
 
 
@@ -114,6 +120,26 @@ def starting_model(config: TrainingConfig, *, device: torch.device | str = "cpu"
     return model.train().requires_grad_(True)
 
 
+def add_lora(model: LoomDiT, config: TrainingConfig, *, is_new: bool = True) -> Adapters:
+    """Put the LoRA of a config on its starting model, the only thing that is trained from here on.
+
+    Args:
+        model: From `starting_model`.
+        config: Has a LoRA.
+        is_new: Give it its starting values; else a checkpoint will.
+
+    Raises:
+        WeightsError: The file that it starts from does not fit.
+    """
+    assert config.lora is not None
+    adapters = Adapters(
+        model, config.lora, generator=seeded_generator(config.seed, "lora"), base=samples_sha256(_open(config))
+    )
+    if config.lora.starts_from is not None and is_new:
+        adapters.start_from(config.lora.starts_from)
+    return adapters
+
+
 def empty_model(config: TrainingConfig, *, device: torch.device | str = "cpu") -> LoomDiT:
     """A model of the config's sizes and precision whose weights are still to be filled in, from a checkpoint.
 
@@ -140,6 +166,21 @@ def _open(config: TrainingConfig) -> Checkpoint:
     wanted = config.model.dit_config()
     _check_sizes(detect_config(checkpoint, _hint(checkpoint, wanted)), wanted, path)
     return checkpoint
+
+
+def _check_lora(config: TrainingConfig, model: LoomDiT, added: tuple[str, ...]) -> None:
+    """Refuse a LoRA that cannot be trained on these weights."""
+    if config.lora is None:
+        return
+    if added:
+        raise WeightsError(
+            f"{config.starts_from}, which lacks {len(added)} weights of the model (the first is {added[0]})",
+            expected="whole LoomVideo weights, to which a LoRA adds no parts",
+            fix="start from the released weights or a later stage, or train without `lora:`",
+        )
+    choose(model, config.lora)
+    if config.lora.starts_from is not None:
+        open_lora(config.lora.starts_from, shapes_of(model.config))
 
 
 def _progress_of(checkpoint: Checkpoint) -> tuple[int | None, int | None]:

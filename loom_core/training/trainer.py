@@ -28,6 +28,7 @@ from ..data.sample import EncodedSample
 from ..data.tasks import TRAINING_TASKS
 from ..data.workers import ended_worker
 from ..errors import CancelledError, LoomError, ResourceError, TrainingError
+from ..lora.adapters import Adapters
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
 from .ema import Ema
@@ -82,6 +83,7 @@ class Trainer:
         model: What is trained.
         optimiser: Of the model.
         ema: Averaged weights, if any.
+        adapters: The LoRA that is trained, if it is one.
         packs: At the position of `state`.
         objective: Runs the model.
         state: Where the run stands.
@@ -105,6 +107,7 @@ class Trainer:
         state: RunState,
         observer: TrainingObserver,
         ema: Ema | None = None,
+        adapters: Adapters | None = None,
         bad_samples: Callable[[Mapping[str, Any]], int] = lambda _: 0,
         validate: Callable[[int, IsStopped], ValidationMetrics | None] | None = None,
         draw_samples: Callable[[IsStopped], Sequence[SampleRow] | None] | None = None,
@@ -112,6 +115,7 @@ class Trainer:
         ranks: Ranks | None = None,
     ) -> None:
         self.config, self.model, self.optimiser, self.ema = config, model, optimiser, ema
+        self.adapters = adapters
         self.packs, self.objective, self.on_end = packs, objective, on_end
         self.validate, self.draw_samples = validate, draw_samples
         self.state, self.observer, self.bad_samples = state, observer, bad_samples
@@ -326,7 +330,9 @@ class Trainer:
             self._saved_step = step
             return
         state = replace(self.state, data={str(rank): position for rank, position in enumerate(positions)})
-        path = save_checkpoint(config.run, state, model=self.model, optimiser=self.optimiser, ema=self.ema)
+        path = save_checkpoint(
+            config.run, state, model=self.model, optimiser=self.optimiser, ema=self.ema, adapters=self.adapters
+        )
         self._saved_step = step
         self.observer.on_checkpoint(step, path)
         prune(config.run, config.checkpoint)
@@ -341,6 +347,8 @@ def _about(config: TrainingConfig, *, first_step: int) -> RunAbout:
         "precision": config.precision,
         "averages": f"decay {config.ema:g}" if config.ema else "none",
     }
+    if config.lora is not None:
+        settings["lora"] = f"rank {config.lora.rank}, times {config.lora.scale:g}"
     return RunAbout(name=config.name, folder=config.run, steps=config.steps, first_step=first_step, settings=settings)
 
 

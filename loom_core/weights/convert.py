@@ -31,6 +31,9 @@ Progress = Callable[[int, int], None]
 """Receives the bytes done and the bytes in all, first of the source's hash, then of its tensors. What it raises ends
 the conversion, and nothing is left behind."""
 
+Change = Callable[[str, Tensor], Tensor]
+"""Given a weight's Wan-native name and what the file holds, returns what is written, of the same shape."""
+
 
 @dataclass(frozen=True)
 class ConversionReport:
@@ -68,6 +71,8 @@ def convert_checkpoint(
     overwrite: bool = False,
     config: DiTConfig | Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    change: Change | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> ConversionReport:
     """Write a checkpoint of the DiT as one safetensors file; at most one tensor is in memory at a time.
 
@@ -79,6 +84,8 @@ def convert_checkpoint(
         overwrite: Replace an existing file.
         config: Overrides what the source says of itself (see `detect_config`).
         progress: Told after each piece.
+        change: Makes other weights of those of the source, before they are cast.
+        about: Goes into the metadata as well.
 
     Raises:
         ConfigError: The target exists or its folder does not.
@@ -93,8 +100,8 @@ def convert_checkpoint(
     detected = detect_config(checkpoint, config)
     require_keys(key_report(checkpoint, LoomDiT(detected, device="meta")), checkpoint.path)
     tell = _teller(checkpoint, progress)
-    entries = _entries(checkpoint, dtype=dtype, tell=tell)
-    metadata = _metadata(checkpoint, detected, entries, tell=tell)
+    entries = _entries(checkpoint, dtype=dtype, tell=tell, change=change)
+    metadata = {**_metadata(checkpoint, detected, entries, tell=tell), **(about or {})}
     return ConversionReport(
         source=checkpoint.files[0],
         target=target,
@@ -134,12 +141,14 @@ def _teller(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int]
     return tell
 
 
-def _entries(checkpoint: Checkpoint, *, dtype: torch.dtype | None, tell: Callable[[int], None]) -> list[Entry]:
+def _entries(
+    checkpoint: Checkpoint, *, dtype: torch.dtype | None, tell: Callable[[int], None], change: Change | None
+) -> list[Entry]:
     native = checkpoint.native()
 
     def converted(name: str, info: TensorInfo) -> Tensor:
         original = native.tensor(name)
-        result = original.to(info.dtype)
+        result = (original if change is None else change(name, original)).to(info.dtype)
         if result is not original:
             release_pages(original)
         require_finite(result, checkpoint.naming.in_file(name), checkpoint.path, cast_from=original.dtype)

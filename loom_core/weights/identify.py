@@ -38,7 +38,7 @@ class ModelKind(Enum):
 CHANNELS_OF_WAN_22 = 48
 CHANNELS_OF_WAN_21 = 16
 
-_LORA_NAME = re.compile(r"lora_(A|B|up|down)\b|\.(lokr|hada)_w|\.diff(_b)?$")
+_LORA_NAME = re.compile(r"lora(_linear_layer)?[._](A|B|up|down)\b|\.(lokr|hada)_w|\.diff(_b)?$")
 _WAN_ATTENTION = re.compile(r"blocks\.\d+\.(self_attn|cross_attn)\.[qkvo]\.")
 _LATENT_CONVOLUTIONS = ("post_quant_conv.weight", "conv2.weight")
 """Last layer before the VAE's decoder, [C, C, 1, 1, 1], in diffusers and in Wan naming."""

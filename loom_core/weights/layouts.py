@@ -13,6 +13,8 @@ from .safetensors_files import INDEX_SUFFIX, open_safetensors, open_sharded, rea
 EMA_FILE = "ema/ema.pth"
 OWN_EMA_FILE, OWN_MODEL_FILE = "ema.safetensors", "model.safetensors"
 """Averaged and live weights in a checkpoint of our own training."""
+OWN_LORA_EMA_FILE, OWN_LORA_FILE = "lora_ema.safetensors", "lora.safetensors"
+"""The same of a run that trains a LoRA; given where a model is expected, they are named as what they are."""
 
 CANDIDATES = (
     (EMA_FILE, "official checkpoint folder, averaged weights"),
@@ -66,9 +68,9 @@ def find_weights(folder: Path, *, ema: bool = True) -> Path:
     """The file or index in a folder that holds the DiT, or the only model there.
 
     Args:
-        folder: A checkpoint folder of any layout in `CANDIDATES`; the folder of a training run, whose newest checkpoint
-            is taken; or one with safetensors files, of which, if they are several, one is a DiT or has one of the
-            `USUAL_NAMES`. Of those only headers are read.
+        folder: A checkpoint folder of any layout in `CANDIDATES`, or of a LoRA; the folder of a training run, whose
+            newest checkpoint is taken; or one with safetensors files, of which, if they are several, one is a DiT or
+            has one of the `USUAL_NAMES`. Of those only headers are read.
         ema: False passes averaged weights over and takes the live ones.
 
     Raises:
@@ -90,6 +92,8 @@ def find_weights(folder: Path, *, ema: bool = True) -> Path:
         return models[0]
     kinds = {path: _kind_of(path) for path in models}
     chosen = _only_dit(kinds) or _usual(kinds)
+    loras = [folder / name for name in (OWN_LORA_EMA_FILE, OWN_LORA_FILE) if ema or name != OWN_LORA_EMA_FILE]
+    chosen = chosen or next((path for path in loras if path in kinds), None)
     if chosen is not None:
         return chosen
     seen = ", ".join(f"{path.name}: {kind.value if kind else 'damaged'}" for path, kind in kinds.items())

@@ -6,7 +6,8 @@ by underscores. Flattened to underscores and freed of prefixes, a name of the Di
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from .key_maps import DEAD_MODULES, PREFIXES, to_diffusers
@@ -23,6 +24,9 @@ LORA_PREFIXES = (
     "lycoris_",
 )
 """Prefixes that may stand before a module in a LoRA file, also several of them, and who writes them."""
+
+_HOLDS_ADAPTER_SETTINGS = "lora_adapter_metadata"
+"""Metadata entry in which diffusers keeps peft's settings, as JSON."""
 
 _WEIGHT = ".weight"
 _OPTIONAL = ".0"
@@ -63,6 +67,30 @@ def lora_modules(keys: Iterable[str], weights: Collection[str]) -> LoraModules:
         else:
             unknown.append(key)
     return LoraModules(found, tuple(unknown), tuple(dead))
+
+
+def stored_alphas(modules: LoraModules, metadata: Mapping[str, str]) -> dict[str, float]:
+    """Alphas that diffusers keeps in a file's metadata instead of beside its tensors.
+
+    Args:
+        modules: Of the file.
+        metadata: Of the file.
+
+    Returns:
+        Module as the file names it -> alpha, such that alpha / rank is what the change is multiplied by; empty where
+        the metadata says nothing of it.
+    """
+    try:
+        settings = json.loads(metadata.get(_HOLDS_ADAPTER_SETTINGS, "{}"))
+        found = {str(name).rpartition(".")[2]: value for name, value in settings.items()}
+        usual, rank, special = float(found["lora_alpha"]), float(found["r"]), dict(found.get("alpha_pattern") or {})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    factor = rank**0.5 if found.get("use_rslora") else 1.0  # such a one is divided by the rank's root alone
+    return {
+        module: factor * float(next((own for name, own in special.items() if f".{module}".endswith(f".{name}")), usual))
+        for module in modules.weights
+    }
 
 
 def _modules(key: str) -> Iterable[str]:

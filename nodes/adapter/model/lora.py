@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from ....loom_core.errors import WeightsError
 from ....loom_core.models.dit import LoomDiT
 from ....loom_core.weights.checkpoint import Checkpoint
 from ....loom_core.weights.checks import shortened, wrong_model
-from ....loom_core.weights.lora_names import LoraModules, lora_modules
+from ....loom_core.weights.lora_names import LoraModules, lora_modules, stored_alphas
 from ....loom_core.weights.reading import open_checkpoint
 from ..sampling.checks import config_of
 from .files import stored_tensors
@@ -29,8 +28,6 @@ FOLDER = "loras"
 """The host's name of the folder."""
 _IN_HOST = "diffusion_model."
 """Prefix of the DiT's weights in the host's model."""
-_HOLDS_ADAPTER_SETTINGS = "lora_adapter_metadata"
-"""Metadata entry in which diffusers keeps peft's settings, as JSON."""
 _ALWAYS_READ = (".alpha", ".dora_scale", ".diff", ".diff_b", ".set_weight", ".w_norm", ".b_norm", ".reshape_weight")
 """Endings that the host reads beside those of its adapters."""
 
@@ -84,18 +81,8 @@ def apply_lora(model: Any, path: Path, strength: float) -> LoraResult:
 
 def _with_alphas(tensors: dict[str, Tensor], modules: LoraModules, metadata: Mapping[str, str]) -> dict[str, Tensor]:
     """The tensors, with alphas that diffusers keeps in the metadata written where the host looks for them."""
-    try:
-        settings = json.loads(metadata.get(_HOLDS_ADAPTER_SETTINGS, "{}"))
-        found = {str(name).rpartition(".")[2]: value for name, value in settings.items()}
-        usual, rank, special = float(found["lora_alpha"]), float(found["r"]), dict(found.get("alpha_pattern") or {})
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return tensors
-    factor = rank**0.5 if found.get("use_rslora") else 1.0  # such a one is divided by the rank's root alone
-    alphas = {}
-    for module in modules.weights:
-        alpha = next((own for name, own in special.items() if f".{module}".endswith(f".{name}")), usual)
-        alphas[f"{module}.alpha"] = torch.tensor(float(alpha) * factor)
-    return alphas | tensors
+    alphas = stored_alphas(modules, metadata)
+    return {f"{module}.alpha": torch.tensor(alpha) for module, alpha in alphas.items()} | tensors
 
 
 def _matches_nothing(checkpoint: Checkpoint) -> WeightsError:

@@ -18,15 +18,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from loom_core.config.training import CheckpointSettings
+from loom_core.config.training import CheckpointSettings, LoraSettings
 from loom_core.errors import OutputError, ResourceError, WeightsError
+from loom_core.lora.lora_file import open_lora, shapes_of
 from loom_core.training import checkpoint as subject
 from loom_core.training.checkpoint import RunState, load_checkpoint, newest_checkpoint, read_state, save_checkpoint
 from loom_core.training.ema import Ema
 from loom_core.training.optimiser import Optimiser
 from loom_core.training.resuming import find_resume
-from loom_core.training.starting import empty_model
+from loom_core.training.starting import add_lora, empty_model, starting_model
 from loom_core.weights.loading import load_dit
+from loom_core.weights.reading import open_checkpoint
+from loom_core.weights.saving import entries_of, save_safetensors
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 PROGRAM = """
@@ -312,3 +315,77 @@ def test_fault_10_a_killed_run_goes_on_bit_for_bit(
     assert [metrics.loss.hex() for metrics in recorder.steps] == expected[steps_saved:]
     assert same(newest_checkpoint(run), newest_checkpoint(whole.run))
     assert not list(run.glob("checkpoints/.*"))
+
+
+LORA = LoraSettings(rank=2, alpha=4, dropout=0.2, whole=("source_patch_embedding", "blocks.0.norm3"))
+
+
+@pytest.fixture
+def lora_config(config, model, tmp_path):
+    """A run that trains a LoRA on a small file."""
+    save_safetensors(tmp_path / "base.safetensors", entries_of(model.state_dict()), metadata={
+        "format": "loomvideo-dit", "config": model.config.to_json()
+    })  # fmt: skip
+    return replace(config, starts_from=tmp_path / "base.safetensors", lora=LORA, checkpoint=CheckpointSettings(every=2))
+
+
+def lora_trainer(config, make_trainer, make_packs, folder=None):
+    """A trainer of a LoRA, from its start or from a checkpoint."""
+    torch.manual_seed(0)
+    model = starting_model(config)
+    adapters = add_lora(model, config, is_new=folder is None)
+    optimiser = Optimiser(model, config.optimiser)
+    ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
+    parts = {"model": model, "optimiser": optimiser, "ema": ema, "adapters": adapters}
+    if folder is None:
+        return make_trainer(config, **parts)
+    state = load_checkpoint(folder, **parts)
+    return make_trainer(config, **parts, state=state, packs=make_packs(seed=config.seed, **state.data["0"]))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-autocast"])
+def test_a_lora_goes_on_bit_for_bit_and_its_base_stays(
+    tmp_path, lora_config, make_trainer, make_packs, recorder, precision
+):
+    whole = replace(lora_config, run=tmp_path / "whole", precision=precision, steps=6)
+    trainer = lora_trainer(whole, make_trainer, make_packs)
+    before = {name: w.clone() for name, w in trainer.model.named_parameters() if not w.requires_grad}
+    trainer.run()
+    expected = [metrics.loss.hex() for metrics in recorder.steps]
+    after = dict(trainer.model.named_parameters())
+    assert len(before) > 50 and all(torch.equal(weight, after[name]) for name, weight in before.items())
+
+    halves = replace(whole, run=tmp_path / "halves", steps=3)
+    recorder.steps.clear()
+    lora_trainer(halves, make_trainer, make_packs).run()
+    lora_trainer(replace(halves, steps=6), make_trainer, make_packs, newest_checkpoint(halves.run)).run()
+    assert [metrics.loss.hex() for metrics in recorder.steps] == expected
+    assert same(newest_checkpoint(halves.run), newest_checkpoint(whole.run))
+
+
+def test_a_checkpoint_of_a_lora_has_the_lora_alone(lora_config, make_trainer, make_packs):
+    trainer = lora_trainer(lora_config, make_trainer, make_packs)
+    trainer.run()
+    folder = newest_checkpoint(lora_config.run)
+    assert {path.name for path in folder.iterdir()} == {
+        "lora.safetensors", "lora_ema.safetensors", "optimiser.safetensors", "rng.safetensors", "state.json"
+    }  # fmt: skip
+    live, averaged = (open_checkpoint(lora_config.run, ema=ema) for ema in (False, True))
+    assert (live.files[0].name, averaged.files[0].name) == ("lora.safetensors", "lora_ema.safetensors")
+    assert live.metadata["rank"] == "2" and live.metadata["step"] == "6"
+    lora = open_lora(lora_config.run, shapes_of(trainer.model.config), ema=False)
+    layer = trainer.model.blocks[1].ffn[0]
+    torch.testing.assert_close(lora.delta("blocks.1.ffn.0.weight"), 2 * layer.lora_B.weight @ layer.lora_A.weight)
+    with pytest.raises(WeightsError, match=r"which is a LoRA.*expected a LoomVideo DiT"):
+        load_dit(lora_config.run)
+
+
+def test_a_lora_does_not_go_on_upon_other_weights(lora_config, make_trainer, make_packs):
+    lora_trainer(replace(lora_config, steps=2), make_trainer, make_packs).run()
+    tensors = load_file(lora_config.starts_from)
+    tensors["head.head.bias"] += 1
+    save_safetensors(lora_config.starts_from, entries_of(tensors), metadata={
+        "format": "loomvideo-dit", "config": lora_config.model.dit_config().to_json()
+    })  # fmt: skip
+    with pytest.raises(WeightsError, match="was trained on other weights than those under starts_from"):
+        lora_trainer(lora_config, make_trainer, make_packs, newest_checkpoint(lora_config.run))

@@ -8,7 +8,7 @@ import pytest
 
 from loom_core.models.dit import LoomDiT
 from loom_core.weights.key_maps import to_diffusers
-from loom_core.weights.lora_names import lora_modules
+from loom_core.weights.lora_names import LoraModules, lora_modules, stored_alphas
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,17 @@ def test_of_the_released_model_all_names_stay_apart(weights_dir):
     assert lora_modules([f"lora_unet_{flat(module)}.alpha" for module in modules], weights).weights == {
         f"lora_unet_{flat(module)}": weight for module, weight in zip(modules, weights, strict=True)
     }
+
+
+def test_alphas_of_diffusers_stand_in_the_metadata():
+    module = "transformer.blocks.0.attn1.to_q"
+    modules = LoraModules({module: "blocks.0.self_attn.q.weight", f"{module}x": ""}, (), ())
+    settings = {"transformer.r": 4, "transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_q": 2}}
+
+    def alphas(changes=None):
+        return stored_alphas(modules, {"lora_adapter_metadata": json.dumps(settings | (changes or {}))})
+
+    assert alphas() == {module: 2.0, f"{module}x": 8.0}
+    assert alphas({"transformer.use_rslora": True}) == {module: 4.0, f"{module}x": 16.0}
+    assert stored_alphas(modules, {}) == {}
+    assert stored_alphas(modules, {"lora_adapter_metadata": "[1"}) == {}
