@@ -12,6 +12,7 @@ from loom_core.cli.train import build_parser
 from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.training import (
     CheckpointSettings,
+    LoraSettings,
     ModelSettings,
     OptimiserSettings,
     TrainingConfig,
@@ -25,6 +26,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 SECTIONS = {
     "The run": TrainingConfig,
     "model": ModelSettings,
+    "lora": LoraSettings,
     "optimiser": OptimiserSettings,
     "checkpoint": CheckpointSettings,
     "validation": ValidationSettings,
@@ -82,8 +84,8 @@ def test_names_of_the_official_layout_are_those_of_the_code():
 
 def test_settings_that_the_text_names_exist():
     """Dotted names in the text lead to a field."""
-    roots = {"data": DataConfig, "model": ModelSettings, "optimiser": OptimiserSettings}
-    named = re.findall(r"`(data|model|optimiser)\.(?!safetensors)(\w+)", PAGE)
+    roots = {"data": DataConfig, "model": ModelSettings, "optimiser": OptimiserSettings, "lora": LoraSettings}
+    named = re.findall(r"`(data|model|optimiser|lora)\.(?!safetensors)(\w+)", PAGE)
     assert len(named) > 5
     for root, name in named:
         assert name in {entry.name for entry in fields(roots[root])}, f"{root}.{name}"

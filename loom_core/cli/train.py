@@ -131,7 +131,9 @@ def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
     from ..training.estimate import training_needs
 
     config, sizes = plan.config, plan.config.model.dit_config()
-    needs = training_needs(config, frozen=(plan.files.mllm, plan.files.codec), on_gpu=device.type != "cpu")
+    stays = config.prompt_cache is None and config.mllm_device == "model"
+    frozen = (plan.files.mllm, plan.files.codec) if stays else (plan.files.codec,)
+    needs = training_needs(config, frozen=frozen, on_gpu=device.type != "cpu")
     begun = f"from {plan.start}" if plan.start is not None else f"goes on from {plan.checkpoint}"
     precision = config.precision + (", gradient checkpointing" if config.gradient_checkpointing else "")
     return [
@@ -142,7 +144,8 @@ def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
         *_describe_lora(config, needs),
         f"frozen      {plan.files.mllm}, {plan.files.codec}",
         *_describe_data(plan),
-        *_describe_memory(needs, device=device),
+        *_describe_memory(needs, device=device, of_frozen="MLLM and codec" if stays else "codec"),
+        *_describe_prompts(config),
         *_labelled("disk", plan.disk.lines()),
         f"{'':12}saved every {config.checkpoint.every} steps, the last {config.checkpoint.keep_last} kept",
     ]
@@ -165,7 +168,15 @@ def _labelled(label: str, lines: Sequence[str]) -> list[str]:
     return [f"{label if index == 0 else '':12}{line}" for index, line in enumerate(lines)]
 
 
-def _describe_memory(needs: Needs, *, device: torch.device) -> list[str]:
+def _describe_prompts(config: TrainingConfig) -> list[str]:
+    """What becomes of the MLLM where it does not stay beside the model."""
+    place = "the CPU" if config.mllm_device == "cpu" else "the same device"
+    if config.prompt_cache is not None:
+        return [f"prompts     asked once, on {place} before the model is loaded; states in {config.prompt_cache}"]
+    return [f"prompts     asked in every step, on {place}"] if config.mllm_device == "cpu" else []
+
+
+def _describe_memory(needs: Needs, *, device: torch.device, of_frozen: str) -> list[str]:
     """What is needed where, and whether it is there."""
     import torch
 
@@ -183,7 +194,7 @@ def _describe_memory(needs: Needs, *, device: torch.device) -> list[str]:
         f"gradients {format_bytes(needs.gradients)}, moments {format_bytes(needs.moments)}, float32 copies "
         f"{format_bytes(needs.masters)}, EMA {format_bytes(needs.ema)}"
     )
-    parts = f"weights {format_bytes(needs.weights + needs.casts)}, MLLM and codec {format_bytes(needs.frozen)}"
+    parts = f"weights {format_bytes(needs.weights + needs.casts)}, {of_frozen} {format_bytes(needs.frozen)}"
     if not needs.is_offloaded:
         parts += f", {updating}"
     lines = [

@@ -193,6 +193,10 @@ class TrainingConfig:
         data: Sets, mixture, sizes, packing.
         mllm: Qwen3-VL, frozen; None for the built-in model's.
         codec: The VAE, frozen; None for the built-in model's.
+        prompt_cache: Folder for the MLLM's states: every prompt is asked once, before the DiT is loaded, and the MLLM
+            let go of then. For small sets with a cache of latents; None asks the MLLM in every step.
+        mllm_device: Where the MLLM is: "model" for where the model is, or "cpu", which with a `prompt_cache` is slow
+            but once.
         model: Which DiT.
         starts_from: A plain Wan 2.2 checkpoint, a LoomVideo checkpoint, or the run folder of the stage before; None
             for random weights.
@@ -224,6 +228,8 @@ class TrainingConfig:
     data: DataConfig
     mllm: Path | None = None
     codec: Path | None = None
+    prompt_cache: Path | None = None
+    mllm_device: Literal["model", "cpu"] = "model"
     model: ModelSettings = field(default_factory=ModelSettings)
     starts_from: Path | None = None
     starts_from_ema: bool = True
@@ -254,6 +260,12 @@ class TrainingConfig:
             read_ahead=self.read_ahead >= 0,
         )
         _require(self, most_skipped_steps=self.most_skipped_steps > 0)
+        if self.prompt_cache is not None and self.data.cache is None:
+            raise ConfigError(
+                "prompt_cache without data.cache, so that every epoch has other prompts",
+                expected="both, or neither",
+                fix="name a folder in data.cache",
+            )
         if self.lora is not None and self.starts_from is None:
             raise ConfigError(
                 "a LoRA of random weights", expected="weights that it changes", fix="name them in starts_from"
@@ -274,9 +286,10 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
 
 
 FREE_TO_CHANGE = (
-    "name", "run", "steps", "starts_from", "starts_from_ema", "lora.starts_from", "checkpoint.", "validation.",
-    "most_skipped_steps", "gradient_checkpointing", "read_ahead", "optimiser.device", "data.workers", "data.prefetch",
-    "data.cache", "data.cache_reserve_gb", "data.max_bad_share", "data.min_bad_samples",
+    "name", "run", "steps", "prompt_cache", "mllm_device", "starts_from", "starts_from_ema", "lora.starts_from",
+    "checkpoint.", "validation.", "most_skipped_steps", "gradient_checkpointing", "read_ahead", "optimiser.device",
+    "data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "data.max_bad_share",
+    "data.min_bad_samples",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
 

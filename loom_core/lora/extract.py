@@ -97,35 +97,51 @@ def extract_lora(
     if target.exists() and not overwrite:
         raise ConfigError(f"the file {target}", expected="a new name", fix="choose another, or use --overwrite")
     first, second = _open_pair(before, after, ema=ema)
-    found: dict[str, Tensor] = {}
-    total = kept = 0.0
-    low_rank = whole = 0
+    found = _Found()
     for done, name in enumerate(first, start=1):
         difference = _difference(name, first, second, device=device)
-        if difference is not None and _is_layer(name, difference):
-            up, down = approximated(difference, rank)
-            total += float(difference.square().sum())
-            kept += float((up @ down).square().sum())
-            found |= _named(name, up, down, dtype=dtype)
-            low_rank += 1
-        elif difference is not None:
-            found[file_name_of(name, "diff")] = difference.to(dtype).cpu()
-            whole += 1
+        if difference is not None:
+            found.add(name, difference, rank=rank, dtype=dtype)
         if progress is not None:
             progress(done, len(first))
-    if not found:
+    if not found.tensors:
         raise WeightsError(f"{before} and {after}, which hold the same weights", expected="a difference")
-    for name, tensor in found.items():
+    for name, tensor in found.tensors.items():
         require_finite(tensor, name, target, cast_from=torch.float32)
-    save_safetensors(target, entries_of(found), metadata=_about(first, second, rank))
+    save_safetensors(target, entries_of(found.tensors), metadata=_about(first, second, rank))
     return ExtractionReport(
         target=target,
-        low_rank=low_rank,
-        whole=whole,
-        unchanged=len(first) - low_rank - whole,
-        kept=kept / total if total else 1.0,
-        num_bytes=sum(tensor.nbytes for tensor in found.values()),
+        low_rank=found.low_rank,
+        whole=found.whole,
+        unchanged=len(first) - found.low_rank - found.whole,
+        kept=found.kept / found.total if found.total else 1.0,
+        num_bytes=sum(tensor.nbytes for tensor in found.tensors.values()),
     )
+
+
+class _Found:
+    """The tensors of a LoRA as they are found, and the sums of squares of layers' differences."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.low_rank = self.whole = 0
+        self.total = self.kept = 0.0
+
+    def add(self, name: str, difference: Tensor, *, rank: int, dtype: torch.dtype) -> None:
+        """Take a weight's difference; alpha is the rank, so that a product counts once."""
+        if not _is_layer(name, difference):
+            self.tensors[file_name_of(name, "diff")] = difference.to(dtype).cpu()
+            self.whole += 1
+            return
+        up, down = approximated(difference, rank)
+        self.total += float(difference.square().sum())
+        self.kept += float((up @ down).square().sum())
+        self.tensors |= {
+            file_name_of(name, "lora_A.weight"): down.to(dtype).cpu().contiguous(),
+            file_name_of(name, "lora_B.weight"): up.to(dtype).cpu().contiguous(),
+            file_name_of(name, "alpha"): torch.tensor(float(down.shape[0])),
+        }
+        self.low_rank += 1
 
 
 def approximated(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -187,15 +203,6 @@ def _difference(name: str, first: Checkpoint, second: Checkpoint, *, device: tor
 
 def _is_layer(name: str, weight: Tensor) -> bool:
     return name.endswith(".weight") and weight.dim() == _TABLE_AXES
-
-
-def _named(name: str, up: Tensor, down: Tensor, *, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The tensors of a layer's change; alpha is the rank, so that the product counts once."""
-    return {
-        file_name_of(name, "lora_A.weight"): down.to(dtype).cpu().contiguous(),
-        file_name_of(name, "lora_B.weight"): up.to(dtype).cpu().contiguous(),
-        file_name_of(name, "alpha"): torch.tensor(float(down.shape[0])),
-    }
 
 
 def _about(first: Checkpoint, second: Checkpoint, rank: int) -> dict[str, str]:

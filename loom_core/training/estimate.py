@@ -139,7 +139,7 @@ def _activations(sizes: DiTConfig, config: TrainingConfig) -> int:
     width = _FLOAT if config.precision == "fp32" else _HALF
     of_a_block = width * (_WIDTHS_KEPT * sizes.hidden_size + _FFN_KEPT * sizes.ffn_dim)
     kept = width * sizes.hidden_size if config.gradient_checkpointing else of_a_block
-    states = width * sizes.mllm_dim
+    states = 0 if config.prompt_cache is not None else width * sizes.mllm_dim  # kept ones wait on the CPU
     inside = of_a_block if config.gradient_checkpointing else 0
     return config.data.token_budget * (sizes.num_layers * max(kept, states) + inside)
 

@@ -61,6 +61,12 @@ class FrozenFiles:
         """Tells the codec from others, for the cache of latents."""
         return f"{samples_sha256(open_checkpoint(self.codec))} {dtype}"
 
+    def mllm_identity(self, config: TrainingConfig) -> str:
+        """Tells the MLLM and how it computes from others, for the cache of its states."""
+        sizes = config.model.dit_config()
+        how = f"{sizes.num_layers} {sizes.rope_precision} {mllm_dtype(config)}"
+        return f"{samples_sha256(open_qwen(self.mllm)[0])} {how}"
+
     def load_codec(self, *, device: torch.device) -> VideoCodec:
         """The codec, in bfloat16 on a GPU."""
         return load_codec(self.codec, dtype=codec_dtype(device), device=device)
@@ -75,10 +81,15 @@ class FrozenFiles:
         return QwenEncoder.load(
             self.mllm,
             num_blocks=wanted.num_layers,
-            dtype=torch.float32 if config.precision == "fp32" else torch.bfloat16,
+            dtype=mllm_dtype(config),
             device=device,
             rope_precision=wanted.rope_precision,
         )
+
+
+def mllm_dtype(config: TrainingConfig) -> torch.dtype:
+    """What the MLLM computes in."""
+    return torch.float32 if config.precision == "fp32" else torch.bfloat16
 
 
 def codec_dtype(device: torch.device) -> torch.dtype:

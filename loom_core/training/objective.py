@@ -80,6 +80,23 @@ class ObjectiveSettings:
         )
 
 
+def drawn_dropout(sample: EncodedSample, settings: ObjectiveSettings) -> Dropped:
+    """What a sample loses at its place in the run."""
+    return draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
+
+
+def left_of(sample: EncodedSample, dropped: Dropped, settings: ObjectiveSettings) -> Conditions:
+    """What is left of a sample's conditions when it loses something."""
+    return conditions_of(
+        sample,
+        dropped=dropped,
+        source_to_mllm=settings.source_to_mllm,
+        source_to_dit=settings.source_to_dit,
+        prompt_order=settings.prompt_order,
+        unconditional_prompt=settings.unconditional_prompt,
+    )
+
+
 class PackObjective:
     """Squared errors of a model's predictions for a pack.
 
@@ -95,12 +112,7 @@ class PackObjective:
 
     def prepare(self, samples: Sequence[EncodedSample]) -> list[Condition]:
         """What the model is conditioned on for each sample of a pack, after dropout."""
-        settings = self.settings
-        dropped = [
-            draw_dropout(sample.seed, dropout_all=settings.dropout_all, dropout_text=settings.dropout_text)
-            for sample in samples
-        ]
-        return self.conditions(samples, dropped)
+        return self.conditions(samples, [drawn_dropout(sample, self.settings) for sample in samples])
 
     def accept(self, samples: Sequence[EncodedSample], prepared: list[Condition]) -> None:
         """Take what `prepare` gave elsewhere for a pack that a later call is about.
@@ -151,13 +163,13 @@ class PackObjective:
 
     def conditions(self, samples: Sequence[EncodedSample], dropped: Sequence[Dropped]) -> list[Condition]:
         """What the model is conditioned on for each sample when it loses something."""
-        left = [self._left(*pair) for pair in zip(samples, dropped, strict=True)]
+        left = [left_of(*pair, self.settings) for pair in zip(samples, dropped, strict=True)]
         states = self.read_prompts([entry.content for entry in left])
         return [_condition(*pair) for pair in zip(left, states, strict=True)]
 
     def has_visual(self, sample: EncodedSample) -> bool:
         """Whether anything of a sample is left without its text: a source or references."""
-        left = self._left(sample, Dropped.TEXT)
+        left = left_of(sample, Dropped.TEXT, self.settings)
         return bool(left.content or left.references) or left.source is not None
 
     def velocities(
@@ -173,17 +185,6 @@ class PackObjective:
         dtype = next(self.model.parameters()).dtype
         with self._autocast():
             return self.model([noised.to(dtype) for noised in latents], timestep, conditions, checkpointing=False)
-
-    def _left(self, sample: EncodedSample, dropped: Dropped) -> Conditions:
-        settings = self.settings
-        return conditions_of(
-            sample,
-            dropped=dropped,
-            source_to_mllm=settings.source_to_mllm,
-            source_to_dit=settings.source_to_dit,
-            prompt_order=settings.prompt_order,
-            unconditional_prompt=settings.unconditional_prompt,
-        )
 
     def _autocast(self) -> torch.autocast:
         device = next(self.model.parameters()).device

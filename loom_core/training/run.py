@@ -24,8 +24,9 @@ from .frozen import codec_dtype
 from .held_out import HeldOutSamples
 from .objective import ObjectiveSettings, PackObjective
 from .optimiser import Optimiser
-from .pictures import SamplePictures
+from .pictures import SamplePictures, in_turn
 from .planning import RunPlan
+from .prompt_cache import PromptCache, prompts_of
 from .prompts import PromptBatches
 from .ranks import OneRank, Ranks
 from .read_ahead import ReadAhead, check_possible
@@ -75,6 +76,8 @@ def _open_locked(
         _write_config(config)
     codec = plan.files.load_codec(device=device)
     packs: PackStream | ReadAhead = _packs(plan, codec, device=device, ranks=ranks)
+    held_out = HeldOutSamples(config, plan.held_out, codec) if config.validation.is_on else None
+    kept = _kept_prompts(plan, codec, held_out, device=device, observer=observer, ranks=ranks)
     # nothing draws from torch's own generator yet; a checkpoint has its state
     torch.manual_seed(derive_seed(config.seed, "torch", ranks.rank))
     is_new = plan.checkpoint is None
@@ -85,13 +88,11 @@ def _open_locked(
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
     if plan.checkpoint is not None:
         load_checkpoint(plan.checkpoint, model=model, optimiser=optimiser, ema=ema, adapters=adapters)
-    objective = PackObjective(
-        model, PromptBatches(plan.files.load_mllm(config, device=device)), ObjectiveSettings.of(config)
-    )
+    objective = PackObjective(model, kept or _load_mllm(plan, device=device), ObjectiveSettings.of(config))
     if config.read_ahead:
         check_possible(device)
         packs = ReadAhead(packs, prepare=objective.prepare, accept=objective.accept, depth=config.read_ahead)
-    validator, pictures = _measures(plan, codec, objective, model=model, ema=ema)
+    validator, pictures = _measures(plan, codec, objective, held_out, model=model, ema=ema)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
 
@@ -118,14 +119,61 @@ def _open_locked(
     )
 
 
+def _load_mllm(plan: RunPlan, *, device: torch.device) -> PromptBatches:
+    place = torch.device("cpu") if plan.config.mllm_device == "cpu" else device
+    return PromptBatches(plan.files.load_mllm(plan.config, device=place))
+
+
+def _kept_prompts(
+    plan: RunPlan,
+    codec: VideoCodec,
+    held_out: HeldOutSamples | None,
+    *,
+    device: torch.device,
+    observer: TrainingObserver,
+    ranks: Ranks,
+) -> PromptCache | None:
+    """The states of all prompts that the run will ask about, where it keeps them; the MLLM is let go of again.
+
+    Latents get into their cache by the way, before the model takes the device's memory.
+    """
+    config = plan.config
+    if config.prompt_cache is None:
+        return None
+    identity = plan.files.mllm_identity(config)
+    cache = PromptCache(config.prompt_cache, identity=identity, load=lambda: _load_mllm(plan, device=device))
+    packs = _packs(plan, codec, device=device, ranks=ranks)
+    count = (config.steps - plan.state.step) * config.grad_accumulation
+    try:
+        observer.on_note(f"asks the MLLM about the prompts of {count} packs that are not in {config.prompt_cache}")
+        prompts = prompts_of(
+            packs,
+            ObjectiveSettings.of(config),
+            count=count,
+            held_out=held_out or (),
+            pictured=in_turn(held_out or (), config.validation.pictures),
+        )
+        asked = cache.fill(prompts)
+        observer.on_note(f"{asked} prompts asked; the MLLM is let go of")
+    finally:
+        packs.close()
+        cache.release()
+    return cache
+
+
 def _measures(
-    plan: RunPlan, codec: VideoCodec, objective: PackObjective, *, model: LoomDiT, ema: Ema | None
+    plan: RunPlan,
+    codec: VideoCodec,
+    objective: PackObjective,
+    held_out: HeldOutSamples | None,
+    *,
+    model: LoomDiT,
+    ema: Ema | None,
 ) -> tuple[Validator | None, SamplePictures | None]:
     """What is made of held-out samples."""
     config, settings = plan.config, plan.config.validation
-    if not settings.is_on:
+    if held_out is None:
         return None, None
-    held_out = HeldOutSamples(config, plan.held_out, codec)
     validator = Validator(held_out, objective, model=model, ema=ema, levels_per_sample=settings.levels_per_sample)
     if not settings.pictures:
         return validator, None

@@ -155,3 +155,35 @@ def test_a_config_written_out_is_the_same_config(config, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
     assert read_training_config(path) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lora.rank=0", "rank 0"),
+        ("lora.alpha=-1", "alpha -1"),
+        ("lora.dropout=1", "dropout 1"),
+        ("lora.modules=[]", "a LoRA of no part of the model"),
+        ("lora.ranks=4", r"unknown setting 'lora\.ranks'.*did you mean 'rank'"),
+        ("starts_from=null", "a LoRA of random weights"),
+        ("prompt_cache=somewhere", r"prompt_cache without data\.cache"),
+    ],
+)
+def test_a_lora_that_makes_no_sense_is_refused(configs, override, message):
+    with pytest.raises(ConfigError, match=message):
+        read_training_config(configs / "tiny" / "lora.yaml", overrides=[override])
+
+
+def test_a_lora_counts_times_alpha_over_rank(configs):
+    path = configs / "tiny" / "lora.yaml"
+    assert read_training_config(path).lora.scale == 1.0
+    assert read_training_config(path, overrides=["lora.alpha=4"]).lora.scale == 0.25
+    assert read_training_config(path, overrides=["lora.alpha=null"]).lora.scale == 1.0
+
+
+def test_a_resumed_run_keeps_its_lora(configs):
+    config = read_training_config(configs / "tiny" / "lora.yaml")
+    before = flatten(config)
+    other = replace(config, lora=replace(config.lora, rank=8, starts_from=Path("x")), prompt_cache=None)
+    assert changed_settings(before, other) == {"lora.rank": (16, 8)}
+    assert "lora.rank" in changed_settings(before, replace(config, lora=None))

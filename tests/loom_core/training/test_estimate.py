@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
 from loom_core.config.data import DataConfig, DataSetConfig
-from loom_core.config.training import ModelSettings, read_training_config
+from loom_core.config.training import LoraSettings, ModelSettings, read_training_config
 from loom_core.training.checkpoint import newest_checkpoint
 from loom_core.training.estimate import cache_needs, memory_of, training_needs
 
@@ -105,3 +106,29 @@ def test_states_of_the_mllm_are_counted_where_they_are_larger(large):
 def test_the_memory_of_a_device():
     assert memory_of(torch.device("cpu")) > 2**28
     assert memory_of(torch.device("meta")) is None
+
+
+@pytest.mark.parametrize("gigabytes", [24, 16])
+def test_the_loras_fit_the_cards_that_they_are_for_as_their_comments_count(repo_root, gigabytes):
+    """Beside the VAE's weights in bf16; of its 2^30 bytes a GB a card wants one or two GB for the driver and torch."""
+    path = repo_root / "configs" / "training" / f"lora-{gigabytes}gb.yaml"
+    needs = training_needs(read_training_config(path))
+    together = needs.on_model_device + 1.41e9
+    (told,) = re.findall(r"^#   together +([\d.]+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert together / 1e9 == pytest.approx(float(told), abs=0.02)
+    assert together < (gigabytes - 2) * 2**30
+
+
+def test_a_checkpoint_of_a_lora_is_the_lora_and_what_trains_it(large):
+    lora = replace(large, lora=LoraSettings())
+    needs = training_needs(lora)
+    assert needs.parameters == 80_609_280
+    assert needs.total == training_needs(large).parameters + 80_609_280
+    assert needs.checkpoint == (2 + 4 + 8 + 4) * 80_609_280
+    assert needs.gradients == 4 * 80_609_280
+    assert needs.on_cpu == (4 + 4 + 8 + 4 + 2) * 80_609_280
+
+
+def test_kept_prompts_take_no_memory_beside_the_model(large, tmp_path):
+    kept = replace(large, data=replace(large.data, cache=tmp_path), prompt_cache=tmp_path)
+    assert training_needs(large).activations - training_needs(kept).activations == 16_384 * 30 * (4096 - 3072) * 2

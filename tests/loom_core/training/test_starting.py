@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from loom_core.config.training import TrainingConfig
-from loom_core.errors import WeightsError
+from loom_core.config.training import LoraSettings, TrainingConfig
+from loom_core.errors import ConfigError, WeightsError
 from loom_core.models.dit import LoomDiT
 from loom_core.models.initialise import initialise
 from loom_core.training.checkpoint import RunState, newest_checkpoint
-from loom_core.training.starting import check_start, empty_model, starting_model, weight_dtype
+from loom_core.training.starting import add_lora, check_start, empty_model, starting_model, weight_dtype
 from loom_core.weights.saving import entries_of, save_safetensors
 
 PROJECTOR, SOURCE = "mllm_embedder", "source_patch_embedding"
@@ -170,3 +170,56 @@ def test_the_run_that_a_stage_starts_from_is_named_with_its_step(config, make_tr
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((newest_checkpoint(config.run) / "ema.safetensors").read_bytes())
     assert "step" not in str(check_start(replace(config, starts_from=alone)))
+
+
+@pytest.fixture
+def lora_config(config, kinds):
+    return replace(stage(config, has_source=True, starts_from=kinds["stage2"][1]), lora=LoraSettings(rank=4))
+
+
+def test_a_lora_leaves_the_starting_weights_frozen(lora_config, kinds):
+    model = starting_model(lora_config)
+    adapters = add_lora(model, lora_config)
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert len(trained) == 2 * adapters.num_layers == 2 * 2 * 10
+    assert all(".lora_A." in name or ".lora_B." in name for name in trained)
+    assert torch.equal(model.blocks[0].ffn[0].base.weight, kinds["stage2"][0].blocks[0].ffn[0].weight)
+    again = add_lora(starting_model(lora_config), lora_config).tensors()
+    other = add_lora(starting_model(lora_config), replace(lora_config, seed=1)).tensors()
+    name = "diffusion_model.blocks.0.self_attn.q.lora_A.weight"
+    assert torch.equal(adapters.tensors()[name], again[name])
+    assert not torch.equal(again[name], other[name])
+
+
+@pytest.mark.parametrize("kind", ["wan", "stage1"])
+def test_a_lora_adds_no_parts_to_a_model(lora_config, kinds, kind):
+    with pytest.raises(WeightsError, match=r"which lacks \d+ weights of the model.*to which a LoRA adds no parts"):
+        check_start(replace(lora_config, starts_from=kinds[kind][1]))
+
+
+def test_a_lora_that_does_not_fit_is_refused_before_anything_is_read(lora_config, tmp_path):
+    with pytest.raises(ConfigError, match="rank 99, larger than"):
+        check_start(replace(lora_config, lora=LoraSettings(rank=99)))
+    with pytest.raises(ConfigError, match="names none of the model's"):
+        check_start(replace(lora_config, lora=LoraSettings(rank=4, modules=("transformer_blocks",))))
+    foreign = tmp_path / "foreign.safetensors"
+    name = "diffusion_model.blocks.0.self_attn.q"
+    save_safetensors(foreign, entries_of({
+        f"{name}.lora_A.weight": torch.zeros(4, 5120), f"{name}.lora_B.weight": torch.zeros(5120, 4)
+    }))  # fmt: skip
+    config = replace(lora_config, lora=LoraSettings(rank=4, starts_from=foreign))
+    with pytest.raises(WeightsError, match=r"foreign\.safetensors, 1 of whose 1 changes have another size"):
+        check_start(config)
+
+
+def test_a_lora_goes_on_from_another_but_not_where_a_checkpoint_follows(lora_config, tmp_path):
+    first = add_lora(starting_model(lora_config), lora_config)
+    for parameter in first.model.parameters():
+        parameter.data += 0.1 * parameter.requires_grad
+    save_safetensors(tmp_path / "first.safetensors", entries_of(first.tensors()), metadata=first.about())
+    config = replace(lora_config, seed=1, lora=LoraSettings(rank=4, starts_from=tmp_path / "first.safetensors"))
+    second, third = (add_lora(starting_model(config), config, is_new=is_new).tensors() for is_new in (True, False))
+    for name, tensor in first.tensors().items():
+        torch.testing.assert_close(second[name], tensor)
+    name = "diffusion_model.blocks.0.self_attn.q.lora_B.weight"
+    assert not third[name].any()

@@ -28,6 +28,9 @@ def touch(folder, names):
         (("gen_model.pth", "other.safetensors"), True, "gen_model.pth"),
         (("gen_model.safetensors", "qwen/model.safetensors"), True, "gen_model.safetensors"),
         (("dit.safetensors", "vae.safetensors"), True, "dit.safetensors"),
+        (("lora.safetensors", "lora_ema.safetensors", "rng.safetensors"), True, "lora_ema.safetensors"),
+        (("lora.safetensors", "lora_ema.safetensors", "rng.safetensors"), False, "lora.safetensors"),
+        (("lora.safetensors", "dit.safetensors"), True, "dit.safetensors"),
         (
             ("transformer/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"),
             True,
