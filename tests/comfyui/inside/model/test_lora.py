@@ -323,3 +323,31 @@ def test_damaged_files_and_other_models(part, folder, node, model):
 def test_the_list_shows_what_is_there(part, folder):
     (folder / "one.safetensors").touch()
     assert part("nodes.lora").LoomVideoLoraLoader.define_schema().inputs[1].options == ["one.safetensors"]
+
+
+def test_what_is_trained_here_the_hosts_loader_reads_as_it_is_merged(
+    part, core, node, velocity, model, load, write, state, config, caplog
+):
+    """Layers of low rank, whole weights and biases; the host's own loader passes over no tensor of the file."""
+    adapted = part("loom_core.models.dit").LoomDiT(config)
+    adapted.load_state_dict(state)
+    settings = part("loom_core.config.training").LoraSettings(
+        rank=RANK, alpha=ALPHA, whole=("source_patch_embedding", "blocks.0.norm3", "mllm_embedder.linear_1.bias")
+    )
+    adapters = part("loom_core.lora.adapters").Adapters(adapted, settings)
+    generator = torch.Generator().manual_seed(7)
+    for parameter in adapted.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator) * parameter.requires_grad
+    tensors = adapters.tensors()
+    lora = part("loom_core.lora.lora_file")
+    merged = dict(state)
+    read = lora.open_lora(write(tensors, "lora.safetensors"), lora.shapes_of(adapted.config))
+    for name in read.changes:
+        merged[name] = state[name] + read.delta(name)
+    expected = velocity(load(write(merged, "merged.safetensors")))
+    before = velocity(model)
+    assert not torch.allclose(expected, before, atol=0.01)
+    with caplog.at_level("WARNING"):
+        torch.testing.assert_close(velocity(core(tensors)), expected, atol=1e-4, rtol=1e-4)
+    assert "lora key not loaded" not in caplog.text
+    torch.testing.assert_close(velocity(node(tensors)), expected, atol=1e-4, rtol=1e-4)
