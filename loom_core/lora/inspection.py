@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config.model import DiTConfig
 from ..config.training import MODEL_PRESETS
 from ..errors import WeightsError
+from ..weights.checkpoint import Checkpoint
 from ..weights.key_maps import strip_prefix
 from ..weights.reading import open_checkpoint
+from .adapters import BASE_CONFIG_KEY
 from .lora_file import LoraFile, open_lora, shapes_of
 
 MODEL_NAMES = {"5b": "LoomVideo or Wan 2.2 TI2V-5B", "tiny": "loom-tiny"}
@@ -73,7 +78,7 @@ def inspect_lora(path: Path, *, model: Path | None = None) -> LoraInspection:
 
     Args:
         path: The file, or the folder of a run that trains one.
-        model: Weights that it should fit; None tries the models that are known.
+        model: Weights that it should fit; None tries the models that are known, and the one that the file names.
 
     Raises:
         WeightsError: It is no LoRA, or fits no such model.
@@ -81,13 +86,23 @@ def inspect_lora(path: Path, *, model: Path | None = None) -> LoraInspection:
     if model is not None:
         return LoraInspection(open_lora(path, open_checkpoint(model).native().shapes), str(model))
     refused: WeightsError | None = None
-    for preset, config in MODEL_PRESETS.items():
+    for name, config in _candidates(open_checkpoint(path)):
         try:
-            return LoraInspection(open_lora(path, shapes_of(config)), MODEL_NAMES[preset])
+            return LoraInspection(open_lora(path, shapes_of(config)), name)
         except WeightsError as error:
             refused = refused or error
     assert refused is not None
     raise refused
+
+
+def _candidates(checkpoint: Checkpoint) -> Iterator[tuple[str, DiTConfig]]:
+    """Models that a file may be for: (in words, sizes)."""
+    yield from ((MODEL_NAMES[preset], config) for preset, config in MODEL_PRESETS.items())
+    try:
+        config = DiTConfig.from_mapping(json.loads(checkpoint.metadata[BASE_CONFIG_KEY]))
+    except (KeyError, ValueError, TypeError):
+        return
+    yield f"a LoomVideo DiT of {config.num_layers} blocks, {config.hidden_size} wide", config
 
 
 def _place(weight: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from loom_core.config.model import LOOM_TINY, LOOMVIDEO_5B
+from loom_core.config.model import LOOM_TINY, LOOMVIDEO_5B, DiTConfig
 from loom_core.errors import WeightsError
 from loom_core.lora.inspection import inspect_lora
+
+SMALL = DiTConfig(hidden_size=24, num_heads=2, head_dim=12, num_layers=2, ffn_dim=40, mllm_dim=8).to_json()
 
 
 def tensors_for(width):
@@ -39,6 +41,16 @@ def test_it_is_compared_with_a_model_that_is_named(write_lora, plain, base):
     assert len(inspect_lora(write_lora(plain), model=base).lora.changes) == 4
     with pytest.raises(WeightsError, match="another size"):
         inspect_lora(write_lora(plain))
+
+
+@pytest.mark.parametrize(("config", "told"), [("{}", None), ("no json", None), (SMALL, "2 blocks, 24 wide")])
+def test_one_of_ours_names_its_model(write_lora, plain, config, told):
+    path = write_lora(plain, metadata={"base_config": config})
+    if told is None:
+        with pytest.raises(WeightsError, match="another size"):
+            inspect_lora(path)
+    else:
+        assert told in inspect_lora(path).model
 
 
 def test_a_lora_of_another_family_is_refused(write_lora):

@@ -59,3 +59,12 @@ def test_the_reader_is_the_mllms_own(config):
     assert reader.max_frames == of_mllm.max_frames
     content = ["Edit this video: make the red circle blue"]
     assert torch.equal(reader.read(content).input_ids, of_mllm.read(content).input_ids)
+
+
+def test_the_mllm_is_told_from_others_and_from_itself_in_another_precision(config):
+    files = FrozenFiles.of(config)
+    identity = files.mllm_identity(config)
+    assert identity == files.mllm_identity(replace(config, seed=5))
+    model = replace(config.model, rope_precision="bf16")
+    others = [files.mllm_identity(replace(config, precision="bf16")), files.mllm_identity(replace(config, model=model))]
+    assert len({identity, *others}) == 3
