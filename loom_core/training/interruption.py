@@ -21,16 +21,20 @@ def never_stopped() -> bool:
 class StopRequest:
     """Within, the first SIGINT or SIGTERM is only noted; a second SIGINT interrupts at once.
 
-    Outside the main thread, where Python hands out no signals, it notes nothing.
+    Outside the main thread, where Python hands out no signals, it notes none.
+
+    Args:
+        is_stopped: Another who may ask.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_stopped: IsStopped = never_stopped) -> None:
+        self._is_stopped = is_stopped
         self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
     def is_asked(self) -> bool:
-        """Whether a signal came."""
-        return self.signal is not None
+        """Whether a signal came, or somebody else asks."""
+        return self.signal is not None or self._is_stopped()
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():

@@ -24,7 +24,9 @@ from ..atomic import atomic_target, make_folder
 from ..data.dropout import Dropped
 from ..data.packing import Pack
 from ..data.sample import EncodedSample
+from ..errors import CancelledError
 from ..types import Clip
+from .interruption import IsStopped, never_stopped
 from .objective import ObjectiveSettings, ReadPrompts, drawn_dropout, left_of
 
 logger = logging.getLogger(__name__)
@@ -54,17 +56,32 @@ class PromptCache:
         """States of each prompt, one [S, W] a DiT block, in the order given."""
         return [self._states(content) for content in contents]
 
-    def fill(self, contents: Iterable[Content]) -> int:
+    def fill(
+        self,
+        contents: Iterable[Content],
+        *,
+        tell: Callable[[int], None] = lambda _: None,
+        is_stopped: IsStopped = never_stopped,
+    ) -> int:
         """Ask for the prompts that are not in the folder; returns how many these were.
 
+        Args:
+            contents: All prompts.
+            tell: Told after each that was asked how many these are by now.
+            is_stopped: Asked before each.
+
         Raises:
+            CancelledError: A stop was asked for; what was asked so far is kept.
             ResourceError: The disk is full.
         """
         asked = 0
         for content in contents:
+            if is_stopped():
+                raise CancelledError("a stop before all prompts were asked", fix="start again; those so far are kept")
             if not self._path(content).is_file():
                 self._ask(content)
                 asked += 1
+                tell(asked)
         return asked
 
     def release(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from .checkpoint import load_checkpoint, remove_leftovers
 from .ema import Ema
 from .frozen import codec_dtype
 from .held_out import HeldOutSamples
+from .interruption import IsStopped, never_stopped
 from .objective import ObjectiveSettings, PackObjective
 from .optimiser import Optimiser
 from .pictures import SamplePictures, in_turn
@@ -38,10 +40,16 @@ from .watch.observer import TrainingObserver
 
 CONFIG_FILE = "config.yaml"
 """The settings of a run in its folder; a config file like any other."""
+_ASKED_BETWEEN_NOTES = 20
 
 
 def open_trainer(
-    plan: RunPlan, *, device: torch.device, observer: TrainingObserver, ranks: Ranks | None = None
+    plan: RunPlan,
+    *,
+    device: torch.device,
+    observer: TrainingObserver,
+    ranks: Ranks | None = None,
+    is_stopped: IsStopped = never_stopped,
 ) -> Trainer:
     """Load everything and return the trainer at the place where the run stands.
 
@@ -50,8 +58,10 @@ def open_trainer(
         device: Of all parts.
         observer: Is told what happens.
         ranks: The processes of the run.
+        is_stopped: Asked while prompts are kept, which takes long (`prompt_cache`).
 
     Raises:
+        CancelledError: It said yes.
         OutputError: Another process trains in the run's folder.
         LoomError: Something does not fit or cannot be read; see the parts.
     """
@@ -59,7 +69,7 @@ def open_trainer(
     make_run_folder(plan.config.run)
     lock = RunLock(plan.config.run) if ranks.rank == 0 else None
     try:
-        return _open_locked(plan, lock, device=device, observer=observer, ranks=ranks)
+        return _open_locked(plan, lock, device=device, observer=observer, ranks=ranks, is_stopped=is_stopped)
     except BaseException:
         if lock is not None:
             lock.release()
@@ -67,7 +77,13 @@ def open_trainer(
 
 
 def _open_locked(
-    plan: RunPlan, lock: RunLock | None, *, device: torch.device, observer: TrainingObserver, ranks: Ranks
+    plan: RunPlan,
+    lock: RunLock | None,
+    *,
+    device: torch.device,
+    observer: TrainingObserver,
+    ranks: Ranks,
+    is_stopped: IsStopped,
 ) -> Trainer:
     """The trainer of a folder in which no other process trains; it releases the lock at its end."""
     config = plan.config
@@ -77,7 +93,7 @@ def _open_locked(
     codec = plan.files.load_codec(device=device)
     packs: PackStream | ReadAhead = _packs(plan, codec, device=device, ranks=ranks)
     held_out = HeldOutSamples(config, plan.held_out, codec) if config.validation.is_on else None
-    kept = _kept_prompts(plan, codec, held_out, device=device, observer=observer, ranks=ranks)
+    kept = _kept_prompts(plan, codec, held_out, device=device, observer=observer, ranks=ranks, is_stopped=is_stopped)
     # nothing draws from torch's own generator yet; a checkpoint has its state
     torch.manual_seed(derive_seed(config.seed, "torch", ranks.rank))
     is_new = plan.checkpoint is None
@@ -132,6 +148,7 @@ def _kept_prompts(
     device: torch.device,
     observer: TrainingObserver,
     ranks: Ranks,
+    is_stopped: IsStopped,
 ) -> PromptCache | None:
     """The states of all prompts that the run will ask about, where it keeps them; the MLLM is let go of again.
 
@@ -153,12 +170,17 @@ def _kept_prompts(
             held_out=held_out or (),
             pictured=in_turn(held_out or (), config.validation.pictures),
         )
-        asked = cache.fill(prompts)
+        asked = cache.fill(prompts, tell=partial(_tell_of_asked, observer), is_stopped=is_stopped)
         observer.on_note(f"{asked} prompts asked; the MLLM is let go of")
     finally:
         packs.close()
         cache.release()
     return cache
+
+
+def _tell_of_asked(observer: TrainingObserver, asked: int) -> None:
+    if asked % _ASKED_BETWEEN_NOTES == 0:
+        observer.on_note(f"{asked} prompts asked so far")
 
 
 def _measures(

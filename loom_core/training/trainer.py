@@ -32,7 +32,7 @@ from ..lora.adapters import Adapters
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
 from .ema import Ema
-from .interruption import IsStopped, StopRequest
+from .interruption import IsStopped, StopRequest, never_stopped
 from .learning_rate import learning_rate
 from .optimiser import Optimiser
 from .ranks import OneRank, Ranks
@@ -125,8 +125,11 @@ class Trainer:
         self._saved_step = state.step
         self._is_updating = False  # weights and state do not belong together
 
-    def run(self) -> RunState:
-        """Train until the last step or a signal; returns where the run stands then, which is saved.
+    def run(self, is_stopped: IsStopped = never_stopped) -> RunState:
+        """Train until the last step or a stop; returns where the run stands then, which is saved.
+
+        Args:
+            is_stopped: Another way to ask for a stop than by a signal, for a program that the trainer is a part of.
 
         Raises:
             TrainingError: Too many steps in a row were not finite.
@@ -136,15 +139,16 @@ class Trainer:
         config = self.config
         self.observer.on_start(_about(config, first_step=self.state.step))
         try:
-            with StopRequest() as stop:
+            with StopRequest(is_stopped) as stop:
                 try:
                     self._take_steps(stop.is_asked)
                 except RuntimeError as error:
                     self._save_after_lost_worker(error, is_stopped=stop.is_asked())
-                if stop.signal is not None:
+                if stop.is_asked():
                     self._save(is_last=True)  # it may have come after the last one was written
                     self.stopped_by = stop.signal
-                    self.observer.on_note(f"{stop.signal.name}: stopped after step {self.state.step}, which is saved")
+                    asker = "asked to" if stop.signal is None else stop.signal.name
+                    self.observer.on_note(f"{asker}: stopped after step {self.state.step}, which is saved")
         finally:
             self.on_end()
             self.observer.close()

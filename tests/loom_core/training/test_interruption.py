@@ -41,3 +41,12 @@ def test_another_thread_may_train_as_well():
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+def test_another_way_to_ask_than_a_signal():
+    answer = []
+    with StopRequest(lambda: bool(answer)) as stop:
+        assert not stop.is_asked()
+        answer.append(True)
+        assert stop.is_asked()
+        assert stop.signal is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from loom_core.errors import CancelledError
 from loom_core.training.objective import ObjectiveSettings, PackObjective
 from loom_core.training.planning import plan_run
 from loom_core.training.prompt_cache import PromptCache, prompts_of
@@ -55,6 +56,14 @@ def test_a_prompt_is_asked_once_and_read_from_disk_then(make, reader):
     cache.release()
     cache([("a bird",)])
     assert reader.loaded == 2
+
+
+def test_filling_tells_and_can_be_stopped_and_taken_up(make, reader):
+    told = []
+    with pytest.raises(CancelledError, match="those so far are kept"):
+        make().fill([("a",), ("b",), ("c",)], tell=told.append, is_stopped=lambda: len(told) == 2)
+    assert told == [1, 2]
+    assert make().fill([("a",), ("b",), ("c",)]) == 1
 
 
 def test_what_differs_in_words_pixels_order_or_mllm_is_another_prompt(make, reader):

@@ -222,6 +222,14 @@ def test_a_signal_ends_the_run_after_its_step(config, make_trainer, recorder, nu
     assert signal.getsignal(number) is before
 
 
+def test_a_program_that_it_is_part_of_ends_it_likewise(config, make_trainer, recorder):
+    trainer = make_trainer(config)
+    assert trainer.run(lambda: len(recorder.steps) == 2).step == 2
+    assert trainer.stopped_by is None
+    assert [step for step, _ in recorder.checkpoints] == [2]
+    assert recorder.notes == ["asked to: stopped after step 2, which is saved"]
+
+
 class Failing:
     """Packs that end with an error after some."""
 
