@@ -77,6 +77,12 @@ class TrainingError(LoomError):
     exit_code = 7
 
 
+class RankError(LoomError):
+    """Another process of the same run ended, cannot be reached, or met an error that ends the run."""
+
+    exit_code = 8
+
+
 class CancelledError(LoomError):
     """The user stopped the run; nothing was written."""
 

@@ -97,3 +97,9 @@ def stand_in():
 def schemas(stand_in):
     """Schema of every node of the pack, by id."""
     return {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in stand_in("nodes.catalogue").NODES}
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Runs functions in several processes that are a group; see ranks.py."""
+    return _by_path("loom_ranks", "ranks.py")

@@ -27,6 +27,7 @@ IMPORT_ORDER = (
     "protocols",
     "config",
     "models",
+    "distributed",
     "weights",
     "lora",
     "mllm",

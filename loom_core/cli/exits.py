@@ -1,8 +1,8 @@
 """How every command ends: one line on stderr and an exit code that a shell script can use.
 
 Codes: 0 done, 1 a bug (with its traceback), 2 a wrong request, 3 weights, 4 a media file, or a place that cannot be
-written to, 5 a missing package, 6 memory or disk, 7 a training run that cannot go on, 130 stopped by the user (see
-`errors.py`), 143 a training run stopped by SIGTERM.
+written to, 5 a missing package, 6 memory or disk, 7 a training run that cannot go on, 8 another process of the run that
+ended, 130 stopped by the user (see `errors.py`), 143 a training run stopped by SIGTERM.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from loom_core.errors import (
     MediaError,
     MissingExtraError,
     OutputError,
+    RankError,
     ResourceError,
     WeightsError,
 )
@@ -26,7 +27,9 @@ def test_missing_parts_leave_no_trace():
 
 
 def test_exit_codes_differ_and_are_never_success():
-    kinds = (LoomError, ConfigError, WeightsError, MediaError, MissingExtraError, ResourceError, CancelledError)
+    kinds = (
+        LoomError, ConfigError, WeightsError, MediaError, MissingExtraError, ResourceError, RankError, CancelledError,
+    )  # fmt: skip
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert all(0 < code < 256 for code in codes)
