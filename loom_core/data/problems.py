@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,20 @@ class Problems:
 def bad_samples(state: Mapping[str, Any]) -> int:
     """Number of different samples that could not be used up to a position in the data (`Pack.state`); 0 without one."""
     return sum(state.get("guard", {}).get("counts", {}).values())
+
+
+def merged_guards(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the guards of several ranks counted, as one of them would have; of `BadSampleGuard.state`."""
+    merged: dict[str, Any] = {name: {} for name in ("seen", "lost", "known", "counts", "examples")}
+    for state in states:
+        for name in ("seen", "lost", "counts"):
+            for key, count in state[name].items():
+                merged[name][key] = merged[name].get(key, 0) + count
+        for key, indices in state["known"].items():
+            merged["known"][key] = sorted({*merged["known"].get(key, ()), *indices})
+        for kind, examples in state["examples"].items():
+            merged["examples"][kind] = [*merged["examples"].get(kind, ()), *examples][:EXAMPLES]
+    return merged
 
 
 class BadSampleGuard:

@@ -83,9 +83,10 @@ class SampleStream:
         world_size: Number of ranks.
         workers: Processes that decode; 0 decodes here.
         prefetch: Samples that each worker decodes ahead.
-        state: Of an earlier stream, to go on where it stood.
-        strict: Refuse a state of other data, another seed or another number of ranks; else go on at about the same
-            place, with a warning.
+        state: Of an earlier stream of this rank, to go on where it stood; or of a run of a single rank, or of one put
+            together from several (see `positions.py`), of which this rank takes its share from there on.
+        strict: Refuse a state of other data, another seed or another rank; else go on at about the same place, with a
+            warning.
 
     Raises:
         ConfigError: The state is refused.
@@ -113,6 +114,7 @@ class SampleStream:
         self.cache = cache
         self.rank, self.world_size = rank, world_size
         self.next_number = 0
+        self._done: frozenset[int] = frozenset()
         self._encode = encode
         self._clip_variants = clip_variants
         self._workers, self._prefetch = workers, prefetch
@@ -170,8 +172,11 @@ class SampleStream:
         guard = self.guard.state()
         if before is not None:
             guard["seen"][self._set_name(before.place)] -= 1
+        number = self.next_number if before is None else before.number
+        done = sorted(place for place in self._done if place >= self._position(number))
         return {
-            "next": self.next_number if before is None else before.number,
+            "next": number,
+            **({"done": done} if done else {}),
             "rank": self.rank,
             "world_size": self.world_size,
             "seed": self.mixture.seed,
@@ -186,12 +191,10 @@ class SampleStream:
 
     def _load(self, state: Mapping[str, Any], *, strict: bool) -> None:
         own = self.state()
-        for name, meaning in (
-            ("seed", "the run's seed"),
-            ("world_size", "the number of ranks"),
-            ("rank", "the rank"),
-            ("fingerprint", "the sets, their weights or their samples"),
-        ):
+        meanings = {"seed": "the run's seed", "fingerprint": "the sets, their weights or their samples"}
+        if state["world_size"] != 1:  # else it says of every place of the stream whether its sample was taken
+            meanings |= {"world_size": "the number of ranks", "rank": "the rank"}
+        for name, meaning in meanings.items():
             if state[name] == own[name]:
                 continue
             found = f"a data position of a run in which {meaning} differed ({state[name]} then, {own[name]} now)"
@@ -204,7 +207,9 @@ class SampleStream:
             logger.warning("%s; some samples may come again or never", found)
         if state.get("has_fresh_starts", own["has_fresh_starts"]) != own["has_fresh_starts"]:
             logger.warning("with or without a cache, unlike before: clips are cut at other starts from here on")
-        self.next_number = int(state["next"]) * int(state["world_size"]) // self.world_size
+        position = int(state["next"]) * int(state["world_size"]) + int(state["rank"])
+        self.next_number = max(0, -((self.rank - position) // self.world_size))  # the first that is not before it
+        self._done = frozenset(state.get("done", ()))
         self.guard.load(state["guard"])
         if state["fingerprint"] != own["fingerprint"]:
             self.guard.known.clear()  # numbers of other samples
@@ -243,11 +248,16 @@ class SampleStream:
         """What is to be decoded from here on; each is looked up in the cache as its turn to be decoded comes."""
         number = self.next_number
         while True:
-            yield self._job(number)
+            if self._position(number) not in self._done:
+                yield self._job(number)
             number += 1
 
+    def _position(self, number: int) -> int:
+        """Place in the stream of all ranks of one of this rank's own."""
+        return number * self.world_size + self.rank
+
     def _job(self, number: int) -> _Job:
-        place = self.mixture[number * self.world_size + self.rank]
+        place = self.mixture[self._position(number)]
         source = self.sources[place.set_index]
         if self.cache is None:
             return _Job(number, place, place.clip, "", is_cached=False)

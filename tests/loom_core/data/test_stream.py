@@ -148,7 +148,6 @@ def test_a_state_before_the_last_sample_gives_it_again(stream, memory_source):
     ("change", "named"),
     [
         ({"seed": 1}, "seed"),
-        ({"world_size": 2}, "number of ranks"),
         ({"weights": [1, 3]}, "weights"),
         ({"clip_variants": 3}, "sets"),
     ],
@@ -160,12 +159,32 @@ def test_a_state_of_other_data_is_refused(stream, memory_source, change, named):
         stream(sources, state=state, **change)
 
 
-def test_a_state_of_other_ranks_can_be_taken_up_near_its_place(stream, memory_source, caplog):
+def test_a_state_of_one_of_several_ranks_is_not_enough_for_another_number(stream, memory_source, caplog):
+    """It does not say what the others had taken; see `positions.py` for what does."""
     ours = stream([memory_source(100)], rank=1, world_size=4)
     keys(ours, 10)
+    with pytest.raises(ConfigError, match="number of ranks"):
+        stream([memory_source(100)], rank=1, world_size=2, state=ours.state())
     other = stream([memory_source(100)], rank=1, world_size=2, state=ours.state(), strict=False)
-    assert next(other).place.position == 20 * 2 + 1
+    assert next(other).place.position == 10 * 4 + 1
     assert "number of ranks differed" in caplog.text
+
+
+def test_several_ranks_go_on_where_a_single_one_stood(stream, memory_source):
+    alone = stream([memory_source(100)])
+    keys(alone, 5)
+    for rank, expected in ((0, [6, 8]), (1, [5, 7])):
+        other = stream([memory_source(100)], rank=rank, world_size=2, state=alone.state())
+        assert [next(other).place.position for _ in range(2)] == expected
+
+
+def test_places_that_are_done_are_left_out_and_forgotten_once_passed(stream, memory_source):
+    state = {**stream([memory_source(100)]).state(), "next": 2, "done": [3, 5]}
+    ours = stream([memory_source(100)], state=state)
+    assert [next(ours).place.position for _ in range(2)] == [2, 4]
+    assert ours.state()["done"] == [5]
+    assert next(ours).place.position == 6
+    assert "done" not in ours.state()
 
 
 def test_what_was_known_to_be_bad_is_that_of_the_same_samples_alone(stream, memory_source):
