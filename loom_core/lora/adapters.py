@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from ..config.training import LoraSettings
+from ..distributed.sharding import local_part, part_of
 from ..errors import WeightsError
 from ..models.dit import LoomDiT
 from ..weights.detect import FORMAT_KEY, FORMAT_VERSION_KEY
@@ -127,7 +128,7 @@ class Adapters:
         """Take over what `tensors` gave; see `named`."""
         parameters = dict(self.model.named_parameters())
         for name, tensor in self.named(tensors, path).items():
-            parameters[name].copy_(tensor)
+            local_part(parameters[name]).copy_(part_of(tensor, parameters[name]))
 
     @torch.no_grad()
     def start_from(self, path: Path) -> None:

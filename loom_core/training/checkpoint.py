@@ -4,9 +4,12 @@
         model.safetensors       the model, loadable by everything else (`weights.loading.load_dit`)
         ema.safetensors         averaged weights in float32, by the same names
         lora.safetensors, lora_ema.safetensors      of a run that trains a LoRA, in place of these two
-        optimiser.safetensors   moments, counts and float32 copies, by weight
-        rng.safetensors         torch's own generators
-        state.json              step, data position, counts, settings
+        optimiser.safetensors   moments, counts and float32 copies, by weight; a folder `optimiser` of such files where
+                                several ranks have a part of each
+        rng.safetensors         torch's own generators, of each rank
+        state.json              step, data position of each rank, counts, settings
+
+Any number of ranks goes on from what any number of ranks wrote.
 
 Differences from the official trainer: no pickles, averaged weights by name, the data position itself instead of an
 estimated number of samples to skip, nothing partial is ever accepted.
@@ -20,6 +23,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial as bound
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..atomic import explained
+from ..data.positions import position_for
+from ..distributed.sharding import is_sharded, local_part, part_of, whole_of
+from ..distributed.tensor_files import load_parts, save_parts
 from ..errors import ResourceError, WeightsError
 from ..lora.adapters import BASE_HASH_KEY, Adapters
 from ..models.dit import LoomDiT
+from ..weights.checkpoint import TensorInfo
 from ..weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
 from ..weights.inspection import format_bytes
 from ..weights.layouts import (
@@ -44,12 +52,13 @@ from ..weights.layouts import (
     step_folders,
 )
 from ..weights.safetensors_files import open_safetensors
-from ..weights.saving import Entry, entries_of, save_safetensors
+from ..weights.saving import Entry, entries_of, save_safetensors, writing_order
 from .ema import Ema
 from .optimiser import Optimiser
+from .ranks import OneRank, Ranks
 from .run_lock import RunLock
 
-OPTIMISER_FILE = "optimiser.safetensors"
+OPTIMISER_FILE, OPTIMISER_FOLDER = "optimiser.safetensors", "optimiser"
 RNG_FILE = "rng.safetensors"
 STATE_FILE = "state.json"
 STATE_VERSION = 1
@@ -85,9 +94,9 @@ class RunState:
     tokens: int = 0
     seconds: float = 0.0
 
-    def position_of(self, rank: int) -> Mapping[str, Any] | None:
-        """Where a rank stood in the data; that of another one if it took no part, None at the start of a run."""
-        return self.data.get(str(rank)) or next(iter(self.data.values()), None)
+    def position_of(self, rank: int, *, size: int = 1) -> Mapping[str, Any] | None:
+        """Where one of `size` ranks goes on in the data; None at the start of a run."""
+        return position_for(self.data, rank=rank, world_size=size)
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -104,8 +113,11 @@ def save_checkpoint(
     optimiser: Optimiser,
     ema: Ema | None = None,
     adapters: Adapters | None = None,
+    ranks: Ranks | None = None,
 ) -> Path:
     """Write a checkpoint; one of the same step is replaced once the new one is whole.
+
+    The first rank writes, and all ranks their parts of the optimiser; a rank that ends meanwhile leaves nothing of it.
 
     Args:
         run: The run's folder; made if it is not there.
@@ -114,6 +126,7 @@ def save_checkpoint(
         optimiser: Of the model.
         ema: Averaged weights, if the run has them.
         adapters: The LoRA that is trained, if it is one: the model itself is not saved then.
+        ranks: All of which call this together.
 
     Returns:
         The checkpoint's folder.
@@ -124,11 +137,18 @@ def save_checkpoint(
     """
     folder = run / RUN_FOLDER / step_folder_name(state.step)
     partial = folder.with_name(f".{folder.name}.partial")
-    tensors = _tensors(model, optimiser, ema, adapters)
+    ranks = ranks or OneRank()
+    tensors = _tensors(model, optimiser, ema, adapters, rng=ranks.gather(_rng_states()))
     about = _about(model) if adapters is None else adapters.about()
+    if ranks.rank != 0:
+        _take_part(partial, tensors, optimiser, ranks)
+        return folder
     try:
         remove_leftovers(run)
         partial.mkdir(parents=True)
+        ranks.gather(None)  # from here on others write there too
+        if optimiser.is_sharded:
+            save_parts(partial / OPTIMISER_FOLDER, optimiser.state(), like=bound(_weight_of, optimiser))
         _write(partial, tensors, state, about=about)
         _sync_folder(partial)
         if folder.exists():
@@ -136,6 +156,7 @@ def save_checkpoint(
         partial.rename(folder)
         _sync_folder(folder.parent)
         remove_leftovers(run)
+        ranks.gather(None)
     except (OSError, ResourceError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         known = explained(error, folder) if isinstance(error, OSError) else error
@@ -143,6 +164,22 @@ def save_checkpoint(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _take_part(partial: Path, tensors: Mapping[str, Sequence[Entry]], optimiser: Optimiser, ranks: Ranks) -> None:
+    """What another rank does while the first one writes."""
+    ranks.gather(None)
+    if optimiser.is_sharded:
+        save_parts(partial / OPTIMISER_FOLDER, optimiser.state(), like=bound(_weight_of, optimiser))
+        for entries in tensors.values():
+            for entry in writing_order(entries):
+                entry.load()
+    ranks.gather(None)  # it is whole
+
+
+def _weight_of(optimiser: Optimiser, name: str) -> Tensor:
+    """The weight that a tensor of the optimiser's state belongs to."""
+    return optimiser.parameters[name.partition(".")[2]]
 
 
 def _no_room(run: Path, folder: Path, tensors: Mapping[str, Sequence[Entry]]) -> ResourceError:
@@ -199,22 +236,40 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _tensors(
-    model: LoomDiT, optimiser: Optimiser, ema: Ema | None, adapters: Adapters | None
+    model: LoomDiT,
+    optimiser: Optimiser,
+    ema: Ema | None,
+    adapters: Adapters | None,
+    *,
+    rng: Sequence[Mapping[str, Tensor]],
 ) -> dict[str, list[Entry]]:
-    """What goes into which file."""
-    if adapters is None:
-        weights = model.state_dict()
-        trained = {OWN_MODEL_FILE: entries_of(weights)}
-        averages = {} if ema is None else {OWN_EMA_FILE: entries_of({**weights, **ema.weights})}
-    else:
-        trained = {OWN_LORA_FILE: entries_of(adapters.tensors())}
-        averages = {} if ema is None else {OWN_LORA_EMA_FILE: entries_of(adapters.tensors(ema.weights))}
+    """What goes into which file that the first rank writes."""
+    weights = model.state_dict() if adapters is None else adapters.tensors()
+    parts = {name: local_part(weight) for name, weight in weights.items()}
+    averages = {}
+    if ema is not None:
+        of_trained = ema.weights if adapters is None else adapters.tensors(ema.weights)
+        name = OWN_EMA_FILE if adapters is None else OWN_LORA_EMA_FILE
+        averages = {name: _whole_entries({**parts, **of_trained}, weights)}
+    states = {_rng_name(name, rank): state for rank, own in enumerate(rng) for name, state in own.items()}
     return {
-        **trained,
+        OWN_MODEL_FILE if adapters is None else OWN_LORA_FILE: _whole_entries(parts, weights),
         **averages,
-        OPTIMISER_FILE: entries_of(optimiser.state()),
-        RNG_FILE: entries_of(_rng_states()),
+        **({} if optimiser.is_sharded else {OPTIMISER_FILE: entries_of(optimiser.state())}),
+        RNG_FILE: entries_of(states),
     }
+
+
+def _whole_entries(parts: Mapping[str, Tensor], likes: Mapping[str, Tensor]) -> list[Entry]:
+    """Entries of whole tensors, put together from the ranks' parts as their turn comes."""
+    entries = []
+    for name, part in parts.items():
+        like = likes[name]
+        if is_sharded(like):
+            entries.append(Entry(name, TensorInfo(tuple(like.shape), part.dtype), bound(whole_of, part, like)))
+        else:
+            entries += entries_of({name: part})
+    return entries
 
 
 def _about(model: LoomDiT) -> dict[str, str]:
@@ -253,7 +308,13 @@ def read_state(folder: Path) -> RunState:
 
 
 def load_checkpoint(
-    folder: Path, *, model: LoomDiT, optimiser: Optimiser, ema: Ema | None = None, adapters: Adapters | None = None
+    folder: Path,
+    *,
+    model: LoomDiT,
+    optimiser: Optimiser,
+    ema: Ema | None = None,
+    adapters: Adapters | None = None,
+    rank: int = 0,
 ) -> RunState:
     """Put a run back to where a checkpoint has it: weights, optimiser, averaged weights, torch's generators.
 
@@ -263,6 +324,7 @@ def load_checkpoint(
         optimiser: Of the model.
         ema: Averaged weights, if the run has them.
         adapters: The LoRA that is trained, if it is one, on a model that has its own weights already.
+        rank: This one, whose generators come back; where the run had fewer ranks they stay as they are.
 
     Returns:
         Where the run stood.
@@ -277,15 +339,26 @@ def load_checkpoint(
         else:
             _check_base(folder, adapters)
             adapters.load(load_file(folder / OWN_LORA_FILE), folder)
-        optimiser.load_state(load_file(folder / OPTIMISER_FILE))
+        optimiser.load_state(_optimiser_state(folder, optimiser))
         if ema is not None:
             averages = load_file(folder / (OWN_EMA_FILE if adapters is None else OWN_LORA_EMA_FILE))
             averages = averages if adapters is None else adapters.named(averages, folder)
-            ema.load({name: averages[name] for name in ema.weights}, updates=state.ema_updates)
-        _restore_rng(load_file(folder / RNG_FILE))
+            own = {name: part_of(averages[name], optimiser.parameters[name]) for name in ema.weights}
+            ema.load(own, updates=state.ema_updates)
+        _restore_rng(load_file(folder / RNG_FILE), rank)
     except (OSError, SafetensorError, KeyError) as error:
         raise _damaged(folder, error) from error
     return state
+
+
+def _optimiser_state(folder: Path, optimiser: Optimiser) -> Mapping[str, Tensor]:
+    """The tensors of an optimiser, or a rank's parts of them, whoever wrote them."""
+    if (folder / OPTIMISER_FOLDER).is_dir():
+        return load_parts(folder / OPTIMISER_FOLDER, like=bound(_weight_of, optimiser))
+    state = load_file(folder / OPTIMISER_FILE)
+    if not optimiser.is_sharded:
+        return state
+    return {name: part_of(tensor, _weight_of(optimiser, name)) for name, tensor in state.items()}
 
 
 @torch.no_grad()
@@ -304,7 +377,7 @@ def _load_model(model: LoomDiT, weights: Mapping[str, Tensor], folder: Path) -> 
             fix="resume with the config that the run was started with",
         )
     for name, weight in weights.items():
-        own[name].copy_(weight)
+        local_part(own[name]).copy_(part_of(weight, own[name]))
 
 
 def _check_base(folder: Path, adapters: Adapters) -> None:
@@ -329,9 +402,16 @@ def _rng_states() -> dict[str, Tensor]:
     return states
 
 
-def _restore_rng(states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states[_CPU_RNG])
-    on_gpus = [states[name] for index in range(len(states)) if (name := f"{_CUDA_RNG}.{index}") in states]
+def _rng_name(name: str, rank: int) -> str:
+    return name if rank == 0 else f"rank-{rank}.{name}"
+
+
+def _restore_rng(states: Mapping[str, Tensor], rank: int) -> None:
+    if _rng_name(_CPU_RNG, rank) not in states and rank:
+        return  # a rank that there was not
+    torch.set_rng_state(states[_rng_name(_CPU_RNG, rank)])
+    names = [_rng_name(f"{_CUDA_RNG}.{index}", rank) for index in range(len(states))]
+    on_gpus = [states[name] for name in names if name in states]
     if on_gpus and torch.cuda.is_available() and torch.cuda.device_count() == len(on_gpus):
         torch.cuda.set_rng_state_all(on_gpus)
 

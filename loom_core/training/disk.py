@@ -126,7 +126,7 @@ def _free(folder: Path) -> tuple[int | None, int | None]:
 
 def _size_of(folder: Path) -> int:
     try:
-        return sum(file.stat().st_size for file in folder.iterdir())
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     except OSError:  # another process trains there, and has just finished with it
         return 0
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from ..distributed.sharding import local_part
 from ..errors import WeightsError
 
 
@@ -79,7 +80,7 @@ class Ema:
         Its own ones wait in the CPU's memory, so that a GPU has no second copy of the model.
         """
         parameters = {name: weight for name, weight in model.named_parameters() if name in self.weights}
-        own = {name: parameter.detach().to("cpu", copy=True) for name, parameter in parameters.items()}
+        own = {name: local_part(parameter.detach()).to("cpu", copy=True) for name, parameter in parameters.items()}
         try:
             _fill(parameters, self.weights)
             yield
@@ -103,7 +104,7 @@ class Ema:
 
 def _fill(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
     for name, parameter in parameters.items():
-        parameter.data.copy_(weights[name])
+        local_part(parameter.data).copy_(weights[name])
 
 
 @contextmanager

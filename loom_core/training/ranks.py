@@ -1,10 +1,10 @@
-"""How many processes train together, and how they add numbers up: the hook for distributed training."""
+"""How many processes train together, and what they do together: the hook for distributed training."""
 
 from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Value = TypeVar("Value")
 
@@ -12,8 +12,8 @@ Value = TypeVar("Value")
 class Ranks(Protocol):
     """The processes of a run, of which this is one.
 
-    Gradients are averaged over them by whatever wraps the model (DDP, FSDP); the trainer multiplies its loss by `size`
-    for that.
+    Gradients are averaged over them by what spreads the model (FSDP); the trainer multiplies its loss by `size` for
+    that. What one of them calls, all of them call, in the same order.
     """
 
     rank: int
@@ -25,6 +25,10 @@ class Ranks(Protocol):
 
     def gather(self, value: Value) -> list[Value]:
         """The plain values of all ranks in their order, on each of them."""
+        ...
+
+    def shard(self, model: nn.Module) -> None:
+        """Spread the weights of a model, the same on all ranks, over them."""
         ...
 
 
@@ -41,3 +45,6 @@ class OneRank:
     def gather(self, value: Value) -> list[Value]:
         """The value alone."""
         return [value]
+
+    def shard(self, model: nn.Module) -> None:
+        """Nothing: all of it is here."""

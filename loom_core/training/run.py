@@ -100,10 +100,13 @@ def _open_locked(
     from_start = is_new or config.lora is not None
     model = starting_model(config, device=device) if from_start else empty_model(config, device=device)
     adapters = add_lora(model, config, is_new=is_new) if config.lora is not None else None
-    optimiser = Optimiser(model, config.optimiser)
+    ranks.shard(model)
+    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
     ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
     if plan.checkpoint is not None:
-        load_checkpoint(plan.checkpoint, model=model, optimiser=optimiser, ema=ema, adapters=adapters)
+        load_checkpoint(
+            plan.checkpoint, model=model, optimiser=optimiser, ema=ema, adapters=adapters, rank=ranks.rank
+        )
     objective = PackObjective(model, kept or _load_mllm(plan, device=device), ObjectiveSettings.of(config))
     if config.read_ahead:
         check_possible(device)
@@ -238,7 +241,7 @@ def _packs(plan: RunPlan, codec: VideoCodec, *, device: torch.device, ranks: Ran
         reader=plan.files.load_reader(),
         rank=ranks.rank,
         world_size=ranks.size,
-        state=plan.state.position_of(ranks.rank),
+        state=plan.state.position_of(ranks.rank, size=ranks.size),
         strict=not plan.allow_config_change,
         sources=plan.sources,
     )

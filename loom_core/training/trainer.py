@@ -4,7 +4,7 @@ Differences from the official trainer:
 - the loss of a step is the sum of squared errors over all packs and ranks, divided by the number of elements over all
   packs and ranks, so that the gradient is the mean over target tokens however they are spread (there it is a mean of
   means, and with accumulation divided twice);
-- the model is called, not a method of it, so that the hooks of DDP and FSDP fire;
+- the model is called, not a method of it, so that the hooks of FSDP fire;
 - a step whose loss or gradient is not finite is left out and counted; several in a row end the run.
 """
 
@@ -27,7 +27,7 @@ from ..data.problems import BadSample, BadSamplesError
 from ..data.sample import EncodedSample
 from ..data.tasks import TRAINING_TASKS
 from ..data.workers import ended_worker
-from ..errors import CancelledError, LoomError, ResourceError, TrainingError
+from ..errors import CancelledError, LoomError, RankError, ResourceError, TrainingError
 from ..lora.adapters import Adapters
 from ..models.dit import LoomDiT
 from .checkpoint import RunState, save_checkpoint
@@ -58,10 +58,12 @@ class _Totals:
         samples: How many.
         tokens: Of targets and references.
         by_task: Task -> (squared errors, elements).
+        bad_samples: Different ones left out since the run began.
     """
 
     samples: int
     tokens: int
+    bad_samples: int
     by_task: Mapping[str, tuple[float, int]]
 
     @property
@@ -140,27 +142,35 @@ class Trainer:
         self.observer.on_start(_about(config, first_step=self.state.step))
         try:
             with StopRequest(is_stopped) as stop:
+
+                def any_is_stopped() -> bool:
+                    return self._any_rank(stop.is_asked())
+
                 try:
-                    self._take_steps(stop.is_asked)
+                    self._take_steps(any_is_stopped)
                 except RuntimeError as error:
                     self._save_after_lost_worker(error, is_stopped=stop.is_asked())
-                if stop.is_asked():
+                if any_is_stopped():
                     self._save(is_last=True)  # it may have come after the last one was written
-                    self.stopped_by = stop.signal
-                    asker = "asked to" if stop.signal is None else stop.signal.name
+                    self.stopped_by = next(filter(None, self.ranks.gather(stop.signal)), None)
+                    asker = "asked to" if self.stopped_by is None else self.stopped_by.name
                     self.observer.on_note(f"{asker}: stopped after step {self.state.step}, which is saved")
         finally:
             self.on_end()
             self.observer.close()
         return self.state
 
+    def _any_rank(self, is_so: bool) -> bool:
+        """Whether something is so on any rank; all of them ask at the same places."""
+        return is_so if self.ranks.size == 1 else bool(self.ranks.sum(_scalar(is_so)))
+
     def _take_steps(self, is_stopped: IsStopped) -> None:
-        """Train until the last step or a stop."""
+        """Train until the last step or a stop of any rank."""
         while self.state.step < self.config.steps and not is_stopped():
             try:
                 metrics = self.step()
             except ResourceError:
-                if not is_stopped():
+                if self.ranks.size > 1 or not is_stopped():
                     raise
                 break  # what asked for the stop ended the processes that decode as well
             self.observer.on_step(metrics)
@@ -178,7 +188,7 @@ class Trainer:
         lost = ended_worker(error)
         if lost is None:
             raise error
-        if self._is_updating:
+        if self._is_updating or self.ranks.size > 1:
             raise lost from error
         self._save(is_last=True)
         if not is_stopped:
@@ -225,16 +235,31 @@ class Trainer:
 
     def _next_packs(self) -> list[Pack]:
         packs: list[Pack] = []
+        left_out: list[BadSample] = []
+        failure: LoomError | None = None
         try:
             while len(packs) < self.config.grad_accumulation:
                 packs.append(next(self.packs))
-                self._tell_of_bad(packs[-1].left_out)
+                left_out += packs[-1].left_out
         except LoomError as error:
-            if isinstance(error, BadSamplesError):
-                self._tell_of_bad(error.left_out)
-            self._save(is_last=True)  # everything is still as the last whole step left it
-            raise
+            failure = error
+            left_out += error.left_out if isinstance(error, BadSamplesError) else ()
+        if self._any_rank(bool(left_out) or failure is not None):
+            self._tell_of_ranks(left_out, failure)
         return packs
+
+    def _tell_of_ranks(self, left_out: Sequence[BadSample], failure: LoomError | None) -> None:
+        """Tell of the samples that any rank left out; end the run where one of them has no more packs."""
+        reports = self.ranks.gather((left_out, None if failure is None else str(failure)))
+        self._tell_of_bad(tuple(sample for samples, _ in reports for sample in samples))
+        failed = [(rank, words) for rank, (_, words) in enumerate(reports) if words is not None]
+        if not failed:
+            return
+        self._save(is_last=True)  # everything is still as the last whole step left it
+        if failure is not None:
+            raise failure
+        rank, words = failed[0]
+        raise RankError(f"rank {rank}, which cannot go on: {words}")
 
     def _tell_of_bad(self, samples: Sequence[BadSample]) -> None:
         if samples:
@@ -250,18 +275,19 @@ class Trainer:
             # times the number of ranks, over which whatever wraps the model takes the mean
             (pack_errors.sum() * (self.ranks.size / elements)).backward()
             errors += pack_errors.detach().double().tolist()
-        return self._totals(samples, errors)
+        return self._totals(samples, errors, bad_samples=self.bad_samples(packs[-1].state))
 
-    def _totals(self, samples: Sequence[EncodedSample], errors: Sequence[float]) -> _Totals:
+    def _totals(self, samples: Sequence[EncodedSample], errors: Sequence[float], *, bad_samples: int) -> _Totals:
         """The sums of a step, over all ranks at once."""
         names = list(TRAINING_TASKS)
-        sums = torch.zeros(1 + len(names), 2, dtype=torch.float64)
+        sums = torch.zeros(2 + len(names), 2, dtype=torch.float64)
+        sums[1, 0] = bad_samples
         for sample, error in zip(samples, errors, strict=True):
             sums[0] += torch.tensor([1, sample.shift_tokens], dtype=torch.float64)
-            sums[1 + names.index(sample.task.name)] += torch.tensor([error, sample.target.numel()], dtype=torch.float64)
-        (num_samples, tokens), *of_tasks = self.ranks.sum(sums).tolist()
+            sums[2 + names.index(sample.task.name)] += torch.tensor([error, sample.target.numel()], dtype=torch.float64)
+        (num_samples, tokens), (bad, _), *of_tasks = self.ranks.sum(sums).tolist()
         by_task = {name: (total, int(count)) for name, (total, count) in zip(names, of_tasks, strict=True) if count}
-        return _Totals(int(num_samples), int(tokens), by_task)
+        return _Totals(int(num_samples), int(tokens), int(bad), by_task)
 
     def _after(self, data: Mapping[str, Any], totals: _Totals, *, is_finite: bool, seconds: float) -> RunState:
         """Where the run stands after a step."""
@@ -273,7 +299,7 @@ class Trainer:
             ema_updates=0 if self.ema is None else self.ema.updates,
             skipped_steps=before.skipped_steps + (not is_finite),
             skipped_in_a_row=0 if is_finite else before.skipped_in_a_row + 1,
-            bad_samples=self.bad_samples(data),
+            bad_samples=totals.bad_samples,
             samples=before.samples + totals.samples,
             tokens=before.tokens + totals.tokens,
             seconds=before.seconds + seconds,
@@ -298,20 +324,27 @@ class Trainer:
         try:
             metrics = self.validate(self.state.step, is_stopped)
         except Exception:
-            self._save(is_last=True)
+            if self.ranks.size == 1:  # else the others may still be measuring
+                self._save(is_last=True)
             raise
         if metrics is not None:
             self.observer.on_validation(metrics)
 
     def _show_samples(self, is_stopped: IsStopped) -> None:
-        """Generate held-out samples where it is time to; as with all that a run is watched by, it ends no run."""
-        if self.draw_samples is None or not self._is_time_to_measure or self.ranks.rank != 0 or is_stopped():
+        """Generate held-out samples where it is time to; as with all that a run is watched by, it ends no run.
+
+        All ranks take part, since each has its part of the model; where one alone meets an error the others would wait.
+        """
+        if self.draw_samples is None or not self._is_time_to_measure or is_stopped():
             return
         try:
             rows = self.draw_samples(is_stopped)
         except CancelledError:
             raise
-        except Exception as error:  # such as memory that is short, or a model that has not learned finite numbers yet
+        except Exception as error:
+            if self.ranks.size > 1 and not isinstance(error, LoomError):
+                raise
+            # such as memory that is short, or a model that has not learned finite numbers yet
             logger.warning("no sample pictures after step %d", self.state.step, exc_info=error)
             self.observer.on_note(f"no sample pictures after step {self.state.step}: {type(error).__name__}: {error}")
         else:
@@ -324,22 +357,26 @@ class Trainer:
         return bool(every) and (step % every == 0 or step == self.config.steps)
 
     def _save(self, *, is_last: bool) -> None:
-        """Save the run where it is time to and has not been done; all ranks take part, the first one writes."""
+        """Save the run where it is time to and has not been done; all ranks take part."""
         config, step = self.config, self.state.step
         is_due = is_last or step % config.checkpoint.every == 0 or step == config.steps
         if not is_due or step == self._saved_step:
             return
         positions = self.ranks.gather(self.state.data[str(self.ranks.rank)])
-        if self.ranks.rank != 0:
-            self._saved_step = step
-            return
         state = replace(self.state, data={str(rank): position for rank, position in enumerate(positions)})
         path = save_checkpoint(
-            config.run, state, model=self.model, optimiser=self.optimiser, ema=self.ema, adapters=self.adapters
+            config.run,
+            state,
+            model=self.model,
+            optimiser=self.optimiser,
+            ema=self.ema,
+            adapters=self.adapters,
+            ranks=self.ranks,
         )
         self._saved_step = step
         self.observer.on_checkpoint(step, path)
-        prune(config.run, config.checkpoint)
+        if self.ranks.rank == 0:
+            prune(config.run, config.checkpoint)
 
 
 def _about(config: TrainingConfig, *, first_step: int) -> RunAbout:

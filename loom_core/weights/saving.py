@@ -61,6 +61,12 @@ def entries_of(tensors: Mapping[str, Tensor], *, dtype: torch.dtype | None = Non
     return [entry(name, tensor) for name, tensor in tensors.items()]
 
 
+def writing_order(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries in the order in which `save_safetensors` makes and writes them."""
+    # Wide numbers first keeps every tensor aligned to its own width, which memory mapping needs.
+    return sorted(entries, key=lambda entry: (-entry.info.dtype.itemsize, entry.name))
+
+
 def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Mapping[str, str] | None = None) -> str:
     """Write a safetensors file atomically; the metadata gets the hashes of `hashing.py` as well.
 
@@ -80,8 +86,7 @@ def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Ma
         ResourceError: The disk is full; nothing is left behind.
     """
     path = Path(path)
-    # Wide numbers first keeps every tensor aligned to its own width, which memory mapping needs.
-    ordered = sorted(entries, key=lambda entry: (-entry.info.dtype.itemsize, entry.name))
+    ordered = writing_order(entries)
     metadata = {**(metadata or {}), CONTENT_KEY: "0" * HEX_LENGTH, SAMPLES_KEY: "0" * HEX_LENGTH}
     header = encode_header(ordered, metadata)
     _require_space(path, len(header) + sum(entry.info.num_bytes for entry in ordered))

@@ -1,15 +1,243 @@
-"""A single process adds nothing up."""
+"""A single process adds nothing up; several with their parts of a model train what one with all of it trains."""
 
 from __future__ import annotations
 
-import torch
+import os
+import signal
+from dataclasses import replace
 
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from loom_core.config.training import CheckpointSettings, ValidationSettings
+from loom_core.data.problems import BadSample
+from loom_core.errors import MediaError
+from loom_core.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
+from loom_core.training.ema import Ema
+from loom_core.training.optimiser import Optimiser
 from loom_core.training.ranks import OneRank
+from loom_core.training.starting import empty_model, starting_model
+from loom_core.training.validation import Validator
+from loom_core.weights.loading import load_dit
 
 
 def test_one_rank_is_the_whole():
     ranks = OneRank()
     values = torch.arange(3.0)
+    model = torch.nn.Linear(2, 2)
+    before = dict(model.named_parameters())
+    ranks.shard(model)
     assert (ranks.rank, ranks.size) == (0, 1)
     assert torch.equal(ranks.sum(values), values)
     assert ranks.gather({"next": 3}) == [{"next": 3}]
+    assert all(weight is before[name] for name, weight in model.named_parameters())
+
+
+class Share:
+    """Every so-manieth pack of a sequence."""
+
+    def __init__(self, packs, rank, size):
+        self.packs, self.rank, self.size = packs, rank, size
+
+    def __next__(self):
+        chosen = None
+        for number in range(self.size):
+            pack = next(self.packs)
+            chosen = pack if number == self.rank else chosen
+        return chosen
+
+    def close(self):
+        pass
+
+
+def whole_run(config, make_trainer, make_packs, **changes):
+    """A run of a single process, two packs a step."""
+    trainer = make_trainer(replace(config, grad_accumulation=2), packs=make_packs(per_pack=1), **changes)
+    trainer.run()
+    return trainer
+
+
+def shared_run(ranks, config, make_trainer, make_packs, *, checkpoint=None, position=0, **changes):
+    """The same of several, a pack a step each; what it came to."""
+    model = starting_model(config) if checkpoint is None else empty_model(config)
+    ranks.shard(model)
+    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
+    ema = Ema(optimiser.weights, decay=config.ema)
+    if checkpoint is not None:
+        changes["state"] = load_checkpoint(checkpoint, model=model, optimiser=optimiser, ema=ema, rank=ranks.rank)
+    packs = changes.pop("packs", None) or make_packs(per_pack=1, position=position)
+    trainer = make_trainer(
+        config,
+        model=model,
+        optimiser=optimiser,
+        ema=ema,
+        packs=Share(packs, ranks.rank, ranks.size),
+        ranks=ranks,
+        **changes,
+    )
+    trainer.observer.__init__()  # forked with what another run was told
+    state = trainer.run()
+    norms = [(metrics.loss, metrics.grad_norm, metrics.samples) for metrics in trainer.observer.steps]
+    return state.step, norms, trainer.observer
+
+
+def weights_of(config):
+    folder = newest_checkpoint(config.run)
+    return {name: load_file(folder / f"{name}.safetensors") for name in ("model", "ema")}
+
+
+def assert_same_weights(found, expected, *, tolerance):
+    for kind, weights in expected.items():
+        assert found[kind].keys() == weights.keys()
+        for name, weight in weights.items():
+            assert found[kind][name].dtype == weight.dtype
+            torch.testing.assert_close(found[kind][name], weight, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("bf16", 2e-2), ("bf16-autocast", 2e-3)])
+def test_two_processes_train_what_one_trains(
+    tmp_path, config, make_trainer, make_packs, processes, precision, tolerance
+):
+    """The same samples in each step, in one process as two packs, in two as one each."""
+    config = replace(config, steps=3, precision=precision, gradient_checkpointing=True)
+    one = whole_run(replace(config, run=tmp_path / "one"), make_trainer, make_packs)
+    of_one = [(metrics.loss, metrics.grad_norm, metrics.samples) for metrics in one.observer.steps]
+    two = replace(config, run=tmp_path / "two")
+    outcomes = processes.in_ranks(shared_run, two, make_trainer, make_packs)
+    for step, of_two, _ in outcomes:
+        assert step == 3
+        for ours, theirs in zip(of_two, of_one, strict=True):
+            assert ours == pytest.approx(theirs, rel=max(tolerance, 1e-4))
+    assert_same_weights(weights_of(two), weights_of(replace(config, run=tmp_path / "one")), tolerance=tolerance)
+
+
+def test_a_checkpoint_of_two_ranks_goes_on_with_one_and_one_of_one_with_three(
+    tmp_path, config, make_trainer, make_packs, processes
+):
+    """Weights, moments, averages and place: as if the number of processes had never changed."""
+    config = replace(config, steps=4)
+    whole_run(replace(config, run=tmp_path / "one"), make_trainer, make_packs)
+    expected = weights_of(replace(config, run=tmp_path / "one"))
+
+    part = replace(config, run=tmp_path / "two", steps=2)
+    processes.in_ranks(shared_run, part, make_trainer, make_packs)
+    folder = newest_checkpoint(part.run)
+    assert (folder / "optimiser").is_dir()
+    assert load_dit(folder, dtype=torch.float32) is not None, "it loads like any other"
+    model = empty_model(config)
+    optimiser = Optimiser(model, config.optimiser)
+    ema = Ema(optimiser.weights, decay=config.ema)
+    state = load_checkpoint(folder, model=model, optimiser=optimiser, ema=ema)
+    assert set(state.data) == {"0", "1"}
+    later = replace(config, run=tmp_path / "later")
+    whole_run(later, make_trainer, lambda **_: make_packs(per_pack=1, position=4), model=model, optimiser=optimiser,
+              ema=ema, state=state)  # fmt: skip
+    assert_same_weights(weights_of(later), expected, tolerance=2e-5)
+
+    alone = replace(config, run=tmp_path / "alone", steps=2)
+    whole_run(alone, make_trainer, make_packs)
+    third = replace(config, run=tmp_path / "third", steps=4, grad_accumulation=2)
+    processes.in_ranks(same_packs_on_all, third, make_trainer, make_packs, newest_checkpoint(alone.run), size=3)
+    assert_same_weights(weights_of(third), expected, tolerance=2e-5)
+
+
+def same_packs_on_all(ranks, config, make_trainer, make_packs, checkpoint):
+    class All:
+        def __init__(self):
+            self.packs = make_packs(per_pack=1, position=4)
+
+        def __next__(self):
+            return next(self.packs)
+
+    model = empty_model(config)
+    ranks.shard(model)
+    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
+    ema = Ema(optimiser.weights, decay=config.ema)
+    state = load_checkpoint(checkpoint, model=model, optimiser=optimiser, ema=ema, rank=ranks.rank)
+    arguments = {"model": model, "optimiser": optimiser, "ema": ema, "state": state, "packs": All(), "ranks": ranks}
+    return make_trainer(config, **arguments).run().step
+
+
+def measured_run(ranks, config, make_trainer, make_packs, sample_of, make_objective):
+    """With measurements in between, which must leave the weights as they are."""
+    model = starting_model(config)
+    ranks.shard(model)
+    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
+    ema = Ema(optimiser.weights, decay=config.ema)
+    objective = make_objective(model)
+    held_out = [sample_of(index, seed=index) for index in range(2)]
+    trainer = make_trainer(
+        config, model=model, optimiser=optimiser, ema=ema, objective=objective, ranks=ranks,
+        packs=Share(make_packs(per_pack=1), ranks.rank, ranks.size),
+        validate=Validator(held_out, objective, model=model, ema=ema),
+    )  # fmt: skip
+    trainer.run()
+    return [metrics.losses for metrics in trainer.observer.validations]
+
+
+def test_all_ranks_measure_the_averages_and_train_on_with_their_own_weights(
+    tmp_path, config, make_trainer, make_packs, make_objective, sample_of, processes
+):
+    config = replace(config, steps=3, validation=ValidationSettings(every=1))
+    one = replace(config, run=tmp_path / "one")
+    whole_run(one, make_trainer, make_packs)
+    two = replace(config, run=tmp_path / "two")
+    first, second = processes.in_ranks(measured_run, two, make_trainer, make_packs, sample_of, make_objective)
+    assert len(first) == 3
+    assert first == second
+    assert_same_weights(weights_of(two), weights_of(one), tolerance=2e-5)
+
+
+BROKEN = (BadSample("set", "sample 7", "broken"),)
+
+
+def stopped_run(ranks, config, make_trainer, make_packs):
+    class Packs:
+        def __init__(self):
+            self.packs, self.count = make_packs(per_pack=1), 0
+
+        def __next__(self):
+            self.count += 1
+            if ranks.rank == 1 and self.count == 4:  # two a step are drawn, one is kept
+                os.kill(os.getpid(), signal.SIGTERM)
+            return replace(next(self.packs), left_out=BROKEN if ranks.rank == 1 and self.count == 2 else ())
+
+    step, _, observer = shared_run(ranks, config, make_trainer, make_packs, packs=Packs())
+    return step, observer.notes, observer.bad_samples
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(config, make_trainer, make_packs, processes):
+    """And what one rank left out is told by the first one."""
+    outcomes = processes.in_ranks(stopped_run, config, make_trainer, make_packs)
+    assert [step for step, *_ in outcomes] == [2, 2]
+    _, notes, bad_samples = outcomes[0]
+    assert notes == ["SIGTERM: stopped after step 2, which is saved"]
+    assert bad_samples == [(1, BROKEN)]
+    assert read_state(newest_checkpoint(config.run)).step == 2
+
+
+def failing_run(ranks, config, make_trainer, make_packs):
+    class Packs:
+        def __init__(self):
+            self.packs, self.count = make_packs(per_pack=1), 0
+
+        def __next__(self):
+            self.count += 1
+            pack = next(self.packs)
+            if ranks.rank == 1 and self.count > 4:
+                raise MediaError("a disk that is gone")
+            return pack
+
+    try:
+        shared_run(ranks, config, make_trainer, make_packs, packs=Packs())
+    except Exception as error:
+        return type(error).__name__, str(error)
+
+
+def test_a_rank_without_samples_ends_the_run_for_all_and_loses_no_step(config, make_trainer, make_packs, processes):
+    config = replace(config, checkpoint=CheckpointSettings(every=100))
+    first, second = processes.in_ranks(failing_run, config, make_trainer, make_packs)
+    assert first == ("RankError", "found rank 1, which cannot go on: found a disk that is gone")
+    assert second == ("MediaError", "found a disk that is gone")
+    assert read_state(newest_checkpoint(config.run)).step == 2

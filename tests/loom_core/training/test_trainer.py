@@ -271,7 +271,7 @@ def test_samples_that_cannot_be_used_are_told_with_their_step(config, make_train
 
     with pytest.raises(BadSamplesError):
         make_trainer(replace(config, grad_accumulation=2), packs=Packs()).run()
-    assert recorder.bad_samples == [(1, (bad[0], bad[1])), (3, (bad[2],)), (3, (bad[3],))]
+    assert recorder.bad_samples == [(1, (bad[0], bad[1])), (3, (bad[2], bad[3]))]
     assert read_state(newest_checkpoint(config.run)).step == 2
 
 
@@ -397,7 +397,9 @@ def test_a_run_that_is_told_to_stop_draws_no_samples_first(config, make_trainer,
     assert recorder.samples == []
 
 
-def test_another_rank_draws_no_samples(config, make_trainer, recorder):
+def test_another_rank_takes_part_in_drawing_samples(config, make_trainer, recorder):
+    """Each has its part of the model; what one alone meets there would leave the others waiting, so it ends the run."""
+
     class SecondRank:
         rank, size = 1, 2
 
@@ -407,9 +409,16 @@ def test_another_rank_draws_no_samples(config, make_trainer, recorder):
         def gather(self, value):
             return [value, value]
 
-    config = replace(config, validation=ValidationSettings(every=1))
+    config = replace(config, steps=2, validation=ValidationSettings(every=1))
     make_trainer(config, draw_samples=lambda _: ["row"], ranks=SecondRank()).run()
-    assert recorder.samples == []
+    assert recorder.samples == [(1, ["row"]), (2, ["row"])]
+
+    def failing(_):
+        raise RuntimeError("out of memory on one GPU")
+
+    config = replace(config, run=config.run.with_name("other"))
+    with pytest.raises(RuntimeError, match="one GPU"):
+        make_trainer(config, draw_samples=failing, ranks=SecondRank()).run()
 
 
 @pytest.mark.parametrize("every", [1, 100])
@@ -464,8 +473,9 @@ def test_a_checkpoint_has_the_position_of_each_rank(config, make_trainer, make_p
             return values
 
         def gather(self, value):
-            self.given.append(value)
-            return [value, {"position": 77}]
+            is_position = isinstance(value, dict) and "position" in value
+            self.given += [value] if is_position else []
+            return [value, {"position": 77} if is_position else value]
 
     first, second = Pair(0), Pair(1)
     config = replace(config, steps=2)
