@@ -23,7 +23,7 @@ from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
 from .models.dit import LoomDiT, PreparedConditions
-from .protocols import EncodedPrompt, Progress, StepReport, VideoCodec
+from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
 from .request import Plan
 from .sampling.denoise import denoise, initial_noise
@@ -37,6 +37,9 @@ from .weights.loading import load_dit
 
 Notify = Callable[[str], None]
 """Told the name of each phase as it begins."""
+
+Spread = Callable[[LoomDiT], Denoiser]
+"""Makes what is called in place of a DiT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,11 +206,13 @@ def sample(
     model: LoomDiT,
     compute: Compute,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> Tensor:
     """Denoise to clean latents, float32 [1, C, F, H, W]."""
+    denoiser = model if spread is None else spread(model)
     num_tokens = max(branch.rope.cos.shape[1] for branch in prepared.values())  # of target and references
     return denoise(
-        guided_velocity(model, prepared, weights_of(plan), dtype=compute.dtype),
+        guided_velocity(denoiser, prepared, weights_of(plan), dtype=compute.dtype),
         initial_noise(_latent_size(plan, model), seed=plan.request.seed, device=compute.device),
         schedule=schedule_for(plan.sampling, num_tokens=num_tokens),
         solver=get_solver(plan.sampling.solver),
@@ -250,6 +255,7 @@ def generate(
     progress: Progress | None = None,
     preview: Callable[[Tensor], None] | None = None,
     notify: Notify | None = None,
+    spread: Spread | None = None,
 ) -> Generated:
     """Run a plan.
 
@@ -260,6 +266,7 @@ def generate(
         progress: Told after each step; returning False cancels.
         preview: Given a small picture of the result so far after each step, uint8 [H, W, 3].
         notify: Told each phase.
+        spread: Has several processes share the DiT's work; all of them run the same plan.
 
     Returns:
         The result; its frames are decoded as they are read.
@@ -267,8 +274,7 @@ def generate(
     Raises:
         LoomError: Anything that a user can put right.
     """
-    compute = compute or Compute()
-    tell = notify or _silently
+    compute, tell = compute or Compute(), notify or _silently
     config = files.check()
     if compute.rope_precision is not None:
         config = replace(config, rope_precision=compute.rope_precision)
@@ -295,7 +301,7 @@ def generate(
     del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
     tell("denoising")
-    latents = sample(plan, prepared, model=model, compute=compute, progress=watched)
+    latents = sample(plan, prepared, model=model, compute=compute, progress=watched, spread=spread)
     del model, prepared
 
     codec.to(compute.device)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config.model import LOOMVIDEO_5B, DiTConfig, RopePrecision, parse_rope_precision
+from ..distributed.launch import find_launch
 from ..errors import ConfigError
 from ..geometry import SPATIAL_STRIDE
 
@@ -74,7 +75,7 @@ def _unknown_device(name: str, why: str) -> ConfigError:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of a name; the fastest present when None.
+    """The device of a name; the fastest present when None. Of several processes on a machine each has its own GPU.
 
     Raises:
         ConfigError: It does not exist here.
@@ -83,6 +84,9 @@ def choose_device(name: str | None) -> torch.device:
 
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    launch = find_launch()
+    if name == "cuda" and not launch.is_single:
+        name = f"cuda:{launch.local_rank}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

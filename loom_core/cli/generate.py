@@ -6,11 +6,13 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
+from ..distributed.launch import Launch, find_launch
 from ..errors import ConfigError
 from ..media.targets import check_output, compare_path, output_path
 from ..mllm.prompts import LAYOUTS
@@ -24,10 +26,12 @@ from .display import Display
 from .exits import run
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from ..bundle import ModelFiles
     from ..compute import Compute
+    from ..pipeline import Spread
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,7 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m loom_core.cli.generate",
         description="Generate or edit a clip or an image. What is done follows from what is given: a prompt alone "
-        "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2 .",
+        "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2 . "
+        "Several GPUs share the work of one clip: torchrun --nproc-per-node 2 -m loom_core.cli.generate ...",
     )
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="text or instruction")
     parser.add_argument("--source", type=Path, metavar="FILE", help="clip or image to edit")
@@ -182,10 +187,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What is wrong with the request is said before torch is even imported.
     request = to_request(arguments)
     words = to_compute_words(arguments)
+    launch = find_launch()
     if arguments.compare and request.source is None:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))
-    _check_places(plan, arguments)
+    if launch.is_first:
+        _check_places(plan, arguments)
     require_present(
         arguments.model, arguments.mllm, arguments.mllm_tokenizer, arguments.mllm_config, arguments.vae
     )  # what they are is looked at later, with torch
@@ -203,22 +210,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = files.dit_config()
     if arguments.preset is None:
         plan = plan_request(request, get_preset(default_preset_name(config)))
-    path = _check_places(plan, arguments)
-    display = Display(quiet=arguments.quiet)
+    path = _check_places(plan, arguments) if launch.is_first else arguments.output
+    display = Display(quiet=arguments.quiet or not launch.is_first)
     _say_plan(plan, display.say)
     if files.is_built_in:
         display.say("note: this is the small built-in model, made to try things out; --model loads real weights")
     if path != arguments.output:
         display.say(f"note: one frame is written as a still image, {path.name}")
-    _run(plan, files, path, compute=choose_compute(words, config), arguments=arguments, display=display)
+    compute = choose_compute(words, config)
+    work = partial(
+        _run, plan, files, path, compute=compute, arguments=arguments, display=display, writes=launch.is_first
+    )
+    if launch.is_single:
+        work()
+    else:
+        display.say(f"{launch.size} processes share the work")
+        _run_together(work, launch, num_heads=config.num_heads, device=compute.device, arguments=arguments)
     display.say(f"done in {time.monotonic() - start:.1f} s")
     return 0
 
 
-def _run(
-    plan: Plan, files: ModelFiles, path: Path, *, compute: Compute, arguments: argparse.Namespace, display: Display
+def _run_together(
+    work: Callable[..., None], launch: Launch, *, num_heads: int, device: torch.device, arguments: argparse.Namespace
 ) -> None:
-    """Generate, and write what was asked for."""
+    """Have all processes of this run do the same work, each with its share of the sequence."""
+    from ..distributed.agreement import check_agreed
+    from ..distributed.group import joined
+    from ..distributed.sequence import SequenceParallel
+    from ..distributed.ulysses import check_heads
+
+    check_heads(num_heads, launch.size)
+    with joined(launch, device) as ranks:
+        check_agreed(ranks, vars(arguments), own=("device", "output", "preview", "quiet"))
+        work(spread=SequenceParallel)
+
+
+def _run(
+    plan: Plan,
+    files: ModelFiles,
+    path: Path,
+    *,
+    compute: Compute,
+    arguments: argparse.Namespace,
+    display: Display,
+    writes: bool,
+    spread: Spread | None = None,
+) -> None:
+    """Generate, and write what was asked for where this process writes."""
     from ..media.encode import write_image
     from ..media.resize import resize_and_crop
     from ..output import write_compare, write_output
@@ -234,11 +272,14 @@ def _run(
             files,
             compute=compute,
             progress=display.step,
-            preview=preview if arguments.preview else None,
+            preview=preview if arguments.preview and writes else None,
             notify=display.say,
+            spread=spread,
         )
     finally:
         display.close()
+    if not writes:
+        return
     display.say("decoding and writing")
     write_output(result, path)
     print(path)

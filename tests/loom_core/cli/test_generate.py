@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from loom_core.bundle import BUILT_IN
 from loom_core.cli.exits import run
 from loom_core.cli.generate import main
+from loom_core.media.decode import read_clip
 from loom_core.media.metadata import read_metadata
 from loom_core.media.probe import probe
 
@@ -203,3 +204,39 @@ def test_a_wrong_request_is_refused_before_torch_is_imported(wrong, words, tmp_p
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_two_processes_make_the_same_edit_and_the_first_one_writes_it(
+    model, harbour, still, processes, tmp_path, capsys
+):
+    """6 target tokens and 3 of the reference: 5 for one process, 1 of the target, 3 and padding for the other."""
+    alone, shared = tmp_path / "alone.mp4", tmp_path / "shared.mp4"
+    wanted = [
+        "--prompt", "in the colour of @Image 1", "--source", str(harbour), "--reference", str(still), "--frames", "5",
+        "--width", "96", "--height", "32", "--steps", "3", "--visual-guidance-scale", "1.5", "--device", "cpu", *model,
+    ]  # fmt: skip
+    assert run(main, [*wanted, "--output", str(alone)]) == 0
+    capsys.readouterr()
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
+        "--master-port", str(processes.free_port()), "-m", "loom_core.cli.generate",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*launcher, *wanted, "--output", str(shared)], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(shared)]
+    assert done.stderr.count("2 processes share the work") == 1
+    assert done.stderr.count("decoding and writing") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.mp4", "shared.mp4"]
+    assert torch.equal(read_clip(shared).frames, read_clip(alone).frames)
+
+
+def test_processes_that_heads_cannot_be_shared_out_over_are_one_sentence(model, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    arguments = ["--prompt", "x", "--output", str(tmp_path / "a.mp4"), "--device", "cpu", *model, *small]
+    assert run(main, arguments) == 2
+    assert "3 processes for a model of 2 attention heads" in capsys.readouterr().err
