@@ -10,18 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.reading import flatten
 from ..config.training import TrainingConfig, read_training_config, with_steps
+from ..distributed.launch import Launch, find_launch
 from ..errors import ConfigError
 from ..weights.presence import require_present
 from .arguments import Parser
 from .compute import ComputeWords, choose_device
 from .exits import DONE, code_of_signal, run
+from .memory import memory_lines
 
 if TYPE_CHECKING:
     import torch
 
+    from ..distributed.group import ProcessRanks
     from ..training.estimate import Needs
     from ..training.planning import RunPlan
+
+OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb")
+"""Settings that may differ between the machines of a run."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m loom_core.cli.train",
         description="Train a stage. What is trained on what is said by a config file (configs/training/); a run that "
-        "was stopped or killed goes on from its newest checkpoint when the same command is given again.",
+        "was stopped or killed goes on from its newest checkpoint when the same command is given again. Several GPUs "
+        "or machines: torchrun ... -m loom_core.cli.train with the same arguments (configs/launch/).",
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file of the run")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="where the run writes (default: the config's)")
@@ -56,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tensorboard", action="store_true", help="also write metrics for TensorBoard")
     parser.add_argument("--log-every", type=int, default=10, metavar="N", help="steps between lines without a terminal")
     parser.add_argument("--dry-run", action="store_true", help="check everything and show the plan, without training")
+    parser.add_argument(
+        "--memory", action="store_true", help="only show what 1 to 64 GPUs need each, for which nothing has to be there"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress; metrics are written all the same")
     return parser
 
@@ -77,41 +88,76 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = ComputeWords(device=arguments.device)
     if arguments.threads is not None and arguments.threads < 1:
         raise ConfigError(f"{arguments.threads} threads", expected="at least 1", fix="leave --threads out")
-    config = to_config(arguments)
+    config, launch = to_config(arguments), find_launch()
+    if arguments.memory or (arguments.dry_run and not launch.is_first):
+        for line in memory_lines(config) if launch.is_first else ():
+            print(line)
+        return DONE
     require_present(config.mllm, config.codec)
 
     import torch
 
-    from ..training.planning import plan_run
-
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    plan = plan_run(config, resume=arguments.resume, allow_config_change=arguments.allow_config_change)
     device = choose_device(words.device)
     if arguments.dry_run:
+        plan = _plan(config, arguments)
         for line in describe(plan, device=device):
             print(line)
-    plan.disk.check()
-    if arguments.dry_run:
+        plan.disk.check()
         return DONE
+    if not launch.is_single:
+        return _train_together(launch, config, device=device, arguments=arguments)
+    plan = _plan(config, arguments)
+    plan.disk.check()
     return _train(plan, device=device, arguments=arguments)
 
 
-def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace) -> int:
+def _plan(config: TrainingConfig, arguments: argparse.Namespace) -> RunPlan:
+    """What the run will do."""
+    from ..training.planning import plan_run
+
+    return plan_run(config, resume=arguments.resume, allow_config_change=arguments.allow_config_change)
+
+
+def _train_together(
+    launch: Launch, config: TrainingConfig, *, device: torch.device, arguments: argparse.Namespace
+) -> int:
+    """Train with the other processes of this run, once all are known to be about the same; returns the exit code."""
+    from ..distributed.agreement import check_agreed
+    from ..distributed.group import joined
+
+    with joined(launch, device) as ranks:
+        check_agreed(ranks, {**flatten(config), "--resume": arguments.resume}, own=OF_EACH_RANK)
+        plan = ranks.in_turn(lambda: _plan(config, arguments))
+        if launch.is_first:
+            plan.disk.check()
+        samples = {f"samples of {source.name}": (len(source), source.fingerprint) for source in plan.sources}
+        check_agreed(ranks, {"the checkpoint": str(plan.checkpoint), "its step": plan.state.step, **samples})
+        return _train(plan, device=device, arguments=arguments, ranks=ranks)
+
+
+def _train(
+    plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace, ranks: ProcessRanks | None = None
+) -> int:
     """Train to the end or to a signal; returns the exit code."""
     from ..training.run import make_run_folder, open_trainer
+    from ..training.watch.observer import SilentObserver, TrainingObserver
     from ..training.watch.run_folder import watch_run
 
-    make_run_folder(plan.config.run)
-    observer = watch_run(
-        plan.config.run,
-        stream=None if arguments.quiet else sys.stderr,
-        tensorboard=arguments.tensorboard,
-        log_every=arguments.log_every,
-    )
+    is_first = ranks is None or ranks.rank == 0
+    observer: TrainingObserver = SilentObserver()
+    if is_first:
+        make_run_folder(plan.config.run)
+        observer = watch_run(
+            plan.config.run,
+            stream=None if arguments.quiet else sys.stderr,
+            tensorboard=arguments.tensorboard,
+            log_every=arguments.log_every,
+        )
     try:
-        trainer = open_trainer(plan, device=device, observer=observer)
+        trainer = open_trainer(plan, device=device, observer=observer, ranks=ranks)
     except BaseException:
         observer.close()
         raise
@@ -122,7 +168,8 @@ def _train(plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace
     for line in plan.disk.lines():
         observer.on_note(f"disk: {line}")
     state = trainer.run()
-    print(f"{plan.config.run}: {state.step} of {plan.config.steps} steps")
+    if is_first:
+        print(f"{plan.config.run}: {state.step} of {plan.config.steps} steps")
     return DONE if trainer.stopped_by is None else code_of_signal(trainer.stopped_by)
 
 

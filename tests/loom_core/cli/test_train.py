@@ -184,3 +184,79 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(config_file, tmp_path, cap
     assert run(main, ["--config", str(config_file), "--device", "cpu", "--run", str(tmp_path / "file")]) == 4
     assert "which cannot be created" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def together(config_file, processes, *arguments, of_second=()):
+    """Two processes of one run, as torchrun starts them."""
+    port = processes.free_port()
+    command = [sys.executable, "-m", "loom_core.cli.train", "--config", str(config_file), "--device", "cpu", *arguments]
+    return [
+        subprocess.Popen(
+            [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **processes.environment_of(rank, 2, port)},
+        )
+        for rank, more in enumerate([(), of_second])
+    ]  # fmt: skip
+
+
+def test_torchrun_trains_and_a_single_process_goes_on_with_the_same_command(config_file, processes, tmp_path, capsys):
+    arguments = ["--config", str(config_file), "--device", "cpu", "--steps", "4"]
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
+        "--master-port", str(processes.free_port()), "-m", "loom_core.cli.train",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*launcher, *arguments, "--steps", "2"], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"{tmp_path / 'run'}:", "2", "of", "2", "steps"], "the first one says so"
+    state = read_state(newest_checkpoint(tmp_path / "run"))
+    assert state.step == 2
+    assert state.samples == 8, "two packs of two samples a step"
+    assert sorted(state.data) == ["0", "1"]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["samples"] for row in rows if row["event"] == "step"] == [4, 4]
+    assert run(main, arguments) == 0
+    assert "4 of 4 steps" in capsys.readouterr().out
+    state = read_state(newest_checkpoint(tmp_path / "run"))
+    assert (state.step, state.samples) == (4, 12)
+    assert state.data["0"]["next"] == 12, "no sample was left out or came twice"
+
+
+def test_ranks_with_different_configs_are_refused_by_name(config_file, processes, tmp_path):
+    running = together(config_file, processes, of_second=["--set", "optimiser.lr=0.002", "--set", "data.workers=1"])
+    said = [process.communicate(timeout=240)[1] for process in running]
+    assert [process.returncode for process in running] == [2, 2]
+    for words in said:
+        assert "rank 1 with other settings than rank 0: optimiser.lr is 0.002 there and 0.001 on rank 0" in words
+        assert "workers" not in words
+        assert words.count("error:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_rank_stops_the_others_with_a_sentence_and_leaves_whole_checkpoints(config_file, processes, tmp_path):
+    arguments = ["--steps", "100000", "--quiet", "--set", "checkpoint.every=1"]
+    first, second = running = together(config_file, processes, *arguments)
+    try:
+        deadline = time.monotonic() + 240
+        while newest_checkpoint(tmp_path / "run") is None:
+            assert time.monotonic() < deadline
+            assert first.poll() is None, first.communicate()[1]
+            time.sleep(0.1)
+        second.kill()
+        killed = time.monotonic()
+        _, said = first.communicate(timeout=90)
+        assert time.monotonic() - killed < 60
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    assert first.returncode == 8
+    assert "error: found rank 1" in said
+    assert "give the same command again" in said
+    assert "Traceback" not in said
+    folder = newest_checkpoint(tmp_path / "run")
+    last = read_state(folder).step
+    assert run(main, ["--config", str(config_file), "--device", "cpu", "--quiet", "--steps", str(last + 1)]) == 0
+    assert read_state(newest_checkpoint(tmp_path / "run")).step == last + 1

@@ -1,0 +1,71 @@
+"""The table of memory by number of GPUs, and the launch files that print it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from loom_core.cli.memory import NUMBERS, memory_lines
+from loom_core.cli.train import main
+from loom_core.config.training import read_training_config
+
+
+def test_the_5b_has_a_row_for_each_number_of_gpus(repo_root):
+    config = read_training_config(
+        repo_root / "configs" / "training" / "stage2.yaml", overrides=["optimiser.device=model"]
+    )
+    title, where, header, *rows, missing = memory_lines(config)
+    assert "30 blocks, 3072 wide, bf16, packs of 16384 tokens, gradient checkpointing" in title
+    assert where == "memory of each rank:"
+    assert header.split()[:3] == ["GPUs", "weights", "gradients"]
+    assert [int(row.split()[0]) for row in rows] == list(NUMBERS)
+    assert "models/Qwen3-VL-8B-Instruct" in missing
+    assert len({len(row) for row in (header, *rows)}) == 1
+
+
+def test_the_command_needs_neither_weights_nor_data(repo_root, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["--config", str(repo_root / "configs" / "training" / "stage1.yaml"), "--memory"]) == 0
+    said = capsys.readouterr().out
+    assert "gradients, optimiser and averages on the CPU" in said
+    assert "\n  64 " in said
+    monkeypatch.setenv("RANK", "1")
+    assert main(["--config", str(repo_root / "configs" / "training" / "stage1.yaml"), "--memory"]) == 0
+    assert capsys.readouterr().out == "", "the first one tells"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="launch files are for bash")
+@pytest.mark.parametrize("name", ["torchrun.sh", "slurm.sbatch"])
+def test_a_launch_file_shows_memory_and_command(repo_root, name):
+    environment = {**os.environ, "DRY_RUN": "1", "PYTHON": sys.executable, "GPUS": "4"}
+    done = subprocess.run(
+        ["bash", f"configs/launch/{name}", "--config", "configs/training/stage3.yaml", "--set", "seed=1"],
+        cwd=repo_root, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line[:4].strip().isdigit()] == [str(number) for number in NUMBERS]
+    assert lines[-1].startswith("command: ")
+    assert lines[-1].endswith("-m loom_core.cli.train --config configs/training/stage3.yaml --set seed=1")
+    assert ("--standalone" in lines[-1]) == (name == "torchrun.sh")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="launch files are for bash")
+def test_machines_without_a_place_to_meet_are_refused(repo_root):
+    environment = {**os.environ, "NODES": "2", "GPUS": "1"}
+    environment.pop("HOST", None)
+    done = subprocess.run(
+        ["bash", "configs/launch/torchrun.sh"],
+        cwd=repo_root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "found NODES=2 without HOST" in done.stderr
