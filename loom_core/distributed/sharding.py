@@ -56,7 +56,7 @@ def local_part(tensor: Tensor) -> Tensor:
     if not is_sharded(tensor):
         return tensor
     with torch.no_grad():
-        rows: Tensor = tensor.detach().to_local()  # type: ignore[operator]
+        rows: Tensor = tensor.detach().to_local()  # type: ignore[attr-defined]
     return rows
 
 

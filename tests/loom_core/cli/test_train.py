@@ -13,6 +13,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from loom_core.cli.exits import run
 from loom_core.cli.train import build_parser, describe, main, to_config
@@ -200,7 +201,8 @@ def together(config_file, processes, *arguments, of_second=()):
 
 
 def test_torchrun_trains_and_a_single_process_goes_on_with_the_same_command(config_file, processes, tmp_path, capsys):
-    arguments = ["--config", str(config_file), "--device", "cpu", "--steps", "4"]
+    # with a small eps an update is the sign of a gradient, however near to zero that is
+    arguments = ["--config", str(config_file), "--device", "cpu", "--steps", "4", "--set", "optimiser.eps=1e-3"]
     launcher = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
         "--master-port", str(processes.free_port()), "-m", "loom_core.cli.train",
@@ -217,6 +219,12 @@ def test_torchrun_trains_and_a_single_process_goes_on_with_the_same_command(conf
     assert sorted(state.data) == ["0", "1"]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["samples"] for row in rows if row["event"] == "step"] == [4, 4]
+    alone = [*arguments, "--steps", "2", "--run", str(tmp_path / "alone"), "--set", "grad_accumulation=2"]
+    assert run(main, alone) == 0
+    expected = load_file(newest_checkpoint(tmp_path / "alone") / "model.safetensors")
+    found = load_file(newest_checkpoint(tmp_path / "run") / "model.safetensors")
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    capsys.readouterr()
     assert run(main, arguments) == 0
     assert "4 of 4 steps" in capsys.readouterr().out
     state = read_state(newest_checkpoint(tmp_path / "run"))
