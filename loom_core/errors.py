@@ -72,7 +72,7 @@ class ResourceError(LoomError):
 
 
 class TrainingError(LoomError):
-    """A training run that cannot go on: too many steps in a row whose numbers are not finite."""
+    """A training run that cannot go on: numbers that are not finite, a reward that makes no sense or is cheated."""
 
     exit_code = 7
 

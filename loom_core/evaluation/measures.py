@@ -92,10 +92,11 @@ def flicker(output: Tensor, *, truth: Tensor) -> float | None:
 
 def sharpness(output: Tensor, *, truth: Tensor) -> float:
     """Mean size of the Laplacian of the brightness, as a part of the truth's: 1 as sharp, less blurred, more noisy."""
-    return _laplacian(output) / max(_laplacian(truth), 1e-6)
+    return laplacian(output) / max(laplacian(truth), 1e-6)
 
 
-def _laplacian(frames: Tensor) -> float:
+def laplacian(frames: Tensor) -> float:
+    """Mean size of the Laplacian of the brightness, in levels, of uint8 [F, height, width, 3]."""
     brightness = frames.float().mean(dim=-1)[:, None]  # [F, 1, height, width]
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
     return float(functional.conv2d(brightness, kernel[None, None]).abs().mean())

@@ -81,6 +81,7 @@ class RunState:
         samples: Samples trained on since the run began.
         tokens: Target and reference tokens of these.
         seconds: Spent in steps since the run began.
+        extra: What a kind of run keeps beside, as plain values.
     """
 
     step: int = 0
@@ -93,6 +94,7 @@ class RunState:
     samples: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def position_of(self, rank: int, *, size: int = 1) -> Mapping[str, Any] | None:
         """Where one of `size` ranks goes on in the data; None at the start of a run."""

@@ -41,6 +41,10 @@ class Ema:
         self.decay = decay
         self.updates = updates
 
+    def next_decay(self) -> float:
+        """Share of the old average that stays at the next update."""
+        return ema_decay(self.updates, self.decay)
+
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor]) -> None:
         """Move the average toward the weights.
@@ -52,7 +56,7 @@ class Ema:
             WeightsError: Names are missing or too many.
         """
         self._check(weights)
-        share = 1 - ema_decay(self.updates, self.decay)
+        share = 1 - self.next_decay()
         for name, average in self.weights.items():
             average.lerp_(weights[name].detach().to(average), share)
         self.updates += 1

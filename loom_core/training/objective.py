@@ -173,18 +173,30 @@ class PackObjective:
         return bool(left.content or left.references) or left.source is not None
 
     def velocities(
-        self, latents: Sequence[Tensor], timestep: Tensor, conditions: Sequence[Condition]
+        self,
+        latents: Sequence[Tensor],
+        timestep: Tensor,
+        conditions: Sequence[Condition],
+        *,
+        rounded_time: bool = False,
     ) -> tuple[Tensor, ...]:
-        """What the model predicts, computed as in training.
+        """What the model predicts, computed as in training; with gradients where they are kept.
 
         Args:
             latents: Noised, of each sample of a pack, [C, F, H, W].
             timestep: [N], 0 to 1000.
             conditions: One a sample.
+            rounded_time: Round the time embedding where the settings say so of training.
         """
         dtype = next(self.model.parameters()).dtype
         with self._autocast():
-            return self.model([noised.to(dtype) for noised in latents], timestep, conditions, checkpointing=False)
+            return self.model(
+                [noised.to(dtype) for noised in latents],
+                timestep,
+                conditions,
+                checkpointing=self.settings.checkpointing and torch.is_grad_enabled(),
+                rounded_time=rounded_time and self.settings.rounded_timesteps,
+            )
 
     def _autocast(self) -> torch.autocast:
         device = next(self.model.parameters()).device

@@ -121,9 +121,7 @@ class SamplePictures:
         return denoise(velocity, noise, schedule=schedule, solver=get_solver(sampling.solver))[0]
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        """uint8 [F, height, width, 3], on the CPU."""
-        with _decodes_in_free_memory(self.codec, latents, device=self._device):
-            return to_frames(self.codec.decode(latents[None].float())[0]).cpu()
+        return decoded_frames(self.codec, latents, device=self._device)
 
     @property
     def _device(self) -> torch.device:
@@ -138,6 +136,12 @@ def in_turn(samples: Iterable[EncodedSample], count: int) -> list[EncodedSample]
     longest = max(map(len, by_task.values()), default=0)
     rounds = ([of_task[turn] for of_task in by_task.values() if turn < len(of_task)] for turn in range(longest))
     return [sample for turn in rounds for sample in turn][:count]
+
+
+def decoded_frames(codec: VideoCodec, latents: Tensor, *, device: torch.device) -> Tensor:
+    """Pictures of latents [C, F, H, W], made beside a model that is trained: uint8 [F, height, width, 3] on the CPU."""
+    with _decodes_in_free_memory(codec, latents, device=device):
+        return to_frames(codec.decode(latents[None].float())[0]).cpu()
 
 
 def picture_seed(sample: EncodedSample) -> int:

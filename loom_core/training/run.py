@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..atomic import atomic_target, make_folder
 from ..bundle import default_preset_name
@@ -17,6 +20,8 @@ from ..data.opening import open_packs
 from ..data.packing import PackStream
 from ..data.problems import bad_samples
 from ..data.seeds import derive_seed
+from ..lora.adapters import Adapters
+from ..mllm.encoder import QwenEncoder
 from ..models.dit import LoomDiT
 from ..protocols import VideoCodec
 from .checkpoint import load_checkpoint, remove_leftovers
@@ -43,6 +48,58 @@ CONFIG_FILE = "config.yaml"
 _ASKED_BETWEEN_NOTES = 20
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What is trained, at the place where a run stands.
+
+    Args:
+        model: All of it, frozen weights too.
+        optimiser: Of the weights that are trained.
+        ema: Averages of these, if any.
+        adapters: The LoRA that is trained, if it is one.
+    """
+
+    model: LoomDiT
+    optimiser: Optimiser
+    ema: Ema | None
+    adapters: Adapters | None
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """What a run is made of, loaded.
+
+    Args:
+        plan: Of the run.
+        device: Of all parts.
+        trained: The model.
+        objective: Runs it.
+        codec: Frozen.
+        encoder: The MLLM, frozen; None where its answers are kept (`prompt_cache`).
+    """
+
+    plan: RunPlan
+    device: torch.device
+    trained: Trained
+    objective: PackObjective
+    codec: VideoCodec
+    encoder: QwenEncoder | None
+
+
+Averages = Callable[[Mapping[str, Tensor], TrainingConfig], Ema | None]
+"""Makes the averaged weights that a config asks for, of the trained weights by name."""
+
+
+def plain_averages(weights: Mapping[str, Tensor], config: TrainingConfig) -> Ema | None:
+    """The averaged weights that a config asks for."""
+    return Ema(weights, decay=config.ema) if config.ema else None
+
+
+def _plain_trainer(parts: RunParts, arguments: Mapping[str, Any]) -> Trainer:
+    """The trainer of flow matching."""
+    return Trainer(parts.plan.config, **arguments)
+
+
 def open_trainer(
     plan: RunPlan,
     *,
@@ -50,6 +107,8 @@ def open_trainer(
     observer: TrainingObserver,
     ranks: Ranks | None = None,
     is_stopped: IsStopped = never_stopped,
+    averages: Averages = plain_averages,
+    build: Callable[[RunParts, Mapping[str, Any]], Trainer] = _plain_trainer,
 ) -> Trainer:
     """Load everything and return the trainer at the place where the run stands.
 
@@ -59,6 +118,8 @@ def open_trainer(
         observer: Is told what happens.
         ranks: The processes of the run.
         is_stopped: Asked while prompts are kept, which takes long (`prompt_cache`).
+        averages: Makes the averaged weights of another kind of run.
+        build: Makes its trainer, of the parts and of what every trainer is given beside the config.
 
     Raises:
         CancelledError: It said yes.
@@ -69,7 +130,10 @@ def open_trainer(
     make_run_folder(plan.config.run)
     lock = RunLock(plan.config.run) if ranks.rank == 0 else None
     try:
-        return _open_locked(plan, lock, device=device, observer=observer, ranks=ranks, is_stopped=is_stopped)
+        parts, arguments = _open_locked(
+            plan, lock, device=device, observer=observer, ranks=ranks, is_stopped=is_stopped, averages=averages
+        )
+        return build(parts, arguments)
     except BaseException:
         if lock is not None:
             lock.release()
@@ -84,8 +148,9 @@ def _open_locked(
     observer: TrainingObserver,
     ranks: Ranks,
     is_stopped: IsStopped,
-) -> Trainer:
-    """The trainer of a folder in which no other process trains; it releases the lock at its end."""
+    averages: Averages,
+) -> tuple[RunParts, dict[str, Any]]:
+    """What the trainer of a folder is made of in which no other process trains; it releases the lock at its end."""
     config = plan.config
     if lock is not None:
         remove_leftovers(config.run)
@@ -96,22 +161,15 @@ def _open_locked(
     kept = _kept_prompts(plan, codec, held_out, device=device, observer=observer, ranks=ranks, is_stopped=is_stopped)
     # nothing draws from torch's own generator yet; a checkpoint has its state
     torch.manual_seed(derive_seed(config.seed, "torch", ranks.rank))
-    is_new = plan.checkpoint is None
-    from_start = is_new or config.lora is not None
-    model = starting_model(config, device=device) if from_start else empty_model(config, device=device)
-    adapters = add_lora(model, config, is_new=is_new) if config.lora is not None else None
-    ranks.shard(model)
-    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
-    ema = Ema(optimiser.weights, decay=config.ema) if config.ema else None
-    if plan.checkpoint is not None:
-        load_checkpoint(
-            plan.checkpoint, model=model, optimiser=optimiser, ema=ema, adapters=adapters, rank=ranks.rank
-        )
-    objective = PackObjective(model, kept or _load_mllm(plan, device=device), ObjectiveSettings.of(config))
+    trained = _trained(plan, device=device, ranks=ranks, averages=averages)
+    encoder = None if kept is not None else _load_mllm(plan, device=device)
+    read_prompts = kept if encoder is None else PromptBatches(encoder)
+    assert read_prompts is not None
+    objective = PackObjective(trained.model, read_prompts, ObjectiveSettings.of(config))
     if config.read_ahead:
         check_possible(device)
         packs = ReadAhead(packs, prepare=objective.prepare, accept=objective.accept, depth=config.read_ahead)
-    validator, pictures = _measures(plan, codec, objective, held_out, model=model, ema=ema)
+    validator, pictures = _measures(plan, codec, objective, held_out, trained)
     if config.validation.every and not config.validation.sets:
         observer.on_note("validation.sets names no held-out samples: no validation losses and no sample pictures")
 
@@ -120,27 +178,48 @@ def _open_locked(
         if lock is not None:
             lock.release()
 
-    return Trainer(
-        config,
-        model=model,
-        optimiser=optimiser,
-        ema=ema,
-        adapters=adapters,
-        packs=packs,
-        on_end=end,
-        objective=objective,
-        state=replace(plan.state, settings=flatten(config)),
-        observer=observer,
-        bad_samples=bad_samples,
-        validate=validator,
-        draw_samples=pictures,
-        ranks=ranks,
-    )
+    arguments = {
+        "model": trained.model,
+        "optimiser": trained.optimiser,
+        "ema": trained.ema,
+        "adapters": trained.adapters,
+        "packs": packs,
+        "on_end": end,
+        "objective": objective,
+        "state": replace(plan.state, settings=flatten(config)),
+        "observer": observer,
+        "bad_samples": bad_samples,
+        "validate": validator,
+        "draw_samples": pictures,
+        "ranks": ranks,
+    }
+    return RunParts(plan, device, trained, objective, codec, encoder), arguments
 
 
-def _load_mllm(plan: RunPlan, *, device: torch.device) -> PromptBatches:
+def _trained(plan: RunPlan, *, device: torch.device, ranks: Ranks, averages: Averages) -> Trained:
+    """The model at the place where the run stands, and what belongs to it."""
+    config, is_new = plan.config, plan.checkpoint is None
+    has_base = is_new or config.lora is not None  # the frozen weights of a LoRA are in none of its checkpoints
+    model = starting_model(config, device=device) if has_base else empty_model(config, device=device)
+    adapters = add_lora(model, config, is_new=is_new) if config.lora is not None else None
+    ranks.shard(model)
+    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
+    trained = Trained(model, optimiser, averages(optimiser.weights, config), adapters)
+    if plan.checkpoint is not None:
+        load_checkpoint(
+            plan.checkpoint,
+            model=model,
+            optimiser=optimiser,
+            ema=trained.ema,
+            adapters=adapters,
+            rank=ranks.rank,
+        )
+    return trained
+
+
+def _load_mllm(plan: RunPlan, *, device: torch.device) -> QwenEncoder:
     place = torch.device("cpu") if plan.config.mllm_device == "cpu" else device
-    return PromptBatches(plan.files.load_mllm(plan.config, device=place))
+    return plan.files.load_mllm(plan.config, device=place)
 
 
 def _kept_prompts(
@@ -161,7 +240,9 @@ def _kept_prompts(
     if config.prompt_cache is None:
         return None
     identity = plan.files.mllm_identity(config)
-    cache = PromptCache(config.prompt_cache, identity=identity, load=lambda: _load_mllm(plan, device=device))
+    cache = PromptCache(
+        config.prompt_cache, identity=identity, load=lambda: PromptBatches(_load_mllm(plan, device=device))
+    )
     packs = _packs(plan, codec, device=device, ranks=ranks)
     count = (config.steps - plan.state.step) * config.grad_accumulation
     try:
@@ -191,14 +272,13 @@ def _measures(
     codec: VideoCodec,
     objective: PackObjective,
     held_out: HeldOutSamples | None,
-    *,
-    model: LoomDiT,
-    ema: Ema | None,
+    trained: Trained,
 ) -> tuple[Validator | None, SamplePictures | None]:
     """What is made of held-out samples."""
     config, settings = plan.config, plan.config.validation
     if held_out is None:
         return None, None
+    model, ema = trained.model, trained.ema
     validator = Validator(held_out, objective, model=model, ema=ema, levels_per_sample=settings.levels_per_sample)
     if not settings.pictures:
         return validator, None

@@ -108,7 +108,7 @@ def starting_model(config: TrainingConfig, *, device: torch.device | str = "cpu"
     if config.starts_from is None:
         model = LoomDiT(wanted)
         initialise(model, generator=generator)
-        return model.to(device=device, dtype=dtype).train().requires_grad_(True)
+        return choose_trained(model.to(device=device, dtype=dtype))
     start = check_start(config)
     checkpoint = _open(config)
     model = LoomDiT(wanted, device="meta")
@@ -117,7 +117,7 @@ def starting_model(config: TrainingConfig, *, device: torch.device | str = "cpu"
     # Copies: what was read may be a view of the file, which training would write to.
     placed = {name: tensor.to(device=device, dtype=dtype, copy=True) for name, tensor in state.items()}
     model.load_state_dict(placed, strict=True, assign=True)
-    return model.train().requires_grad_(True)
+    return choose_trained(model)
 
 
 def add_lora(model: LoomDiT, config: TrainingConfig, *, is_new: bool = True) -> Adapters:
@@ -148,7 +148,12 @@ def empty_model(config: TrainingConfig, *, device: torch.device | str = "cpu") -
         device: Where the weights go.
     """
     model = LoomDiT(config.model.dit_config(), device="meta", dtype=weight_dtype(config.precision))
-    return model.to_empty(device=device).train().requires_grad_(True)
+    return choose_trained(model.to_empty(device=device))
+
+
+def choose_trained(model: LoomDiT) -> LoomDiT:
+    """Mark what a run trains, which everything else asks `requires_grad` for: the whole model."""
+    return model.train().requires_grad_(True)
 
 
 def _open(config: TrainingConfig) -> Checkpoint:

@@ -127,6 +127,10 @@ class Trainer:
         self._saved_step = state.step
         self._is_updating = False  # weights and state do not belong together
 
+    def about(self) -> RunAbout:
+        """What those are told at the start who watch."""
+        return _about(self.config, first_step=self.state.step)
+
     def run(self, is_stopped: IsStopped = never_stopped) -> RunState:
         """Train until the last step or a stop; returns where the run stands then, which is saved.
 
@@ -138,8 +142,7 @@ class Trainer:
             MediaError: Too many samples could not be used; the last whole step is saved.
             ResourceError: Memory for decoding ran out, which is saved likewise; or a checkpoint found no room.
         """
-        config = self.config
-        self.observer.on_start(_about(config, first_step=self.state.step))
+        self.observer.on_start(self.about())
         try:
             with StopRequest(is_stopped) as stop:
 
@@ -215,7 +218,14 @@ class Trainer:
         else:
             self.optimiser.discard_gradients()
         seconds = time.perf_counter() - start
-        self.state = self._after(packs[-1].state, totals, is_finite=is_finite, seconds=seconds)
+        self.state = self._after(
+            packs[-1].state,
+            samples=totals.samples,
+            tokens=totals.tokens,
+            bad_samples=totals.bad_samples,
+            is_finite=is_finite,
+            seconds=seconds,
+        )
         self._is_updating = False
         if not is_finite:
             self._tell_of_skipped(totals.loss, norm)
@@ -289,8 +299,17 @@ class Trainer:
         by_task = {name: (total, int(count)) for name, (total, count) in zip(names, of_tasks, strict=True) if count}
         return _Totals(int(num_samples), int(tokens), int(bad), by_task)
 
-    def _after(self, data: Mapping[str, Any], totals: _Totals, *, is_finite: bool, seconds: float) -> RunState:
-        """Where the run stands after a step."""
+    def _after(
+        self,
+        data: Mapping[str, Any],
+        *,
+        samples: int,
+        tokens: int,
+        bad_samples: int,
+        is_finite: bool,
+        seconds: float,
+    ) -> RunState:
+        """Where the run stands after a step, which these numbers are of; bad samples are those since the run began."""
         before = self.state
         return replace(
             before,
@@ -299,9 +318,9 @@ class Trainer:
             ema_updates=0 if self.ema is None else self.ema.updates,
             skipped_steps=before.skipped_steps + (not is_finite),
             skipped_in_a_row=0 if is_finite else before.skipped_in_a_row + 1,
-            bad_samples=totals.bad_samples,
-            samples=before.samples + totals.samples,
-            tokens=before.tokens + totals.tokens,
+            bad_samples=bad_samples,
+            samples=before.samples + samples,
+            tokens=before.tokens + tokens,
             seconds=before.seconds + seconds,
         )
 

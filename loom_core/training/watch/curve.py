@@ -158,7 +158,7 @@ def curve_panel(name: str, history: History, *, y_scale: YScale = "auto") -> Ima
     raw, smooth, validation = _points(history)
     panel = Image.new("RGB", PANEL_SIZE, _PAPER)
     draw = ImageDraw.Draw(panel)
-    _draw_grid(draw, axes)
+    _draw_grid(draw, axes, label=_headline(history))
     lines = [_Line(raw, RAW, 1.0), _Line(smooth, SMOOTHED, 2.0, 0.0 if len(smooth) > 1 else 3.0)]
     lines += [_Line(points, NOISE_COLOURS[noise], 1.2, 3.5) for noise, points in validation.items()]
     _paste_lines(panel, axes, lines)
@@ -187,9 +187,12 @@ def _shown_weights(history: History) -> str:
 
 
 def _points(history: History) -> tuple[list[Point], list[Point], dict[str, list[Point]]]:
-    raw = [(float(each.step), each.loss) for each in history.steps if math.isfinite(each.loss)]
+    told = [(float(each.step), each.headline[1]) for each in history.steps]
+    raw = [point for point in told if math.isfinite(point[1])]
     means = smoothed([y for _, y in raw], window=_window(len(raw)))
     validation: dict[str, list[Point]] = {}
+    if _headline(history) != "loss":  # losses have no place on the axis of a reward
+        return raw, [(x, mean) for (x, _), mean in zip(raw, means, strict=True)], validation
     shown = [each for each in history.validations if each.weights == _shown_weights(history)]
     for noise in NOISE_THIRDS:
         losses = [(float(each.step), each.by_noise().get(noise, math.nan)) for each in shown]
@@ -199,11 +202,16 @@ def _points(history: History) -> tuple[list[Point], list[Point], dict[str, list[
     return raw, [(x, mean) for (x, _), mean in zip(raw, means, strict=True)], validation
 
 
+def _headline(history: History) -> str:
+    """What the curve is of."""
+    return history.steps[-1].headline[0] if history.steps else "loss"
+
+
 def _title(name: str, history: History, smooth: Sequence[Point]) -> str:
     if not history.steps:
         return name
     last = history.steps[-1]
-    loss = f"   loss {smooth[-1][1]:.4f}" if smooth else ""
+    loss = f"   {_headline(history)} {smooth[-1][1]:.4f}" if smooth else ""
     return f"{name}   step {last.step} of {last.steps}{loss}".strip()
 
 
@@ -213,7 +221,7 @@ def _font(size: int) -> FreeTypeFont | ImageFont:
     return ImageFont.load_default(size)
 
 
-def _draw_grid(draw: ImageDraw, axes: Axes) -> None:
+def _draw_grid(draw: ImageDraw, axes: Axes, *, label: str) -> None:
     font = _font(13)
     for tick in axes.y_ticks():
         y = round(axes.y(tick))
@@ -226,7 +234,7 @@ def _draw_grid(draw: ImageDraw, axes: Axes) -> None:
         draw.line((x, axes.bottom, x, axes.bottom + 4), fill=_FRAME)
         draw.text((x, axes.bottom + 8), tick_text(tick), fill=_TEXT, font=font, anchor="ma")
     draw.text(((axes.left + axes.right) / 2, axes.bottom + 27), "step", fill=_TEXT, font=font, anchor="ma")
-    scale = "loss (log)" if axes.is_log else "loss"
+    scale = f"{label} (log)" if axes.is_log else label
     draw.text((axes.left - 8, axes.top - 8), scale, fill=_TEXT, font=font, anchor="rs")
 
 

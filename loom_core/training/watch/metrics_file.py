@@ -159,5 +159,5 @@ def read_history(path: Path) -> History:
 
 
 def _numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
-    by_task = {"loss_by_task": _numbers(fields["loss_by_task"])} if "loss_by_task" in fields else {}
-    return {key: math.nan if value is None else value for key, value in fields.items()} | by_task
+    inner = {key: _numbers(value) for key, value in fields.items() if isinstance(value, Mapping)}
+    return {key: math.nan if value is None else value for key, value in fields.items()} | inner

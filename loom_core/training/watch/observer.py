@@ -54,6 +54,7 @@ class StepMetrics:
         bad_samples: Different samples left out since the run began.
         skipped_steps: Steps without an update (loss or gradient not finite) since the run began.
         loss_by_task: Task -> loss over its samples of the step.
+        measures: What else a kind of run is watched by; where "reward" is among them, that is what its curve shows.
     """
 
     step: int
@@ -67,6 +68,12 @@ class StepMetrics:
     bad_samples: int = 0
     skipped_steps: int = 0
     loss_by_task: Mapping[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> tuple[str, float]:
+        """What the step is judged by: its reward, or its loss; name and value."""
+        return ("reward", self.measures["reward"]) if "reward" in self.measures else ("loss", self.loss)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,7 +133,7 @@ class _Pace:
         self._done = 0
 
     def add(self, metrics: StepMetrics, *, now: float) -> None:
-        self._loss.add(metrics.loss)
+        self._loss.add(metrics.headline[1])
         self._seconds.add(metrics.seconds)
         self._tokens.add(metrics.tokens)
         self._samples.add(metrics.samples)
@@ -146,7 +146,7 @@ class _Pace:
         seconds = max(self._seconds.mean, 1e-9)
         # a step as it is now, and what validation and checkpoints have taken between steps so far
         left = (metrics.steps - metrics.step) * (seconds + self._between)
-        parts = [f"loss {self._loss.mean:.4f}", f"left {duration(left)}"]
+        parts = [f"{metrics.headline[0]} {self._loss.mean:.4f}", f"left {duration(left)}"]
         if metrics.bad_samples:
             parts.append(f"{metrics.bad_samples} bad samples")
         if metrics.skipped_steps:

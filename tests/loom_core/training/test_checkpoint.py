@@ -279,7 +279,8 @@ def test_another_model_is_refused(trained, config, make_trainer, make_packs, cha
 
 
 def test_states_are_read_as_they_were_written(tmp_path):
-    state = RunState(step=4, data={"0": {"next": 3}, "1": {"next": 4}}, settings={"a.b": [1, 2]}, seconds=1.5)
+    state = RunState(step=4, data={"0": {"next": 3}, "1": {"next": 4}}, settings={"a.b": [1, 2]}, seconds=1.5,
+                     extra={"stops": {"first": [0.5]}})  # fmt: skip
     (tmp_path / "state.json").write_text(json.dumps({"version": 1, **vars(state), "later": 1}))
     assert read_state(tmp_path) == state
     assert [state.position_of(rank, size=2) for rank in range(2)] == [{"next": 3}, {"next": 4}]

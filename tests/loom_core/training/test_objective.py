@@ -74,6 +74,17 @@ def test_settings_reach_the_model(model, sample_of, make_objective):
     assert [settings for *_, settings in calls.calls] == [(True, True), (False, False)]
 
 
+def test_velocities_are_computed_as_the_settings_say_of_training(model, sample_of, make_objective):
+    calls, sample = Calls(model), sample_of(0, seed=5)
+    objective = make_objective(calls, checkpointing=True, rounded_timesteps=True)
+    asked = [sample.target], torch.tensor([700.0]), objective.prepare([sample])
+    objective.velocities(*asked, rounded_time=True)
+    with torch.no_grad():
+        objective.velocities(*asked)
+    make_objective(calls).velocities(*asked, rounded_time=True)
+    assert [settings for *_, settings in calls.calls] == [(True, True), (False, False), (False, False)]
+
+
 def test_checkpointing_changes_no_gradient(model, sample_of, make_objective):
     samples = [sample_of(index, seed=index, task="reference-edit", frames=1 + index) for index in range(2)]
     gradients = []

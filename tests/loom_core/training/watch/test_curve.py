@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -57,6 +58,16 @@ def test_a_known_curve_is_where_it_should_be(y_scale):
     for noise, loss in (("low", 0.5), ("mid", 1.0), ("high", 4.0)):
         for number in (50, 80):
             assert is_near(pixel(panel, axes, number, loss), NOISE_COLOURS[noise])
+
+
+def test_where_there_is_a_reward_the_curve_is_of_that():
+    """Losses, those of validation too, have no place on its axis; a reward may be negative."""
+    steps = tuple(replace(step(number, 7.0), measures={"reward": -0.5}) for number in range(1, 101))
+    known = History("run", steps, (validation(50, low=9.0),))
+    panel, axes = curve_panel("run", known), panel_axes(known)
+    assert not axes.is_log
+    assert axes.y_max < 0
+    assert is_near(pixel(panel, axes, 60, -0.5), SMOOTHED)
 
 
 def test_single_losses_are_faint_and_their_mean_is_strong():

@@ -69,7 +69,8 @@ def test_what_is_written_is_read_back(path, tmp_path):
 
 def test_numbers_that_are_not_finite_stay_json(path, tmp_path):
     file = MetricsFile(path)
-    file.on_step(step(1, loss=math.nan, grad_norm=math.inf, loss_by_task={"edit-video": math.nan}))
+    measures = {"reward": 0.5, "kl": math.inf}
+    file.on_step(step(1, loss=math.nan, grad_norm=math.inf, loss_by_task={"edit-video": math.nan}, measures=measures))
     file.close()
 
     def refuse(constant):
@@ -79,6 +80,8 @@ def test_numbers_that_are_not_finite_stay_json(path, tmp_path):
     (read,) = read_history(path).steps
     assert math.isnan(read.loss)
     assert math.isnan(read.loss_by_task["edit-video"])
+    assert read.measures["reward"] == 0.5
+    assert math.isnan(read.measures["kl"])
     assert read.tokens == 64
 
 

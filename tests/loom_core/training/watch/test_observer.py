@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,11 @@ def test_a_person_can_still_stop_the_run():
         both.on_step(STEP)
     with pytest.raises(KeyboardInterrupt):
         Observers(Failing(KeyboardInterrupt())).on_step(STEP)
+
+
+def test_a_step_is_judged_by_its_reward_where_it_has_one():
+    assert STEP.headline == ("loss", 0.5)
+    assert replace(STEP, measures={"reward": 0.7, "kl": 0.1}).headline == ("reward", 0.7)
 
 
 def test_validation_means_go_by_count():

@@ -149,6 +149,14 @@ def test_a_stream_that_is_no_terminal_gets_plain_lines(clock):
     assert lines[-1].endswith("elapsed 20s")
 
 
+def test_a_run_with_rewards_is_told_by_them(clock):
+    stream = Stream(is_terminal=False)
+    observer = TerminalObserver(stream, log_every=1, clock=clock)
+    train(observer, clock, [1, 2], measures={"reward": 0.25})
+    assert "step 2/10  reward 0.2500  left" in stream.getvalue()
+    assert "loss" not in stream.getvalue()
+
+
 def test_time_between_steps_counts_in_what_is_left(clock):
     """Validation and checkpoints come again: 5 steps of 2 seconds with 1 second between them leave 5 x 3 seconds."""
     stream = Stream(is_terminal=False)
