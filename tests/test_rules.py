@@ -43,6 +43,7 @@ IMPORT_ORDER = (
     "data",
     "training",
     "evaluation",
+    "rl",
     "parity",
     "cli",
 )

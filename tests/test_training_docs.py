@@ -1,15 +1,25 @@
-"""The page about training says what the code says: every setting with its default, every task with its prefix."""
+"""The pages about training and RL say what the code says: settings and defaults, tasks and prefixes, rewards."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from loom_core.cli.train import build_parser
 from loom_core.config.data import DataConfig, DataSetConfig
+from loom_core.config.rl import (
+    GRPOSettings,
+    NFTSettings,
+    RewardKind,
+    RewardSettings,
+    RLSettings,
+    RolloutSettings,
+    StopSettings,
+)
 from loom_core.config.training import (
     CheckpointSettings,
     LoraSettings,
@@ -21,7 +31,9 @@ from loom_core.config.training import (
 from loom_core.data.single_json import NAMES
 from loom_core.data.tasks import TRAINING_TASKS
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = (DOCS / "training.md").read_text(encoding="utf-8")
+RL_PAGE = (DOCS / "rl.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 SECTIONS = {
     "The run": TrainingConfig,
@@ -35,9 +47,19 @@ SECTIONS = {
 }
 
 
-def section(title):
+RL_SECTIONS = {
+    "rl": RLSettings,
+    "rl.rewards": RewardSettings,
+    "rl.rollout": RolloutSettings,
+    "rl.nft": NFTSettings,
+    "rl.grpo": GRPOSettings,
+    "rl.stops": StopSettings,
+}
+
+
+def section(title, page=PAGE):
     """What stands between a heading and the next."""
-    _, _, rest = PAGE.partition(f"\n### {title}\n")
+    _, _, rest = page.partition(f"\n### {title}\n")
     return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -61,6 +83,17 @@ def default_text(entry):
 def test_settings_and_defaults_are_those_of_the_code(title):
     told = dict(ROW.findall(section(title)))
     assert told == {entry.name: default_text(entry) for entry in fields(SECTIONS[title])}
+
+
+@pytest.mark.parametrize("title", RL_SECTIONS)
+def test_settings_of_rl_and_defaults_are_those_of_the_code(title):
+    told = dict(ROW.findall(section(title, RL_PAGE)))
+    assert told == {entry.name: default_text(entry) for entry in fields(RL_SECTIONS[title])}
+
+
+def test_every_reward_is_told():
+    table = RL_PAGE.partition("| kind | what it is |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([\w-]+)`", table)) - {"path"} == set(get_args(RewardKind))
 
 
 def test_every_task_is_there_with_its_prefix():
@@ -100,7 +133,7 @@ def test_options_are_those_of_the_command():
 
 def test_configs_that_commands_name_exist():
     root = Path(__file__).resolve().parent.parent
-    named = set(re.findall(r"configs/[\w/.-]+\.yaml", PAGE))
+    named = set(re.findall(r"configs/[\w/.-]+\.yaml", PAGE + RL_PAGE))
     assert len(named) >= 3
     assert [name for name in named if not (root / name).is_file()] == []
 

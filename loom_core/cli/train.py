@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,16 +26,46 @@ if TYPE_CHECKING:
     from ..distributed.group import ProcessRanks
     from ..training.estimate import Needs
     from ..training.planning import RunPlan
+    from ..training.trainer import Trainer
 
-OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb")
+OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "prompt_cache", "mllm_device")
 """Settings that may differ between the machines of a run."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+@dataclass(frozen=True)
+class RunKind:
+    """A kind of run that this command, or one like it, is for.
+
+    Args:
+        prog: The command.
+        about: What it does, in a sentence.
+        read: Reads its config: (file, overrides) -> config.
+        parts: Gives what plans a run and what opens its trainer; imports torch.
+        describe: Lines of its plan beside those of every run.
+    """
+
+    prog: str
+    about: str
+    read: Callable[..., TrainingConfig]
+    parts: Callable[[], tuple[Callable[..., RunPlan], Callable[..., Trainer]]]
+    describe: Callable[[TrainingConfig], list[str]] = lambda _: []
+
+
+def _training_parts() -> tuple[Callable[..., RunPlan], Callable[..., Trainer]]:
+    from ..training.planning import plan_run
+    from ..training.run import open_trainer
+
+    return plan_run, open_trainer
+
+
+TRAINING = RunKind("python -m loom_core.cli.train", "Train a stage.", read_training_config, _training_parts)
+
+
+def build_parser(kind: RunKind = TRAINING) -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = Parser(
-        prog="python -m loom_core.cli.train",
-        description="Train a stage. What is trained on what is said by a config file (configs/training/); a run that "
+        prog=kind.prog,
+        description=f"{kind.about} What is trained on what is said by a config file (configs/training/); a run that "
         "was stopped or killed goes on from its newest checkpoint when the same command is given again. Several GPUs "
         "or machines: torchrun ... -m loom_core.cli.train with the same arguments (configs/launch/).",
     )
@@ -71,24 +101,29 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def to_config(arguments: argparse.Namespace) -> TrainingConfig:
+def to_config(arguments: argparse.Namespace, kind: RunKind = TRAINING) -> TrainingConfig:
     """The run that the arguments stand for.
 
     Raises:
         ConfigError: Something makes no sense.
     """
-    config = with_steps(read_training_config(arguments.config, overrides=arguments.overrides), arguments.steps)
+    config = with_steps(kind.read(arguments.config, overrides=arguments.overrides), arguments.steps)
     return config if arguments.run is None else replace(config, run=arguments.run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = build_parser().parse_args(argv)
+    return main_of(TRAINING, argv)
+
+
+def main_of(kind: RunKind, argv: Sequence[str] | None = None) -> int:
+    """Run the command of a kind of run; returns its exit code."""
+    arguments = build_parser(kind).parse_args(argv)
     # What is wrong with the request is said before torch is asked for anything.
     words = ComputeWords(device=arguments.device)
     if arguments.threads is not None and arguments.threads < 1:
         raise ConfigError(f"{arguments.threads} threads", expected="at least 1", fix="leave --threads out")
-    config, launch = to_config(arguments), find_launch()
+    config, launch = to_config(arguments, kind), find_launch()
     if arguments.memory or (arguments.dry_run and not launch.is_first):
         for line in memory_lines(config) if launch.is_first else ():
             print(line)
@@ -102,27 +137,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(arguments.threads)
     device = choose_device(words.device)
     if arguments.dry_run:
-        plan = _plan(config, arguments)
-        for line in describe(plan, device=device):
+        plan = _plan(kind, config, arguments)
+        for line in [*describe(plan, device=device), *kind.describe(config)]:
             print(line)
         plan.disk.check()
         return DONE
     if not launch.is_single:
-        return _train_together(launch, config, device=device, arguments=arguments)
-    plan = _plan(config, arguments)
+        return _train_together(kind, launch, config, device=device, arguments=arguments)
+    plan = _plan(kind, config, arguments)
     plan.disk.check()
-    return _train(plan, device=device, arguments=arguments)
+    return _train(kind, plan, device=device, arguments=arguments)
 
 
-def _plan(config: TrainingConfig, arguments: argparse.Namespace) -> RunPlan:
+def _plan(kind: RunKind, config: TrainingConfig, arguments: argparse.Namespace) -> RunPlan:
     """What the run will do."""
-    from ..training.planning import plan_run
-
+    plan_run, _ = kind.parts()
     return plan_run(config, resume=arguments.resume, allow_config_change=arguments.allow_config_change)
 
 
 def _train_together(
-    launch: Launch, config: TrainingConfig, *, device: torch.device, arguments: argparse.Namespace
+    kind: RunKind, launch: Launch, config: TrainingConfig, *, device: torch.device, arguments: argparse.Namespace
 ) -> int:
     """Train with the other processes of this run, once all are known to be about the same; returns the exit code."""
     from ..distributed.agreement import check_agreed
@@ -130,19 +164,24 @@ def _train_together(
 
     with joined(launch, device) as ranks:
         check_agreed(ranks, {**flatten(config), "--resume": arguments.resume}, own=OF_EACH_RANK)
-        plan = ranks.in_turn(lambda: _plan(config, arguments))
+        plan = ranks.in_turn(lambda: _plan(kind, config, arguments))
         if launch.is_first:
             plan.disk.check()
         samples = {f"samples of {source.name}": (len(source), source.fingerprint) for source in plan.sources}
         check_agreed(ranks, {"the checkpoint": str(plan.checkpoint), "its step": plan.state.step, **samples})
-        return _train(plan, device=device, arguments=arguments, ranks=ranks)
+        return _train(kind, plan, device=device, arguments=arguments, ranks=ranks)
 
 
 def _train(
-    plan: RunPlan, *, device: torch.device, arguments: argparse.Namespace, ranks: ProcessRanks | None = None
+    kind: RunKind,
+    plan: RunPlan,
+    *,
+    device: torch.device,
+    arguments: argparse.Namespace,
+    ranks: ProcessRanks | None = None,
 ) -> int:
     """Train to the end or to a signal; returns the exit code."""
-    from ..training.run import make_run_folder, open_trainer
+    from ..training.run import make_run_folder
     from ..training.watch.observer import SilentObserver, TrainingObserver
     from ..training.watch.run_folder import watch_run
 
@@ -157,6 +196,7 @@ def _train(
             log_every=arguments.log_every,
         )
     try:
+        _, open_trainer = kind.parts()
         trainer = open_trainer(plan, device=device, observer=observer, ranks=ranks)
     except BaseException:
         observer.close()

@@ -89,10 +89,10 @@ class OptimiserSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        _require(self, lr=self.lr > 0, eps=self.eps > 0, clip=self.clip > 0, warmup=self.warmup >= 0)
-        _require(self, weight_decay=self.weight_decay >= 0, final_lr=0 <= self.final_lr <= 1)
-        _require(self, decay_steps=self.decay_steps >= 0)
-        _require(self, betas=all(0 <= beta < 1 for beta in self.betas))
+        require(self, lr=self.lr > 0, eps=self.eps > 0, clip=self.clip > 0, warmup=self.warmup >= 0)
+        require(self, weight_decay=self.weight_decay >= 0, final_lr=0 <= self.final_lr <= 1)
+        require(self, decay_steps=self.decay_steps >= 0)
+        require(self, betas=all(0 <= beta < 1 for beta in self.betas))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +119,8 @@ class LoraSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range, and what would train nothing."""
-        _require(self, rank=self.rank > 0, dropout=0 <= self.dropout < 1)
-        _require(self, alpha=self.alpha is None or self.alpha > 0)
+        require(self, rank=self.rank > 0, dropout=0 <= self.dropout < 1)
+        require(self, alpha=self.alpha is None or self.alpha > 0)
         if not (self.modules or self.whole):
             raise ConfigError("a LoRA of no part of the model", expected="a pattern", fix="name some in lora.modules")
 
@@ -146,7 +146,7 @@ class CheckpointSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        _require(self, every=self.every > 0, keep_last=self.keep_last > 0, keep_every=self.keep_every >= 0)
+        require(self, every=self.every > 0, keep_last=self.keep_last > 0, keep_every=self.keep_every >= 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +173,8 @@ class ValidationSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        _require(self, every=self.every >= 0, samples=self.samples > 0, levels_per_sample=self.levels_per_sample > 0)
-        _require(self, pictures=self.pictures >= 0, picture_steps=1 <= self.picture_steps <= MAX_STEPS)
+        require(self, every=self.every >= 0, samples=self.samples > 0, levels_per_sample=self.levels_per_sample > 0)
+        require(self, pictures=self.pictures >= 0, picture_steps=1 <= self.picture_steps <= MAX_STEPS)
 
     @property
     def is_on(self) -> bool:
@@ -251,15 +251,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        _require(self, steps=self.steps > 0, grad_accumulation=self.grad_accumulation > 0, ema=0 <= self.ema < 1)
-        _require(
+        require(self, steps=self.steps > 0, grad_accumulation=self.grad_accumulation > 0, ema=0 <= self.ema < 1)
+        require(
             self,
             timestep_shift_scale=self.timestep_shift_scale >= 0,
             timestep_base_tokens=self.timestep_base_tokens > 0,
             noise_draws=self.noise_draws > 0,
             read_ahead=self.read_ahead >= 0,
         )
-        _require(self, most_skipped_steps=self.most_skipped_steps > 0)
+        require(self, most_skipped_steps=self.most_skipped_steps > 0)
         if self.prompt_cache is not None and self.data.cache is None:
             raise ConfigError(
                 "prompt_cache without data.cache, so that every epoch has other prompts",
@@ -289,7 +289,7 @@ FREE_TO_CHANGE = (
     "name", "run", "steps", "prompt_cache", "mllm_device", "starts_from", "starts_from_ema", "lora.starts_from",
     "checkpoint.", "validation.", "most_skipped_steps", "gradient_checkpointing", "read_ahead", "optimiser.device",
     "data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "data.max_bad_share",
-    "data.min_bad_samples",
+    "data.min_bad_samples", "rl.stops.",
 )  # fmt: skip
 """Settings, or groups of them, that do not change what the next steps compute: a resumed run may change them."""
 
@@ -322,8 +322,16 @@ def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:
     return config if steps is None else replace(config, steps=steps)
 
 
-def _require(settings: Any, **conditions: bool) -> None:
-    """Refuse the first setting whose condition does not hold."""
+def require(settings: Any, **conditions: bool) -> None:
+    """Refuse the first setting whose condition does not hold.
+
+    Args:
+        settings: A dataclass.
+        conditions: Name of a field -> whether its value makes sense.
+
+    Raises:
+        ConfigError: One does not hold, or the number is not finite.
+    """
     for name, holds in conditions.items():
         value = getattr(settings, name)
         finite = not isinstance(value, float) or math.isfinite(value)

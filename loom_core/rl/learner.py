@@ -1,0 +1,177 @@
+"""A round: answers of the old policy, rewards, advantages, and the gradients that follow from them.
+
+Nothing here updates a weight; `trainer.RLTrainer` does, and says what is saved when.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config.rl import RLSettings
+from ..data.seeds import seeded_generator
+from .advantages import advantages, has_contrast
+from .health import health
+from .points import Algorithm, Point
+from .policy import Policy
+from .rewards.base import Outcome, Rewarded
+from .rollout import Prompt, Rollout, packs_of, roll_out
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What a round is learned from.
+
+    Args:
+        prompts: That were answered.
+        rollouts: Their answers, group after group.
+        advantages: Of each answer.
+        points: Of the answers of groups with contrast; none where no group has any.
+        measures: Numbers to watch.
+    """
+
+    prompts: tuple[Prompt, ...]
+    rollouts: tuple[Rollout, ...]
+    advantages: tuple[float, ...]
+    points: tuple[Point, ...]
+    measures: Mapping[str, float]
+
+
+class Learner:
+    """Makes experience and learns from it.
+
+    Args:
+        policy: That learns.
+        algorithm: How.
+        rewards: Judges answers.
+        outcomes: Makes of answers what is judged.
+        settings: Of RL.
+        token_budget: Most tokens of a pack.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        algorithm: Algorithm[Any],
+        rewards: Callable[[Sequence[Outcome]], Rewarded],
+        outcomes: Callable[[Sequence[Rollout]], Sequence[Outcome]],
+        *,
+        settings: RLSettings,
+        token_budget: int,
+    ) -> None:
+        self.policy, self.algorithm, self.rewards, self.outcomes = policy, algorithm, rewards, outcomes
+        self.settings, self.token_budget = settings, token_budget
+
+    def collect(self, prompts: Sequence[Prompt]) -> Experience:
+        """Have the old policy answer, and find what is to be learned from it.
+
+        Raises:
+            TrainingError: An answer or a reward is not finite, or a reward of the wrong shape.
+        """
+        settings, group_size = self.settings, self.settings.rollout.group_size
+        with self.policy.as_old():
+            rollouts = roll_out(self.policy.velocities, prompts, self.algorithm.plan(), device=self.policy.device)
+        outcomes = self.outcomes(rollouts)
+        rewarded = self.rewards(outcomes)
+        grouped = rewarded.total.view(-1, group_size)  # [P, K]
+        found = advantages(grouped, scale=settings.advantage_scale, clip=settings.advantage_clip)
+        contrast = has_contrast(grouped)
+        points = [point for point in self.algorithm.points(rollouts) if bool(contrast[point.rollout // group_size])]
+        measures = _reward_measures(rewarded, contrast, group_size=group_size)
+        return Experience(
+            prompts=tuple(prompts),
+            rollouts=tuple(rollouts),
+            advantages=tuple(found.flatten().tolist()),
+            points=tuple(self._known_points(points, rollouts, prompts)),
+            measures=measures | health(outcomes, group_size=group_size),
+        )
+
+    def batches(self, experience: Experience, *, seed: int) -> list[list[int]]:
+        """Numbers of the points of each update, drawn from a seed; no more updates than there are points."""
+        count = len(experience.points)
+        order = torch.randperm(count, generator=seeded_generator(seed, "order of points")).tolist()
+        updates = min(self.settings.updates, count)
+        return [order[count * index // updates : count * (index + 1) // updates] for index in range(updates)]
+
+    def backward(self, experience: Experience, batch: Sequence[int], *, share: float) -> dict[str, float]:
+        """Add the gradients of a batch's loss to the weights.
+
+        Args:
+            experience: Of the round.
+            batch: Numbers of points.
+            share: What each point's loss is multiplied by: one by their number, for a mean.
+
+        Returns:
+            Sums over the batch: "loss", "kl", and the algorithm's own measures.
+        """
+        sums: dict[str, float] = {}
+        points = [experience.points[index] for index in batch]
+        for pack in self._packs(points, experience.rollouts, experience.prompts):
+            chosen = [points[index] for index in pack]
+            losses = []
+            for point, velocity in zip(chosen, self._velocities(chosen, experience), strict=True):
+                found = self.algorithm.loss(point, velocity.float(), experience.advantages[point.rollout])
+                losses.append(found.policy + self.settings.kl * found.kl)
+                told = {"loss": float(losses[-1].detach()), "kl": float(found.kl.detach()), **found.measures}
+                for name, value in told.items():
+                    sums[name] = sums.get(name, 0.0) + value
+            (torch.stack(losses).sum() * share).backward()
+        return sums
+
+    def _known_points(
+        self, points: Sequence[Point], rollouts: Sequence[Rollout], prompts: Sequence[Prompt]
+    ) -> list[Point]:
+        """The points with what the old policy and the reference say there."""
+        known = list(points)
+        about = Experience(tuple(prompts), tuple(rollouts), (), (), {})
+        if any(point.old is None for point in known):
+            with self.policy.as_old():
+                known = [replace(point, old=value) for point, value in self._said(known, about)]
+        if self.settings.kl and self.policy.reference is not None:
+            with self.policy.as_reference():
+                known = [replace(point, reference=value) for point, value in self._said(known, about)]
+        return known
+
+    def _said(self, points: Sequence[Point], about: Experience) -> Iterator[tuple[Point, Tensor]]:
+        """Each point with the velocity of the policy that the model is now, on the CPU."""
+        for pack in self._packs(points, about.rollouts, about.prompts):
+            chosen = [points[index] for index in pack]
+            velocities = self._velocities(chosen, about)
+            yield from ((point, value.float().cpu()) for point, value in zip(chosen, velocities, strict=True))
+
+    def _velocities(self, points: Sequence[Point], about: Experience) -> Sequence[Tensor]:
+        device = self.policy.device
+        return self.policy.velocities(
+            [point.latents.to(device) for point in points],
+            torch.tensor([point.timestep for point in points], device=device),
+            [about.prompts[about.rollouts[point.rollout].prompt].full for point in points],
+            rounded_time=self.algorithm.rounded_time,
+        )
+
+    def _packs(
+        self, points: Sequence[Point], rollouts: Sequence[Rollout], prompts: Sequence[Prompt]
+    ) -> Iterator[list[int]]:
+        tokens = [prompts[rollouts[point.rollout].prompt].tokens() for point in points]
+        return packs_of(tokens, self.token_budget)
+
+
+def _reward_measures(rewarded: Rewarded, contrast: Tensor, *, group_size: int) -> dict[str, float]:
+    """Reward, its parts, how it differs within groups, and the share of groups in which it does not."""
+    spread = rewarded.total.double().view(-1, group_size).std(dim=1, correction=0).mean()
+    parts = {f"reward/{name}": float(values.double().mean()) for name, values in rewarded.parts.items()}
+    return {
+        "reward": float(rewarded.total.double().mean()),
+        **parts,
+        "reward_spread": float(spread),
+        "groups_without_contrast": 1 - float(contrast.double().mean()),
+    }
+
+
+def is_finite(*numbers: float) -> bool:
+    """Whether all are."""
+    return all(math.isfinite(number) for number in numbers)

@@ -1,0 +1,134 @@
+"""The three policies of a run in one model: the one that is trained, the old one that answers, the reference.
+
+Only trained weights are swapped, by name, so that a model of which a part is trained costs only that part; what is
+trained is decided where the model is made (`training.starting.choose_trained`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..errors import WeightsError
+from ..training.ema import Ema, measured_weights
+from ..weights.saving import entries_of, save_safetensors
+from .rollout import Velocities
+
+REFERENCE_FILE = "reference.safetensors"
+"""In the run's folder: the trained weights as the run started with them."""
+
+
+def old_policy_decay(rounds: int, *, ramp: float, limit: float) -> float:
+    """Share of itself that the old policy keeps after a round.
+
+    Args:
+        rounds: Done before this one; after the first the old policy is the policy.
+        ramp: Its rise a round.
+        limit: Its largest value.
+
+    Source: DiffusionNFT's official code, decay type 1: 0.001 and 0.5.
+    """
+    return min(ramp * rounds, limit)
+
+
+class OldPolicy(Ema):
+    """The policy that answers: an average of the trained one whose memory grows.
+
+    Args:
+        weights: By name, as the run starts; copied.
+        limit: Largest share of itself that it keeps.
+        ramp: Rise of that share a round.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], *, limit: float, ramp: float) -> None:
+        super().__init__(weights, decay=limit)
+        self.ramp = ramp
+
+    def next_decay(self) -> float:
+        """Share of itself that stays at the next update."""
+        return old_policy_decay(self.updates, ramp=self.ramp, limit=self.decay)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model and the policies that it can be.
+
+    Args:
+        model: With the weights that are trained.
+        velocities: Runs it.
+        old: Answers; None for the trained one, as it is before a round's first update.
+        reference: Where the run started; None for none.
+    """
+
+    model: nn.Module
+    velocities: Velocities
+    old: Ema | None = None
+    reference: Ema | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.model.parameters()).device
+
+    @contextmanager
+    def as_old(self) -> Iterator[None]:
+        """Within, the model is the old policy, without gradients."""
+        with measured_weights(self.model, self.old):
+            yield
+
+    @contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """Within, the model is the reference, without gradients."""
+        assert self.reference is not None
+        with measured_weights(self.model, self.reference):
+            yield
+
+
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model that are trained, by name, on the CPU: a GPU has no second set of them."""
+    return {name: weight.detach().cpu() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def keep_reference(run: Path, model: nn.Module, *, is_written: bool = True) -> Ema:
+    """The weights that a run starts with.
+
+    Args:
+        run: Its folder, in which they are kept for later.
+        model: Has them.
+        is_written: False of a process that leaves this to another.
+    """
+    weights = trained_weights(model)
+    if is_written:
+        save_safetensors(run / REFERENCE_FILE, entries_of(weights))
+    return Ema(weights, decay=0.0)
+
+
+def read_reference(run: Path, model: nn.Module) -> Ema:
+    """The weights that a run started with.
+
+    Args:
+        run: Its folder.
+        model: Of the same sizes.
+
+    Raises:
+        WeightsError: They are missing, damaged or of another model.
+    """
+    path = run / REFERENCE_FILE
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path}, which cannot be read ({type(error).__name__}: {error})",
+            expected="the weights that this run started with, which rl.kl measures the distance to",
+            fix="restore the file, or go on with --set rl.kl=0 --allow-config-change",
+        ) from error
+    reference = Ema(trained_weights(model), decay=0.0)
+    reference.load(weights, updates=0)
+    return reference

@@ -1,0 +1,92 @@
+"""From settings to rewards: which are asked for, whether they can be had, and loading them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from ...config.rl import RewardKind, RewardSettings, RLConfig
+from ...mllm.encoder import QwenEncoder
+from ...mllm.loading import open_qwen
+from ...protocols import VideoCodec
+from . import appearance
+from .base import Reward, RewardSum
+from .clip_score import TextImageScore, check_path
+from .mllm_judge import MLLMJudge
+from .world import AsksSeen, Success, Unchanged, WorldKnowledge
+
+_OF_PIXELS: Mapping[str, Reward] = {
+    "preservation": appearance.preservation,
+    "sharpness": appearance.sharpness_guard,
+    "motion": appearance.motion_guard,
+}
+_OF_WORLD: Mapping[str, Callable[[WorldKnowledge], Reward]] = {
+    "world-success": Success,
+    "world-asks": AsksSeen,
+    "world-unchanged": Unchanged,
+}
+
+
+def check_rewards(config: RLConfig, *, codec: VideoCodec | None = None) -> None:
+    """Refuse rewards that cannot be had, before anything large is loaded.
+
+    Args:
+        config: Of the run.
+        codec: Not needed to see whether the sets are worlds.
+
+    Raises:
+        WeightsError: Weights are missing or of another model.
+        ConfigError: A reward of the world is asked for with sets that are none.
+    """
+    kinds: list[RewardKind] = [settings.kind for settings in config.rl.rewards]
+    if any(kind in _OF_WORLD for kind in kinds):
+        WorldKnowledge(config.data, codec=codec)
+    for settings in config.rl.rewards:
+        if settings.kind in ("pickscore", "clip"):
+            check_path(settings.path, is_pickscore=settings.kind == "pickscore")
+        elif settings.kind == "mllm-judge" and settings.path is not None:
+            open_qwen(settings.path)
+
+
+def open_rewards(
+    config: RLConfig, *, codec: VideoCodec, encoder: QwenEncoder, mllm: Path, device: torch.device
+) -> RewardSum:
+    """The rewards of a run, loaded.
+
+    Args:
+        config: Of the run.
+        codec: Of the run.
+        encoder: The run's MLLM, which judges too unless another is named.
+        mllm: Its weights.
+        device: Where models compute.
+
+    Raises:
+        WeightsError: Weights are missing or of another model.
+        MissingExtraError: A package is not installed.
+        ConfigError: See `check_rewards`.
+    """
+    check_rewards(config, codec=codec)
+    world = None
+    parts: dict[str, tuple[Reward, float]] = {}
+    for settings in config.rl.rewards:
+        if settings.kind in _OF_WORLD:
+            world = world or WorldKnowledge(config.data, codec=codec)
+            reward = _OF_WORLD[settings.kind](world)
+        elif settings.kind in _OF_PIXELS:
+            reward = _OF_PIXELS[settings.kind]
+        else:
+            reward = _of_model(settings, encoder=encoder, mllm=mllm, device=device)
+        parts[settings.kind] = reward, settings.weight
+    return RewardSum(parts)
+
+
+def _of_model(settings: RewardSettings, *, encoder: QwenEncoder, mllm: Path, device: torch.device) -> Reward:
+    """A reward that a model gives."""
+    if settings.kind != "mllm-judge":
+        return TextImageScore.load(settings.path, is_pickscore=settings.kind == "pickscore", device=device)
+    if settings.path is None:
+        return MLLMJudge.of(encoder, mllm)
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    return MLLMJudge.of(QwenEncoder.load(settings.path, num_blocks=1, dtype=dtype, device=device), settings.path)

@@ -1,0 +1,249 @@
+"""Answers of a policy: several to each prompt, of any task and size, side by side in packs.
+
+Everything drawn for an answer follows from its own seed, on the CPU, whatever else is in its pack.
+
+Legend: C latent channels, F latent frames, H W latent rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..config.rl import RolloutSettings
+from ..data.sample import EncodedSample
+from ..data.seeds import derive_seed, seeded_generator
+from ..errors import TrainingError
+from ..sampling.guidance import combine
+from ..sampling.schedule import Schedule, schedule_for
+from ..sampling.sde import DrawnStep
+from ..sampling.solvers import History, get_solver
+from ..types import Branch, Condition
+
+
+class Velocities(Protocol):
+    """A policy: the velocity of each sample of a pack, in one forward pass."""
+
+    def __call__(
+        self,
+        latents: Sequence[Tensor],
+        timestep: Tensor,
+        conditions: Sequence[Condition],
+        *,
+        rounded_time: bool = False,
+    ) -> Sequence[Tensor]:
+        """Velocities of latents [C, F, H, W] at timestep [N]; see `PackObjective.velocities`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is answered.
+
+    Args:
+        sample: Its target is not looked at but for its size; its seed is that of its place in the run.
+        conditions: Of each branch that is run.
+        weights: Of each branch; the full one alone without guidance.
+    """
+
+    sample: EncodedSample
+    conditions: Mapping[Branch, Condition]
+    weights: Mapping[Branch, float]
+
+    @property
+    def full(self) -> Condition:
+        """The condition that is learned with."""
+        return self.conditions[Branch.FULL]
+
+    def tokens(self, branches: Sequence[Branch] = (Branch.FULL,)) -> int:
+        """Of target, references and the prompts of some branches."""
+        states = sum(len(self.conditions[branch].mllm_hidden_states[0]) for branch in branches)
+        return len(branches) * self.sample.shift_tokens + states
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """How prompts are answered.
+
+    Args:
+        settings: See `RolloutSettings`.
+        token_budget: Most tokens of a pack.
+        noise_level: Above 0, steps are drawn (`sampling.sde`) and kept; 0 follows the flow with the solver.
+    """
+
+    settings: RolloutSettings
+    token_budget: int
+    noise_level: float = 0.0
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A step on the way to an answer; tensors float32 [C, F, H, W] on the CPU.
+
+    Args:
+        latents: At its start.
+        velocity: Predicted there by the policy that answered.
+        following: Where it led.
+        timestep: What the model was told.
+        step: Coefficients.
+    """
+
+    latents: Tensor
+    velocity: Tensor
+    following: Tensor
+    timestep: float
+    step: DrawnStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """An answer.
+
+    Args:
+        prompt: Number of its prompt.
+        sample: That prompt's.
+        seed: Of everything drawn for this answer.
+        clean: Latents, float32 [C, F, H, W] on the CPU.
+        visits: Its steps, where they were drawn.
+    """
+
+    prompt: int
+    sample: EncodedSample
+    seed: int
+    clean: Tensor
+    visits: tuple[Visit, ...] = ()
+
+
+@dataclass
+class _Running:
+    """An answer on its way."""
+
+    prompt: int
+    given: Prompt
+    seed: int
+    schedule: Schedule
+    latents: Tensor
+    noise: torch.Generator
+    history: History | None = None
+    visits: list[Visit] = field(default_factory=list)
+
+
+def roll_out(
+    velocities: Velocities, prompts: Sequence[Prompt], plan: RolloutPlan, *, device: torch.device | str = "cpu"
+) -> list[Rollout]:
+    """Answer every prompt `group_size` times.
+
+    Args:
+        velocities: The policy.
+        prompts: Of any tasks and sizes.
+        plan: How.
+        device: Where latents are while they are computed with.
+
+    Returns:
+        The answers to the first prompt, then those to the second and so on.
+
+    Raises:
+        TrainingError: An answer is not finite.
+    """
+    places = [(number, turn) for number in range(len(prompts)) for turn in range(plan.settings.group_size)]
+    tokens = [prompts[number].tokens(tuple(prompts[number].weights)) for number, _ in places]
+    rollouts: list[Rollout] = []
+    for pack in packs_of(tokens, plan.token_budget):
+        running = [_started(prompts, *places[index], plan=plan, device=device) for index in pack]
+        rollouts += _finished(velocities, running, plan)
+    return rollouts
+
+
+def packs_of(tokens: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in their order, as many to a pack as fit a budget of tokens, at least one."""
+    pack: list[int] = []
+    total = 0
+    for index, count in enumerate(tokens):
+        if pack and total + count > budget:
+            yield pack
+            pack, total = [], 0
+        pack.append(index)
+        total += count
+    if pack:
+        yield pack
+
+
+def _started(
+    prompts: Sequence[Prompt], number: int, turn: int, *, plan: RolloutPlan, device: torch.device | str
+) -> _Running:
+    """An answer before its first step."""
+    prompt = prompts[number]
+    seed = derive_seed(prompt.sample.seed, "answer", turn)
+    generator = seeded_generator(seed, "noise")
+    return _Running(
+        prompt=number,
+        given=prompt,
+        seed=seed,
+        schedule=schedule_for(plan.settings.sampling(), num_tokens=prompt.sample.shift_tokens),
+        latents=torch.randn(prompt.sample.target.shape, generator=generator).to(device),
+        noise=generator,
+    )
+
+
+@torch.no_grad()
+def _finished(velocities: Velocities, running: list[_Running], plan: RolloutPlan) -> list[Rollout]:
+    """The answers of one pack, all steps taken."""
+    for step in range(plan.settings.num_inference_steps):
+        predicted = _guided(velocities, running, step)
+        for answer, velocity in zip(running, predicted, strict=True):
+            if plan.noise_level > 0:
+                _draw(answer, velocity, step, noise_level=plan.noise_level)
+            else:
+                _follow(answer, velocity, step, solver=plan.settings.solver)
+    for answer in running:
+        if not bool(torch.isfinite(answer.latents).all()):
+            raise TrainingError(
+                f"an answer to {answer.given.sample.key} that is not finite",
+                expected="finite latents",
+                fix="go on from an older checkpoint with a lower optimiser.lr",
+            )
+    return [
+        Rollout(
+            prompt=answer.prompt,
+            sample=answer.given.sample,
+            seed=answer.seed,
+            clean=answer.latents.cpu(),
+            visits=tuple(answer.visits),
+        )
+        for answer in running
+    ]
+
+
+def _guided(velocities: Velocities, running: Sequence[_Running], step: int) -> list[Tensor]:
+    """Velocity of each answer, float32; all branches of all answers are one pack."""
+    entries = [(answer, branch) for answer in running for branch in answer.given.weights]
+    timesteps = torch.stack([answer.schedule.timesteps[step] for answer, _ in entries])
+    predicted = velocities(
+        [answer.latents for answer, _ in entries],
+        timesteps.to(running[0].latents.device),
+        [answer.given.conditions[branch] for answer, branch in entries],
+    )
+    found = iter(predicted)
+    return [combine({branch: next(found) for branch in each.given.weights}, each.given.weights) for each in running]
+
+
+def _follow(answer: _Running, velocity: Tensor, step: int, *, solver: str) -> None:
+    """Take a step along the flow."""
+    result = get_solver(solver)(
+        answer.latents, velocity, sigmas=answer.schedule.sigmas, step=step, history=answer.history
+    )
+    answer.latents, answer.history = result.latents, result.history
+
+
+def _draw(answer: _Running, velocity: Tensor, step: int, *, noise_level: float) -> None:
+    """Draw a step, and keep it."""
+    drawn = DrawnStep.between(answer.schedule.sigmas, step, noise_level=noise_level)
+    noise = torch.randn(velocity.shape, generator=answer.noise).to(velocity)
+    following = drawn.draw(answer.latents, velocity, noise=noise)
+    visit = Visit(answer.latents.cpu(), velocity.cpu(), following.cpu(), float(answer.schedule.timesteps[step]), drawn)
+    answer.visits.append(visit)
+    answer.latents = following

@@ -1,0 +1,215 @@
+"""The RL loop: a step of the run is a round, which is answered, rewarded, learned from and then saved whole.
+
+Everything else is the trainer's own: stops, checkpoints, held-out losses, pictures, metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ..config.rl import RLConfig
+from ..data.sample import EncodedSample
+from ..data.seeds import derive_seed
+from ..errors import LoomError, TrainingError
+from ..sampling.guidance import branch_weights
+from ..training.learning_rate import learning_rate
+from ..training.objective import PackObjective
+from ..training.pictures import DROPPED
+from ..training.trainer import Trainer
+from ..training.watch.observer import RunAbout, StepMetrics
+from .health import Stops
+from .learner import Experience, Learner, is_finite
+from .rollout import Prompt
+
+_STOPS = "stops"
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What became of a round's updates.
+
+    Args:
+        sums: Over all points: "loss" and so on.
+        points: Their number.
+        norm: Mean of the gradients' norms.
+        made: Updates made.
+        left_out: Updates left out, since they were not finite.
+    """
+
+    sums: Mapping[str, float]
+    points: int
+    norm: float
+    made: int
+    left_out: int
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Over the points."""
+        return {name: value / max(1, self.points) for name, value in self.sums.items()}
+
+
+class RLTrainer(Trainer):
+    """One RL run; see `Trainer`, whose averaged weights are the old policy.
+
+    Args:
+        config: Of the run.
+        learner: Answers and learns.
+        **parts: As of a trainer.
+    """
+
+    def __init__(self, config: RLConfig, *, learner: Learner, **parts: Any) -> None:
+        super().__init__(config, **parts)
+        self.rl_config, self.learner = config, learner
+        self.stops = Stops.from_state(config.rl.stops, self.state.extra.get(_STOPS, {}))
+
+    def about(self) -> RunAbout:
+        """What those are told at the start who watch."""
+        rl = self.rl_config.rl
+        rewards = ", ".join(f"{reward.weight:g} x {reward.kind}" for reward in rl.rewards)
+        settings = {
+            "algorithm": f"{rl.algorithm}, {rl.rollout.group_size} answers to a prompt, {rl.updates} updates a round",
+            "rewards": rewards,
+            "old policy": f"keeps up to {self.config.ema:g} of itself" if self.config.ema else "the policy itself",
+        }
+        about = super().about()
+        return replace(about, settings={**settings, **about.settings})
+
+    def step(self) -> StepMetrics:
+        """One round.
+
+        Raises:
+            TrainingError: An answer or a reward makes no sense, too many rounds in a row had no finite update, or the
+                reward is earned in a way that `StopSettings` does not allow; the last whole round is saved.
+        """
+        start = time.perf_counter()
+        packs = self._next_packs()
+        samples = [sample for pack in packs for sample in pack.samples]
+        try:
+            experience = self.learner.collect(self._prompts(samples))
+        except LoomError:
+            self._save(is_last=True)  # nothing was updated yet
+            raise
+        self._is_updating = True
+        learned = self._learn(experience)
+        if self.ema is not None:
+            self.ema.update(self.optimiser.weights)
+        measures = self._measures(experience, learned)
+        reason = self.stops.reason(measures)
+        seconds = time.perf_counter() - start
+        tokens = sum(experience.prompts[rollout.prompt].sample.shift_tokens for rollout in experience.rollouts)
+        counts = self.ranks.sum(torch.tensor([len(experience.rollouts), tokens], dtype=torch.float64)).tolist()
+        after = self._after(
+            packs[-1].state,
+            samples=int(counts[0]),
+            tokens=int(counts[1]),
+            bad_samples=self.bad_samples(packs[-1].state),
+            is_finite=learned.made > 0 or not learned.left_out,
+            seconds=seconds,
+        )
+        self.state = replace(after, extra={**after.extra, _STOPS: self.stops.state()})
+        self._is_updating = False
+        metrics = self._metrics(learned, measures, samples=int(counts[0]), tokens=int(counts[1]), seconds=seconds)
+        self._tell(experience, learned)
+        if reason is not None:
+            self._stop(metrics, reason)
+        return metrics
+
+    def _prompts(self, samples: Sequence[EncodedSample]) -> list[Prompt]:
+        """The prompts of a round, read."""
+        rollout, objective = self.rl_config.rl.rollout, self.objective
+        assert isinstance(objective, PackObjective)
+        weights = [
+            branch_weights(
+                rollout.guidance_scale, rollout.visual_guidance_scale, has_visual=objective.has_visual(sample)
+            )
+            for sample in samples
+        ]
+        entries = [(sample, branch) for sample, own in zip(samples, weights, strict=True) for branch in own]
+        conditions = iter(
+            objective.conditions([sample for sample, _ in entries], [DROPPED[branch] for _, branch in entries])
+        )
+        return [
+            Prompt(sample, {branch: next(conditions) for branch in own}, own)
+            for sample, own in zip(samples, weights, strict=True)
+        ]
+
+    def _learn(self, experience: Experience) -> _Learned:
+        """Update the policy."""
+        updates = self.rl_config.rl.updates
+        seed = derive_seed(self.config.seed, "round", self.state.step, self.ranks.rank)
+        sums: dict[str, float] = {}
+        norms: list[float] = []
+        left_out = points = 0
+        for number, batch in enumerate(self.learner.batches(experience, seed=seed)):
+            count = float(self.ranks.sum(torch.tensor(float(len(batch)), dtype=torch.float64)))
+            found = self.learner.backward(experience, batch, share=self.ranks.size / count)
+            norm = self.optimiser.clip_gradients()
+            if is_finite(norm, found["loss"]):
+                update = self.state.step * updates + number + 1
+                lr = learning_rate(update, self.config.optimiser, steps=self.config.steps * updates)
+                self.optimiser.step(lr=lr)
+                norms.append(norm)
+                points += len(batch)
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + value
+            else:
+                self.optimiser.discard_gradients()
+                left_out += 1
+        return _Learned(sums, points, sum(norms) / max(1, len(norms)), len(norms), left_out)
+
+    def _measures(self, experience: Experience, learned: _Learned) -> dict[str, float]:
+        """What is watched of a round, over all ranks: the mean of what each of them has."""
+        own = {**experience.measures, **learned.means}
+        if self.ema is not None:
+            own["old_kept"] = self.ema.next_decay()
+        names = sorted({name for each in self.ranks.gather(sorted(own)) for name in each})
+        has = torch.tensor([[own.get(name, 0.0), float(name in own)] for name in names], dtype=torch.float64)
+        return {name: total / count for name, (total, count) in zip(names, self.ranks.sum(has).tolist(), strict=True)}
+
+    def _metrics(
+        self, learned: _Learned, measures: Mapping[str, float], *, samples: int, tokens: int, seconds: float
+    ) -> StepMetrics:
+        updates = self.rl_config.rl.updates
+        return StepMetrics(
+            step=self.state.step,
+            steps=self.config.steps,
+            loss=measures.get("loss", 0.0),
+            grad_norm=learned.norm,
+            lr=learning_rate(self.state.step * updates, self.config.optimiser, steps=self.config.steps * updates),
+            tokens=tokens,
+            samples=samples,
+            seconds=seconds,
+            bad_samples=self.state.bad_samples,
+            skipped_steps=self.state.skipped_steps,
+            measures={name: value for name, value in measures.items() if name != "loss"},
+        )
+
+    def _tell(self, experience: Experience, learned: _Learned) -> None:
+        """Note what was not learned from."""
+        step = self.state.step
+        if not experience.points:
+            self.observer.on_note(f"round {step}: zero contrast, all answers to each prompt have the same reward")
+        elif learned.made > 1 and learned.sums.get("contrast") == 0:
+            self.observer.on_note(f"round {step}: zero contrast, the policy is still the old one after its updates")
+        if not learned.left_out:
+            return
+        if learned.made:
+            self.observer.on_note(f"round {step}: {learned.left_out} updates left out, not finite")
+        else:
+            self._tell_of_skipped(float("nan"), float("nan"))
+
+    def _stop(self, metrics: StepMetrics, reason: str) -> None:
+        """End the run for what it has come to."""
+        self.observer.on_step(metrics)
+        self._save(is_last=True)
+        raise TrainingError(
+            f"a policy that earns its reward in another way than meant, after round {self.state.step}: {reason}",
+            expected="better results",
+            fix="go on from an older checkpoint with more weight on guards (rl.rewards: motion, sharpness, "
+            "preservation), more rl.kl or a lower optimiser.lr; rl.stops has the limits",
+        )

@@ -1,0 +1,87 @@
+"""The RL command: the train command with another config, another plan and another trainer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from loom_core.cli.exits import run
+from loom_core.cli.rl import RL, describe, main
+from loom_core.cli.train import build_parser
+from loom_core.config.rl import read_rl_config
+
+MICRO = """
+name: micro
+run: {run}
+steps: 1
+model:
+  preset: tiny
+  sizes: {{hidden_size: 32, num_heads: 1, head_dim: 32, num_layers: 2, ffn_dim: 48, time_embed_dim: 32}}
+precision: fp32
+gradient_checkpointing: false
+ema: 0.5
+optimiser: {{lr: 1e-3, warmup: 0}}
+validation: {{every: 0}}
+data:
+  sets: [{{kind: world, options: {{count: 9, size: [64, 64], frames: [5], tasks: {{text-to-image: 1}}}}}}]
+  sizes: [[64, 64]]
+  num_frames: 5
+  token_budget: 500
+  max_samples_per_pack: 2
+rl:
+  rewards: [{{kind: world-asks}}, {{kind: sharpness, weight: 0.5}}]
+  rollout: {{group_size: 2, num_inference_steps: 2}}
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / "micro.yaml"
+    path.write_text(MICRO.format(run=tmp_path / "run"), encoding="utf-8")
+    return path
+
+
+def test_a_round_by_command(config_file, tmp_path, capsys):
+    assert run(main, ["--config", str(config_file), "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    assert "1 of 1 steps" in captured.out
+    assert "algorithm: nft, 2 answers to a prompt" in captured.err
+    assert "reward " in captured.err
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["measures"]["reward"] >= 0 for row in rows if row["event"] == "step"] == [True]
+
+
+def test_the_plan_is_shown_without_training(config_file, tmp_path, capsys):
+    assert run(main, ["--config", str(config_file), "--dry-run", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    for part in ("micro in", "rewards     1 x world-asks, 0.5 x sharpness", "2 to each prompt", "no guidance"):
+        assert part in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_guidance_is_shown(config_file):
+    config = read_rl_config(config_file, overrides=["rl.rollout.guidance_scale=1.3"])
+    assert "guidance 1.3" in "".join(describe(config))
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("rl.rewards=[{kind: clip}]", 3, "the reward clip without weights"),
+        ("rl.rewards=[{kind: beauty}]", 2, "beauty"),
+        ("rl.rollout.group_size=1", 2, "group_size 1"),
+        ("rl.beta=1", 2, "unknown setting 'rl.beta'"),
+    ],
+)
+def test_a_config_that_makes_no_sense(config_file, capsys, override, code, message):
+    assert run(main, ["--config", str(config_file), "--set", override]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_options_are_those_of_training():
+    parsers = build_parser(), build_parser(RL)
+    assert [action.option_strings for action in parsers[0]._actions] == [
+        action.option_strings for action in parsers[1]._actions
+    ]
+    assert parsers[1].prog == "python -m loom_core.cli.rl"

@@ -1,0 +1,130 @@
+"""A round of each algorithm, and that a policy of two parameters really learns by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from loom_core.config.rl import GRPOSettings, NFTSettings
+from loom_core.rl.grpo import FlowGRPO
+from loom_core.rl.learner import Learner
+from loom_core.rl.nft import DiffusionNFT
+from loom_core.rl.policy import OldPolicy, Policy, trained_weights
+from loom_core.rl.rewards.base import RewardSum
+from loom_core.training.ema import Ema
+
+WANTED = torch.tensor([1.0, -1.0]).view(2, 1)
+
+
+def nearness(outcomes):
+    """More the nearer the two rows are to 1 and -1."""
+    return torch.stack([-(outcome.latents - WANTED).square().mean() for outcome in outcomes])
+
+
+@pytest.fixture
+def make_learner(toy, make_plan, rl_settings, outcomes_of):
+    def make(name="nft", *, reward=nearness, reference=None, group_size=8, beta=1.0, **changes):
+        settings = replace(rl_settings, rollout=make_plan(group_size=group_size).settings, **changes)
+        plan = make_plan(group_size=group_size, noise_level=0.7 if name == "grpo" else 0.0, token_budget=400)
+        if name == "grpo":
+            algorithm = FlowGRPO(GRPOSettings(clip=0.2), plan)
+        else:
+            algorithm = DiffusionNFT(NFTSettings(beta=beta, levels_per_answer=2), plan)
+        old = OldPolicy(trained_weights(toy), limit=0.5, ramp=0.05)
+        policy = Policy(toy, toy.velocities, old, reference)
+        rewards = RewardSum({"nearness": (reward, 1.0)})
+        return Learner(policy, algorithm, rewards, outcomes_of, settings=settings, token_budget=400)
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["nft", "grpo"])
+def test_two_parameters_raise_their_reward(toy, make_learner, make_prompt, name):
+    learner = make_learner(name, updates=2)
+    optimiser = torch.optim.Adam(toy.parameters(), lr=0.05)
+    rewards = []
+    for number in range(40):
+        experience = learner.collect([make_prompt(2 * number), make_prompt(2 * number + 1)])
+        rewards.append(experience.measures["reward"])
+        for batch in learner.batches(experience, seed=number):
+            optimiser.zero_grad()
+            learner.backward(experience, batch, share=1 / len(batch))
+            optimiser.step()
+        learner.policy.old.update(trained_weights(toy))
+    assert rewards[0] == pytest.approx(-1.25, abs=0.35)
+    assert sum(rewards[-5:]) / 5 > rewards[0] + 0.5
+    torch.testing.assert_close(toy.mean.detach(), WANTED.view(2), atol=0.5, rtol=0)
+
+
+def test_a_constant_reward_teaches_nothing(toy, make_learner, make_prompt):
+    learner = make_learner(reward=lambda outcomes: torch.full((len(outcomes),), 0.3))
+    experience = learner.collect([make_prompt(0), make_prompt(1)])
+    assert experience.points == ()
+    assert set(experience.advantages) == {0.0}
+    assert experience.measures["groups_without_contrast"] == 1
+    assert learner.batches(experience, seed=0) == []
+
+
+def test_groups_without_contrast_are_left_out(make_learner, make_prompt):
+    learner = make_learner(
+        reward=lambda outcomes: torch.tensor(
+            [float(each.sample.seed == 1) * index for index, each in enumerate(outcomes)]
+        )
+    )
+    experience = learner.collect([make_prompt(0), make_prompt(1)])
+    assert {point.rollout for point in experience.points} == set(range(8, 16))
+    assert experience.measures["groups_without_contrast"] == 0.5
+    assert experience.measures["reward/nearness"] == experience.measures["reward"] == sum(range(8, 16)) / 16
+
+
+@pytest.mark.parametrize("name", ["nft", "grpo"])
+def test_before_the_first_update_there_is_no_contrast_between_old_and_new(toy, make_learner, make_prompt, name):
+    learner = make_learner(name)
+    experience = learner.collect([make_prompt()])
+    everything = range(len(experience.points))
+    found = learner.backward(experience, everything, share=1.0)
+    assert found["contrast"] == pytest.approx(0, abs=1e-5)
+    assert found["deviation"] == pytest.approx(0, abs=1e-5)
+    with torch.no_grad():
+        toy.mean.add_(0.2)
+    moved = learner.backward(experience, everything, share=1.0)
+    assert min(moved["contrast"], moved["deviation"]) > 0.01
+
+
+def test_packs_and_batches_make_no_difference(toy, make_learner, make_prompt):
+    learner = make_learner()
+    experience = learner.collect([make_prompt(3), make_prompt(4)])
+
+    def gradient(batches, budget):
+        learner.token_budget = budget
+        toy.zero_grad()
+        for batch in batches:
+            learner.backward(experience, batch, share=1 / len(experience.points))
+        return toy.mean.grad.clone()
+
+    whole = gradient([range(len(experience.points))], 10**6)
+    torch.testing.assert_close(gradient([range(len(experience.points))], 1), whole)
+    learner.settings = replace(learner.settings, updates=3)
+    batches = learner.batches(experience, seed=5)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(experience.points)))
+    assert len(batches) == 3
+    assert learner.batches(experience, seed=5) == batches != learner.batches(experience, seed=6)
+    torch.testing.assert_close(gradient(batches, 50), whole)
+
+
+def test_the_reference_holds_the_policy_back(toy, make_learner, make_prompt):
+    reference = Ema({"mean": torch.zeros(2)}, decay=0.0)
+    with torch.no_grad():
+        toy.mean.add_(0.5)
+    gradients = []
+    for kl in (0.0, 10.0):
+        learner = make_learner(reference=reference, kl=kl)
+        experience = learner.collect([make_prompt()])
+        assert all((point.reference is None) == (kl == 0) for point in experience.points)
+        toy.zero_grad()
+        found = learner.backward(experience, range(len(experience.points)), share=1.0)
+        assert (found["kl"] > 0) == (kl > 0)
+        gradients.append(toy.mean.grad.clone())
+    assert bool((gradients[1] > gradients[0]).all())  # downhill is back to zero
