@@ -29,11 +29,17 @@ def describe(config: TrainingConfig) -> list[str]:
     rewards = ", ".join(f"{reward.weight:g} x {reward.kind}" for reward in rl.rewards)
     guided = f"guidance {rollout.guidance_scale:g}" if rollout.is_guided else "no guidance"
     most = config.data.max_samples_per_pack or "any number of"
+    from ..training.estimate import training_needs
+    from ..weights.inspection import format_bytes
+
+    kept = format_bytes(4 * training_needs(config).parameters)
+    reference = [f"reference   {kept} in the CPU's memory, kept in the run's folder"] if rl.kl else []
     return [
         f"rewards     {rewards}",
         f"answers     {rollout.group_size} to each prompt, {rollout.num_inference_steps} steps, {guided}; prompts of a "
         f"round: {config.grad_accumulation} packs of at most {most} samples",
         f"algorithm   {rl.algorithm}, {rl.updates} updates a round, distance to the start weighs {rl.kl:g}",
+        *reference,
     ]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..training.planning import RunPlan
     from ..training.trainer import Trainer
 
-OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "prompt_cache", "mllm_device")
+OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "prompt_cache")
 """Settings that may differ between the machines of a run."""
 
 

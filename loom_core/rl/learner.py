@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..config.rl import RLSettings
 from ..data.seeds import seeded_generator
+from ..training.interruption import IsStopped, never_stopped
 from .advantages import advantages, has_contrast
 from .health import health
 from .points import Algorithm, Point
@@ -66,16 +67,25 @@ class Learner:
     ) -> None:
         self.policy, self.algorithm, self.rewards, self.outcomes = policy, algorithm, rewards, outcomes
         self.settings, self.token_budget = settings, token_budget
+        self.is_stopped: IsStopped = never_stopped
+        """Whether a stop was asked for, upon which a round is given up while it is still being answered."""
 
     def collect(self, prompts: Sequence[Prompt]) -> Experience:
         """Have the old policy answer, and find what is to be learned from it.
 
         Raises:
             TrainingError: An answer or a reward is not finite, or a reward of the wrong shape.
+            GivenUpError: A stop was asked for.
         """
         settings, group_size = self.settings, self.settings.rollout.group_size
         with self.policy.as_old():
-            rollouts = roll_out(self.policy.velocities, prompts, self.algorithm.plan(), device=self.policy.device)
+            rollouts = roll_out(
+                self.policy.velocities,
+                prompts,
+                self.algorithm.plan(),
+                device=self.policy.device,
+                is_stopped=self.is_stopped,
+            )
         outcomes = self.outcomes(rollouts)
         rewarded = self.rewards(outcomes)
         grouped = rewarded.total.view(-1, group_size)  # [P, K]

@@ -22,7 +22,12 @@ from ..sampling.guidance import combine
 from ..sampling.schedule import Schedule, schedule_for
 from ..sampling.sde import DrawnStep
 from ..sampling.solvers import History, get_solver
+from ..training.interruption import IsStopped, never_stopped
 from ..types import Branch, Condition
+
+
+class GivenUpError(Exception):
+    """A stop was asked for while answers were made; nothing depends on those that were."""
 
 
 class Velocities(Protocol):
@@ -133,7 +138,12 @@ class _Running:
 
 
 def roll_out(
-    velocities: Velocities, prompts: Sequence[Prompt], plan: RolloutPlan, *, device: torch.device | str = "cpu"
+    velocities: Velocities,
+    prompts: Sequence[Prompt],
+    plan: RolloutPlan,
+    *,
+    device: torch.device | str = "cpu",
+    is_stopped: IsStopped = never_stopped,
 ) -> list[Rollout]:
     """Answer every prompt `group_size` times.
 
@@ -142,19 +152,21 @@ def roll_out(
         prompts: Of any tasks and sizes.
         plan: How.
         device: Where latents are while they are computed with.
+        is_stopped: Asked before each step.
 
     Returns:
         The answers to the first prompt, then those to the second and so on.
 
     Raises:
         TrainingError: An answer is not finite.
+        GivenUpError: A stop was asked for.
     """
     places = [(number, turn) for number in range(len(prompts)) for turn in range(plan.settings.group_size)]
     tokens = [prompts[number].tokens(tuple(prompts[number].weights)) for number, _ in places]
     rollouts: list[Rollout] = []
     for pack in packs_of(tokens, plan.token_budget):
         running = [_started(prompts, *places[index], plan=plan, device=device) for index in pack]
-        rollouts += _finished(velocities, running, plan)
+        rollouts += _finished(velocities, running, plan, is_stopped=is_stopped)
     return rollouts
 
 
@@ -190,9 +202,13 @@ def _started(
 
 
 @torch.no_grad()
-def _finished(velocities: Velocities, running: list[_Running], plan: RolloutPlan) -> list[Rollout]:
+def _finished(
+    velocities: Velocities, running: list[_Running], plan: RolloutPlan, *, is_stopped: IsStopped
+) -> list[Rollout]:
     """The answers of one pack, all steps taken."""
     for step in range(plan.settings.num_inference_steps):
+        if is_stopped():
+            raise GivenUpError
         predicted = _guided(velocities, running, step)
         for answer, velocity in zip(running, predicted, strict=True):
             if plan.noise_level > 0:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..data.sample import EncodedSample
 from ..data.seeds import derive_seed
 from ..errors import LoomError, TrainingError
 from ..sampling.guidance import branch_weights
+from ..training.interruption import IsStopped
 from ..training.learning_rate import learning_rate
 from ..training.objective import PackObjective
 from ..training.pictures import DROPPED
@@ -24,7 +26,7 @@ from ..training.trainer import Trainer
 from ..training.watch.observer import RunAbout, StepMetrics
 from .health import Stops
 from .learner import Experience, Learner, is_finite
-from .rollout import Prompt
+from .rollout import GivenUpError, Prompt
 
 _STOPS = "stops"
 
@@ -79,10 +81,17 @@ class RLTrainer(Trainer):
         about = super().about()
         return replace(about, settings={**settings, **about.settings})
 
+    def _take_steps(self, is_stopped: IsStopped) -> None:
+        """Rounds until the last one or a stop, upon which one that is still being answered is given up."""
+        self.learner.is_stopped = is_stopped
+        with suppress(GivenUpError):
+            super()._take_steps(is_stopped)
+
     def step(self) -> StepMetrics:
         """One round.
 
         Raises:
+            GivenUpError: A stop was asked for while it was answered; the run is as after the round before.
             TrainingError: An answer or a reward makes no sense, too many rounds in a row had no finite update, or the
                 reward is earned in a way that `StopSettings` does not allow; the last whole round is saved.
         """

@@ -55,14 +55,22 @@ def test_a_round_by_command(config_file, tmp_path, capsys):
 def test_the_plan_is_shown_without_training(config_file, tmp_path, capsys):
     assert run(main, ["--config", str(config_file), "--dry-run", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
-    for part in ("micro in", "rewards     1 x world-asks, 0.5 x sharpness", "2 to each prompt", "no guidance"):
+    for part in (
+        "micro in",
+        "rewards     1 x world-asks, 0.5 x sharpness",
+        "2 to each prompt",
+        "no guidance",
+        "reference",
+    ):
         assert part in out
     assert not (tmp_path / "run").exists()
 
 
 def test_guidance_is_shown(config_file):
     config = read_rl_config(config_file, overrides=["rl.rollout.guidance_scale=1.3"])
-    assert "guidance 1.3" in "".join(describe(config))
+    told = "".join(describe(config))
+    assert "guidance 1.3" in told
+    assert "reference" not in "".join(describe(read_rl_config(config_file, overrides=["rl.kl=0"])))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loom_core.errors import TrainingError
-from loom_core.rl.rollout import Prompt, packs_of, roll_out
+from loom_core.rl.rollout import GivenUpError, Prompt, packs_of, roll_out
 from loom_core.types import Branch
 
 
@@ -67,6 +67,12 @@ def test_an_answer_that_is_not_finite(make_prompt, make_plan):
 
     with pytest.raises(TrainingError, match="an answer to prompt 3 that is not finite"):
         roll_out(broken, [make_prompt(3)], make_plan())
+
+
+def test_a_stop_is_heard_before_the_next_step(toy, make_prompt, make_plan):
+    with pytest.raises(GivenUpError):
+        roll_out(toy.velocities, [make_prompt()], make_plan(), is_stopped=lambda: len(toy.calls) == 2)
+    assert len(toy.calls) == 2
 
 
 def test_packs_keep_the_order_and_the_budget():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -161,6 +162,33 @@ def test_updates_that_are_not_finite_are_left_out(config, make_trainer, recorder
         trainer.run()
     assert all(torch.equal(weight, before[name]) for name, weight in trainer.optimiser.weights.items())
     assert recorder.notes[0].startswith("step 1 left out")
+
+
+def test_a_stop_gives_up_the_round_that_is_being_answered_and_saves_the_one_before(config, make_trainer, recorder):
+    def sometimes(outcomes):
+        if len(recorder.steps) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return brightness(outcomes)
+
+    config = replace(config, checkpoint=CheckpointSettings(every=100))
+    whole = make_trainer(replace(config, run=config.run.with_name("whole")))
+    whole.run()
+    trainer = make_trainer(config, reward=sometimes, observer=recorder)
+    assert trainer.run().step == 2  # it came too late for the second round, which is whole
+    assert trainer.stopped_by == signal.SIGTERM
+    stopped = make_trainer(config, checkpoint=newest_checkpoint(config.run), observer=recorder)
+    answer = stopped.learner.policy.velocities
+    stopped.learner.policy = replace(
+        stopped.learner.policy,
+        velocities=lambda *given, **how: signal.raise_signal(signal.SIGTERM) or answer(*given, **how),
+    )
+    assert stopped.run().step == 2
+    assert [metrics.step for metrics in recorder.steps] == [1, 2]
+    make_trainer(config, checkpoint=newest_checkpoint(config.run), observer=recorder).run()
+    saved, expected = (
+        load_file(newest_checkpoint(run) / "model.safetensors") for run in (config.run, whole.config.run)
+    )
+    assert all(torch.equal(weight, expected[name]) for name, weight in saved.items())
 
 
 def test_on_policy_runs_have_no_second_set_of_weights(config, make_trainer):
