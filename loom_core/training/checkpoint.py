@@ -21,7 +21,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial as bound
 from pathlib import Path
@@ -55,14 +54,13 @@ from ..weights.safetensors_files import open_safetensors
 from ..weights.saving import Entry, entries_of, save_safetensors, writing_order
 from .ema import Ema
 from .optimiser import Optimiser
+from .placing import partial_of, put_in_place, remove_leftovers
 from .ranks import OneRank, Ranks
-from .run_lock import RunLock
 
 OPTIMISER_FILE, OPTIMISER_FOLDER = "optimiser.safetensors", "optimiser"
 RNG_FILE = "rng.safetensors"
 STATE_FILE = "state.json"
 STATE_VERSION = 1
-_REPLACED = ".replaced"
 _CPU_RNG, _CUDA_RNG = "cpu", "cuda"
 
 
@@ -138,7 +136,7 @@ def save_checkpoint(
         ResourceError: The disk is full. Older checkpoints are as they were, and nothing is left of this one.
     """
     folder = run / RUN_FOLDER / step_folder_name(state.step)
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     ranks = ranks or OneRank()
     tensors = _tensors(model, optimiser, ema, adapters, rng=ranks.gather(_rng_states()))
     about = _about(model) if adapters is None else adapters.about()
@@ -152,11 +150,7 @@ def save_checkpoint(
         if optimiser.is_sharded:
             save_parts(partial / OPTIMISER_FOLDER, optimiser.state(), like=bound(_weight_of, optimiser))
         _write(partial, tensors, state, about=about)
-        _sync_folder(partial)
-        if folder.exists():
-            folder.rename(folder.with_name(f".{folder.name}{_REPLACED}"))
-        partial.rename(folder)
-        _sync_folder(folder.parent)
+        put_in_place(partial, folder)
         remove_leftovers(run)
         ranks.gather(None)
     except (OSError, ResourceError) as error:
@@ -195,46 +189,6 @@ def _no_room(run: Path, folder: Path, tensors: Mapping[str, Sequence[Entry]]) ->
         expected="room for the whole of it beside those that are there",
         fix=f"free some space and give the same command again, which {again}",
     )
-
-
-def leftovers(run: Path) -> list[Path]:
-    """What a killed process left of checkpoints that it was writing or removing."""
-    return sorted((run / RUN_FOLDER).glob(".step-*"))
-
-
-def remove_leftovers(run: Path) -> None:
-    """Remove them."""
-    for leftover in leftovers(run):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def restore_replaced(run: Path) -> None:
-    """Put a checkpoint back whose process was killed while it replaced it, before the new one was in its place.
-
-    Raises:
-        OutputError: There is one, and another process trains in the run's folder.
-    """
-    replaced = [path for path in leftovers(run) if path.name.endswith(_REPLACED)]
-    places = {path: path.with_name(path.name[1 : -len(_REPLACED)]) for path in replaced}
-    if all(place.exists() for place in places.values()):
-        return
-    lock = RunLock(run)
-    try:
-        for path, place in places.items():
-            if path.exists() and not place.exists():
-                path.rename(place)
-    finally:
-        lock.release()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder outlive a power cut, where the system can do that."""
-    with suppress(OSError):  # Windows opens no folders
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def _tensors(

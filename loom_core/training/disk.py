@@ -12,8 +12,8 @@ from ..config.training import TrainingConfig
 from ..errors import ConfigError
 from ..weights.inspection import format_bytes
 from ..weights.layouts import step_folders
-from .checkpoint import leftovers
 from .estimate import cache_needs, training_needs
+from .placing import leftovers
 from .retention import room_for
 
 _GIGABYTE = 10**9

@@ -7,7 +7,8 @@ from pathlib import Path
 from ..config.training import TrainingConfig, changed_settings
 from ..errors import ConfigError, WeightsError
 from ..weights.layouts import step_folders
-from .checkpoint import STATE_FILE, RunState, newest_checkpoint, restore_replaced
+from .checkpoint import STATE_FILE, RunState, newest_checkpoint
+from .placing import restore_replaced
 
 AUTO, NEVER = "auto", "never"
 

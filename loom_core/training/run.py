@@ -24,7 +24,7 @@ from ..lora.adapters import Adapters
 from ..mllm.encoder import QwenEncoder
 from ..models.dit import LoomDiT
 from ..protocols import VideoCodec
-from .checkpoint import load_checkpoint, remove_leftovers
+from .checkpoint import load_checkpoint
 from .ema import Ema
 from .frozen import codec_dtype
 from .held_out import HeldOutSamples
@@ -32,6 +32,7 @@ from .interruption import IsStopped, never_stopped
 from .objective import ObjectiveSettings, PackObjective
 from .optimiser import Optimiser
 from .pictures import SamplePictures, in_turn
+from .placing import remove_leftovers
 from .planning import RunPlan
 from .prompt_cache import PromptCache, prompts_of
 from .prompts import PromptBatches

@@ -15,7 +15,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -25,7 +25,6 @@ from ..config.training import TrainingConfig
 from ..data.packing import Pack
 from ..data.problems import BadSample, BadSamplesError
 from ..data.sample import EncodedSample
-from ..data.tasks import TRAINING_TASKS
 from ..data.workers import ended_worker
 from ..errors import CancelledError, LoomError, RankError, ResourceError, TrainingError
 from ..lora.adapters import Adapters
@@ -37,6 +36,7 @@ from .learning_rate import learning_rate
 from .optimiser import Optimiser
 from .ranks import OneRank, Ranks
 from .retention import prune
+from .totals import Totals, totals_of
 from .watch.observer import RunAbout, SampleRow, StepMetrics, TrainingObserver, ValidationMetrics
 
 logger = logging.getLogger(__name__)
@@ -48,33 +48,6 @@ class Objective(Protocol):
     def __call__(self, samples: Sequence[EncodedSample]) -> Tensor:
         """The squared error of each sample, summed over its elements: float32 [N], with a graph."""
         ...
-
-
-@dataclass(frozen=True)
-class _Totals:
-    """Sums of a step over all its packs and ranks.
-
-    Args:
-        samples: How many.
-        tokens: Of targets and references.
-        by_task: Task -> (squared errors, elements).
-        bad_samples: Different ones left out since the run began.
-    """
-
-    samples: int
-    tokens: int
-    bad_samples: int
-    by_task: Mapping[str, tuple[float, int]]
-
-    @property
-    def loss(self) -> float:
-        return math.fsum(errors for errors, _ in self.by_task.values()) / sum(
-            count for _, count in self.by_task.values()
-        )
-
-    @property
-    def loss_by_task(self) -> dict[str, float]:
-        return {task: errors / count for task, (errors, count) in self.by_task.items()}
 
 
 class Trainer:
@@ -275,7 +248,7 @@ class Trainer:
         if samples:
             self.observer.on_bad_samples(self.state.step + 1, samples)
 
-    def _backward(self, packs: Sequence[Pack]) -> _Totals:
+    def _backward(self, packs: Sequence[Pack]) -> Totals:
         """Gradients of a step's loss."""
         samples = [sample for pack in packs for sample in pack.samples]
         elements = float(self.ranks.sum(_scalar(sum(sample.target.numel() for sample in samples))))
@@ -285,19 +258,7 @@ class Trainer:
             # times the number of ranks, over which whatever wraps the model takes the mean
             (pack_errors.sum() * (self.ranks.size / elements)).backward()
             errors += pack_errors.detach().double().tolist()
-        return self._totals(samples, errors, bad_samples=self.bad_samples(packs[-1].state))
-
-    def _totals(self, samples: Sequence[EncodedSample], errors: Sequence[float], *, bad_samples: int) -> _Totals:
-        """The sums of a step, over all ranks at once."""
-        names = list(TRAINING_TASKS)
-        sums = torch.zeros(2 + len(names), 2, dtype=torch.float64)
-        sums[1, 0] = bad_samples
-        for sample, error in zip(samples, errors, strict=True):
-            sums[0] += torch.tensor([1, sample.shift_tokens], dtype=torch.float64)
-            sums[2 + names.index(sample.task.name)] += torch.tensor([error, sample.target.numel()], dtype=torch.float64)
-        (num_samples, tokens), (bad, _), *of_tasks = self.ranks.sum(sums).tolist()
-        by_task = {name: (total, int(count)) for name, (total, count) in zip(names, of_tasks, strict=True) if count}
-        return _Totals(int(num_samples), int(tokens), int(bad), by_task)
+        return totals_of(samples, errors, bad_samples=self.bad_samples(packs[-1].state), ranks=self.ranks)
 
     def _after(
         self,

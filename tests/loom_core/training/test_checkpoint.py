@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from loom_core.training import checkpoint as subject
 from loom_core.training.checkpoint import RunState, load_checkpoint, newest_checkpoint, read_state, save_checkpoint
 from loom_core.training.ema import Ema
 from loom_core.training.optimiser import Optimiser
-from loom_core.training.resuming import find_resume
 from loom_core.training.starting import add_lora, empty_model, starting_model
 from loom_core.weights.loading import load_dit
 from loom_core.weights.reading import open_checkpoint
@@ -81,18 +79,6 @@ def resumed(config, make_trainer, make_packs, folder):
     state = load_checkpoint(folder, model=model, optimiser=optimiser, ema=ema)
     packs = make_packs(seed=config.seed, **state.data["0"])
     return make_trainer(config, model=model, optimiser=optimiser, ema=ema, state=state, packs=packs)
-
-
-@contextmanager
-def while_another_trains():
-    """As seen by this process; locks are no matter between the parts of one."""
-
-    def taken(*_):
-        raise BlockingIOError(errno.EAGAIN, "held")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loom_core.training.run_lock.fcntl.lockf", taken)
-        yield
 
 
 def same(first: Path, second: Path) -> bool:
@@ -204,40 +190,6 @@ def test_the_same_step_is_replaced(trained, config):
     folder = save_checkpoint(config.run, state, model=trained.model, optimiser=trained.optimiser)
     assert read_state(folder).samples == 99
     assert [path.name for path in (config.run / "checkpoints").iterdir()] == ["step-000003"]
-
-
-def test_a_kill_while_the_same_step_is_replaced_loses_nothing(trained, config, monkeypatch):
-    """Between the two renames neither is in its place."""
-    rename = Path.rename
-
-    def dying(path, target):
-        if path.name.endswith(".partial"):
-            raise KeyboardInterrupt
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", dying)
-    with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(config.run, trained.state, model=trained.model, optimiser=trained.optimiser)
-    monkeypatch.undo()
-    assert newest_checkpoint(config.run) is None
-    with while_another_trains(), pytest.raises(OutputError, match="another process trains"):
-        find_resume(config.run)
-    assert newest_checkpoint(config.run) is None
-    folder = find_resume(config.run)
-    assert folder.name == "step-000003"
-    assert read_state(folder).step == 3
-    load_dit(folder)
-    with while_another_trains():
-        assert find_resume(config.run) == folder, "there is nothing to write"
-
-
-def test_names_are_synced_before_and_after_they_are_put_in_place(trained, config, monkeypatch):
-    synced = []
-    monkeypatch.setattr(subject, "_sync_folder", lambda folder: synced.append((folder.name, folder.exists())))
-    save_checkpoint(config.run, replace(trained.state, step=4), model=trained.model, optimiser=trained.optimiser)
-    assert synced == [(".step-000004.partial", True), ("checkpoints", True)]
-    monkeypatch.undo()
-    subject._sync_folder(config.run / "nowhere")  # what cannot be opened is passed over
 
 
 def test_a_folder_without_its_state_is_no_checkpoint(trained, config):
