@@ -29,11 +29,9 @@ def describe(config: TrainingConfig) -> list[str]:
     rewards = ", ".join(f"{reward.weight:g} x {reward.kind}" for reward in rl.rewards)
     guided = f"guidance {rollout.guidance_scale:g}" if rollout.is_guided else "no guidance"
     most = config.data.max_samples_per_pack or "any number of"
-    from ..training.estimate import training_needs
-    from ..weights.inspection import format_bytes
-
-    kept = format_bytes(4 * training_needs(config).parameters)
-    reference = [f"reference   {kept} in the CPU's memory, kept in the run's folder"] if rl.kl else []
+    reference = []
+    if rl.kl:
+        reference = [f"reference   {'the model without its LoRA' if config.starts_at_base else _kept(config)}"]
     return [
         f"rewards     {rewards}",
         f"answers     {rollout.group_size} to each prompt, {rollout.num_inference_steps} steps, {guided}; prompts of a "
@@ -43,12 +41,24 @@ def describe(config: TrainingConfig) -> list[str]:
     ]
 
 
+def _kept(config: RLConfig) -> str:
+    """Where the weights are that a run starts with."""
+    from ..training.estimate import training_needs
+    from ..weights.inspection import format_bytes
+
+    needs = training_needs(config)
+    return (
+        f"{format_bytes(4 * needs.parameters)} in the CPU's memory, {format_bytes(needs.trained)} in the run's folder"
+    )
+
+
 RL = RunKind(
     "python -m loom_core.cli.rl",
     "Train a model on rewards for its own answers.",
     read_rl_config,
     _parts,
     describe,
+    why_alone="answers come in packs whose number differs from process to process",
 )
 
 

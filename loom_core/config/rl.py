@@ -222,13 +222,29 @@ class RLConfig(TrainingConfig):
             ConfigError: See above.
         """
         super().__post_init__()
-        for name, value in (("data.dropout_all", self.data.dropout_all), ("data.dropout_text", self.data.dropout_text)):
-            if value:
+        for name, value, of_rl, reason in (
+            ("data.dropout_all", self.data.dropout_all, 0, "answers are learned from with all they were given"),
+            ("data.dropout_text", self.data.dropout_text, 0, "answers are learned from with all they were given"),
+            ("lora.dropout", self.lora.dropout if self.lora else 0, 0, "what answered has to be what is learned from"),
+            ("noise_draws", self.noise_draws, 1, "rl.nft.levels_per_answer says how many levels an answer is met at"),
+            ("read_ahead", self.read_ahead, 0, "a round needs the policy that the one before left"),
+        ):
+            if value != of_rl:
                 raise ConfigError(
-                    f"{name} {value:g}", expected="0: answers are learned from with all they were given", fix="set it"
+                    f"{name} {value:g} in an RL run", expected=f"{of_rl}: {reason}", fix=f"set it to {of_rl}"
                 )
-        if self.read_ahead:
-            raise ConfigError(f"read_ahead {self.read_ahead}", expected="0 for an RL run", fix="set it to 0")
+        is_judge = any(reward.kind == "mllm-judge" and reward.path is None for reward in self.rl.rewards)
+        if self.prompt_cache is not None and (is_judge or self.rl.rollout.is_guided):
+            raise ConfigError(
+                f"prompt_cache in a run whose {'reward asks the MLLM' if is_judge else 'answers are guided'}",
+                expected="the MLLM to be there throughout",
+                fix="leave prompt_cache out" + (", or name another MLLM in the reward's path" if is_judge else ""),
+            )
+
+    @property
+    def starts_at_base(self) -> bool:
+        """Whether the run starts at its model without the LoRA, so that the reference needs no file."""
+        return self.lora is not None and self.lora.starts_from is None
 
 
 def read_rl_config(path: Path, *, overrides: Iterable[str] = ()) -> RLConfig:

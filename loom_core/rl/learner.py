@@ -108,13 +108,12 @@ class Learner:
         updates = min(self.settings.updates, count)
         return [order[count * index // updates : count * (index + 1) // updates] for index in range(updates)]
 
-    def backward(self, experience: Experience, batch: Sequence[int], *, share: float) -> dict[str, float]:
-        """Add the gradients of a batch's loss to the weights.
+    def backward(self, experience: Experience, batch: Sequence[int]) -> dict[str, float]:
+        """Add the gradients of a batch's loss, the mean over its points, to the weights.
 
         Args:
             experience: Of the round.
             batch: Numbers of points.
-            share: What each point's loss is multiplied by: one by their number, for a mean.
 
         Returns:
             Sums over the batch: "loss", "kl", and the algorithm's own measures.
@@ -130,7 +129,7 @@ class Learner:
                 told = {"loss": float(losses[-1].detach()), "kl": float(found.kl.detach()), **found.measures}
                 for name, value in told.items():
                     sums[name] = sums.get(name, 0.0) + value
-            (torch.stack(losses).sum() * share).backward()
+            (torch.stack(losses).sum() / len(batch)).backward()
         return sums
 
     def _known_points(

@@ -1,13 +1,13 @@
 """The three policies of a run in one model: the one that is trained, the old one that answers, the reference.
 
-Only trained weights are swapped, by name, so that a model of which a part is trained costs only that part; what is
-trained is decided where the model is made (`training.starting.choose_trained`).
+Only trained weights are swapped, by name, so that a LoRA costs only its own. Without it the model is the one that it
+was begun on: the reference, of which nothing has to be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,10 @@ class OldPolicy(Ema):
         return old_policy_decay(self.updates, ramp=self.ramp, limit=self.decay)
 
 
+Reference = Callable[[], AbstractContextManager[None]]
+"""Gives what makes a model the one that the run started with, for a while."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """A model and the policies that it can be.
@@ -70,7 +74,7 @@ class Policy:
     model: nn.Module
     velocities: Velocities
     old: Ema | None = None
-    reference: Ema | None = None
+    reference: Reference | None = None
 
     @property
     def device(self) -> torch.device:
@@ -87,7 +91,7 @@ class Policy:
     def as_reference(self) -> Iterator[None]:
         """Within, the model is the reference, without gradients."""
         assert self.reference is not None
-        with measured_weights(self.model, self.reference):
+        with measured_weights(self.model, None), self.reference():
             yield
 
 
@@ -96,31 +100,31 @@ def trained_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach().cpu() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def keep_reference(run: Path, model: nn.Module, *, is_written: bool = True) -> Ema:
+def keep_reference(run: Path, model: nn.Module) -> Ema:
     """The weights that a run starts with.
 
     Args:
         run: Its folder, in which they are kept for later.
         model: Has them.
-        is_written: False of a process that leaves this to another.
     """
     weights = trained_weights(model)
-    if is_written:
-        save_safetensors(run / REFERENCE_FILE, entries_of(weights))
+    save_safetensors(run / REFERENCE_FILE, entries_of(weights))
     return Ema(weights, decay=0.0)
 
 
-def read_reference(run: Path, model: nn.Module) -> Ema:
+def read_reference(run: Path, model: nn.Module, *, begun_in: Path | None = None) -> Ema:
     """The weights that a run started with.
 
     Args:
         run: Its folder.
         model: Of the same sizes.
+        begun_in: Folder of the run that it goes on from, if that is another: it gets its own copy.
 
     Raises:
         WeightsError: They are missing, damaged or of another model.
+        OutputError: The copy cannot be written.
     """
-    path = run / REFERENCE_FILE
+    path = (begun_in or run) / REFERENCE_FILE
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -131,4 +135,6 @@ def read_reference(run: Path, model: nn.Module) -> Ema:
         ) from error
     reference = Ema(trained_weights(model), decay=0.0)
     reference.load(weights, updates=0)
+    if path.parent.resolve() != run.resolve():
+        save_safetensors(run / REFERENCE_FILE, entries_of(weights))
     return reference

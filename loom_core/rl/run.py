@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from torch import Tensor
 from ..config.rl import RLConfig
 from ..config.training import TrainingConfig
 from ..training.ema import Ema
+from ..training.estimate import training_needs
+from ..training.interruption import IsStopped, never_stopped
 from ..training.planning import RunPlan, plan_run
-from ..training.ranks import Ranks
 from ..training.resuming import AUTO
 from ..training.run import RunParts, open_trainer
 from ..training.trainer import Trainer
@@ -23,20 +26,30 @@ from .learner import Learner
 from .nft import DiffusionNFT
 from .outcomes import Pictures
 from .points import Algorithm
-from .policy import OldPolicy, Policy, keep_reference, read_reference
+from .policy import OldPolicy, Policy, Reference, keep_reference, read_reference
 from .rewards.opening import check_rewards, open_rewards
 from .rollout import RolloutPlan
 from .trainer import RLTrainer
+
+_STARTED_AT_BASE = "started_at_base"
+"""In a run's state, see `RLConfig.starts_at_base`: the config may name another `lora.starts_from` by now."""
 
 
 def plan_rl_run(config: RLConfig, *, resume: str | Path = AUTO, allow_config_change: bool = False) -> RunPlan:
     """Look at everything that an RL run needs, before anything large is read or written; see `plan_run`."""
     check_rewards(config)
-    return plan_run(config, resume=resume, allow_config_change=allow_config_change)
+    plan = plan_run(config, resume=resume, allow_config_change=allow_config_change)
+    if plan.checkpoint is not None or not config.rl.kl or config.starts_at_base:
+        return plan
+    return replace(plan, disk=replace(plan.disk, beside=training_needs(config).trained))
 
 
 def open_rl_trainer(
-    plan: RunPlan, *, device: torch.device, observer: TrainingObserver, ranks: Ranks | None = None
+    plan: RunPlan,
+    *,
+    device: torch.device,
+    observer: TrainingObserver,
+    is_stopped: IsStopped = never_stopped,
 ) -> Trainer:
     """Load everything and return the trainer at the place where the run stands; see `training.run.open_trainer`.
 
@@ -44,9 +57,11 @@ def open_rl_trainer(
         plan: From `plan_rl_run`.
         device: Of all parts.
         observer: Is told what happens.
-        ranks: The processes of the run.
+        is_stopped: Asked while prompts are kept.
     """
-    return open_trainer(plan, device=device, observer=observer, ranks=ranks, averages=old_policy, build=_build)
+    return open_trainer(
+        plan, device=device, observer=observer, is_stopped=is_stopped, averages=old_policy, build=_build
+    )
 
 
 def old_policy(weights: Mapping[str, Tensor], config: TrainingConfig) -> Ema | None:
@@ -70,18 +85,30 @@ def algorithm_of(config: RLConfig) -> Algorithm[Any]:
     )
 
 
+def _reference(config: RLConfig, parts: RunParts, *, is_base: bool) -> Reference | None:
+    """What the run started with."""
+    model, adapters = parts.trained.model, parts.trained.adapters
+    if not config.rl.kl:
+        return None
+    if is_base and adapters is not None:
+        return adapters.disabled
+    checkpoint = parts.plan.checkpoint
+    if checkpoint is None:
+        kept = keep_reference(config.run, model)
+    else:
+        kept = read_reference(config.run, model, begun_in=checkpoint.parent.parent)
+    return partial(kept.swapped_into, model)
+
+
 def _build(parts: RunParts, arguments: Mapping[str, Any]) -> Trainer:
     """The trainer of loaded parts."""
     plan, device = parts.plan, parts.device
     config = plan.config
     assert isinstance(config, RLConfig)
-    assert parts.encoder is not None
-    reference = None
-    if config.rl.kl:
-        if plan.checkpoint is None:
-            reference = keep_reference(config.run, parts.trained.model, is_written=arguments["ranks"].rank == 0)
-        else:
-            reference = read_reference(config.run, parts.trained.model)
+    state = arguments["state"]
+    is_base = bool(state.extra.get(_STARTED_AT_BASE, config.starts_at_base))
+    state = replace(state, extra={**state.extra, _STARTED_AT_BASE: is_base})
+    reference = _reference(config, parts, is_base=is_base)
     learner = Learner(
         Policy(parts.trained.model, parts.objective.velocities, parts.trained.ema, reference),
         algorithm_of(config),
@@ -90,4 +117,4 @@ def _build(parts: RunParts, arguments: Mapping[str, Any]) -> Trainer:
         settings=config.rl,
         token_budget=config.data.token_budget,
     )
-    return RLTrainer(config, learner=learner, **arguments)
+    return RLTrainer(config, learner=learner, **{**arguments, "state": state})

@@ -1,6 +1,8 @@
 """The RL loop: a step of the run is a round, which is answered, rewarded, learned from and then saved whole.
 
-Everything else is the trainer's own: stops, checkpoints, held-out losses, pictures, metrics.
+Everything else is the trainer's own: stops, checkpoints, held-out losses, pictures, metrics. It is one process: answers
+and what is learned from them come in packs whose number differs from process to process, and the model's parts can only
+be put together by all at once.
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
-
-import torch
 
 from ..config.rl import RLConfig
 from ..data.sample import EncodedSample
@@ -111,18 +111,17 @@ class RLTrainer(Trainer):
         reason = self.stops.reason(measures)
         seconds = time.perf_counter() - start
         tokens = sum(experience.prompts[rollout.prompt].sample.shift_tokens for rollout in experience.rollouts)
-        counts = self.ranks.sum(torch.tensor([len(experience.rollouts), tokens], dtype=torch.float64)).tolist()
         after = self._after(
             packs[-1].state,
-            samples=int(counts[0]),
-            tokens=int(counts[1]),
+            samples=len(experience.rollouts),
+            tokens=tokens,
             bad_samples=self.bad_samples(packs[-1].state),
             is_finite=learned.made > 0 or not learned.left_out,
             seconds=seconds,
         )
         self.state = replace(after, extra={**after.extra, _STOPS: self.stops.state()})
         self._is_updating = False
-        metrics = self._metrics(learned, measures, samples=int(counts[0]), tokens=int(counts[1]), seconds=seconds)
+        metrics = self._metrics(learned, measures, samples=len(experience.rollouts), tokens=tokens, seconds=seconds)
         self._tell(experience, learned)
         if reason is not None:
             self._stop(metrics, reason)
@@ -150,13 +149,12 @@ class RLTrainer(Trainer):
     def _learn(self, experience: Experience) -> _Learned:
         """Update the policy."""
         updates = self.rl_config.rl.updates
-        seed = derive_seed(self.config.seed, "round", self.state.step, self.ranks.rank)
+        seed = derive_seed(self.config.seed, "round", self.state.step)
         sums: dict[str, float] = {}
         norms: list[float] = []
         left_out = points = 0
         for number, batch in enumerate(self.learner.batches(experience, seed=seed)):
-            count = float(self.ranks.sum(torch.tensor(float(len(batch)), dtype=torch.float64)))
-            found = self.learner.backward(experience, batch, share=self.ranks.size / count)
+            found = self.learner.backward(experience, batch)
             norm = self.optimiser.clip_gradients()
             if is_finite(norm, found["loss"]):
                 update = self.state.step * updates + number + 1
@@ -172,13 +170,9 @@ class RLTrainer(Trainer):
         return _Learned(sums, points, sum(norms) / max(1, len(norms)), len(norms), left_out)
 
     def _measures(self, experience: Experience, learned: _Learned) -> dict[str, float]:
-        """What is watched of a round, over all ranks: the mean of what each of them has."""
-        own = {**experience.measures, **learned.means}
-        if self.ema is not None:
-            own["old_kept"] = self.ema.next_decay()
-        names = sorted({name for each in self.ranks.gather(sorted(own)) for name in each})
-        has = torch.tensor([[own.get(name, 0.0), float(name in own)] for name in names], dtype=torch.float64)
-        return {name: total / count for name, (total, count) in zip(names, self.ranks.sum(has).tolist(), strict=True)}
+        """What is watched of a round."""
+        kept = {} if self.ema is None else {"old_kept": self.ema.next_decay()}
+        return {**experience.measures, **learned.means, **kept}
 
     def _metrics(
         self, learned: _Learned, measures: Mapping[str, float], *, samples: int, tokens: int, seconds: float

@@ -33,6 +33,7 @@ class DiskNeeds:
         cache_free: Bytes on the disk of the cache, likewise.
         cache_reserve: Bytes that the cache leaves free there.
         is_shared: Both are on one disk.
+        beside: Bytes that are written once into the run's folder when it begins.
     """
 
     run: Path
@@ -44,6 +45,7 @@ class DiskNeeds:
     cache_free: int | None = None
     cache_reserve: int = 0
     is_shared: bool = False
+    beside: int = 0
 
     def check(self) -> None:
         """Refuse a run whose first checkpoints find no room.
@@ -51,26 +53,33 @@ class DiskNeeds:
         Raises:
             ConfigError: What is free is less.
         """
-        if self.free is not None and self.free < self.least * self.checkpoint:
+        needed = self._room(self.least)
+        if self.free is not None and self.free < needed:
+            once = f" and {format_bytes(self.beside)} beside" if self.beside else ""
             raise ConfigError(
                 f"{format_bytes(self.free)} free on the disk of the run's folder {self.run}",
-                expected=f"{format_bytes(self.least * self.checkpoint)}, for {_counted(self.least)} of "
-                f"{format_bytes(self.checkpoint)}: the next one is written before an older one goes",
+                expected=f"{format_bytes(needed)}, for {_counted(self.least)} of "
+                f"{format_bytes(self.checkpoint)}{once}: the next one is written before an older one goes",
                 fix="free some space, or give another --run",
             )
 
     def lines(self) -> list[str]:
         """Needs beside what is free, a line for the checkpoints and one for a cache."""
-        needed = self.most * self.checkpoint
+        needed = self._room(self.most)
+        once = f" with {format_bytes(self.beside)} that are kept beside" if self.beside else ""
         lines = [
-            f"{format_bytes(self.checkpoint)} a checkpoint, room for {self.most} more at once: {format_bytes(needed)}"
-            + _verdict(self.free, needed, least=self.least * self.checkpoint)
+            f"{format_bytes(self.checkpoint)} a checkpoint, room for {self.most} more at once{once}: "
+            f"{format_bytes(needed)}{_verdict(self.free, needed, least=self._room(self.least))}"
         ]
         if self.cache:
             line = f"cached latents at most about {format_bytes(self.cache)}{_verdict(self.cache_free, self.cache)}"
             line += f"; it leaves {format_bytes(self.cache_reserve)} free"
             lines.append(line + self._conflict(needed))
         return lines
+
+    def _room(self, checkpoints: int) -> int:
+        """Bytes that so many checkpoints take, and what is written once."""
+        return checkpoints * self.checkpoint + self.beside
 
     def _conflict(self, needed: int) -> str:
         """What to do where the cache may take the room of checkpoints that are still to come."""

@@ -64,6 +64,11 @@ class Needs:
         return self.masters + self.gradients + self.moments + self.ema
 
     @property
+    def trained(self) -> int:
+        """The trained weights, as the model computes."""
+        return self.weights * self.parameters // self.total
+
+    @property
     def on_model_device(self) -> int:
         """Where the model is."""
         return self.weights + self.casts + self.activations + self.frozen + (0 if self.is_offloaded else self.optimiser)
@@ -71,8 +76,7 @@ class Needs:
     @property
     def on_cpu(self) -> int:
         """Beside a model that is on a GPU; its trained weights wait here while averaged ones are measured."""
-        waiting = self.weights * self.parameters // self.total if self.ema else 0
-        return (self.optimiser if self.is_offloaded else 0) + waiting
+        return (self.optimiser if self.is_offloaded else 0) + (self.trained if self.ema else 0)
 
 
 def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gpu: bool = True) -> Needs:

@@ -51,14 +51,14 @@ def check_rewards(config: RLConfig, *, codec: VideoCodec | None = None) -> None:
 
 
 def open_rewards(
-    config: RLConfig, *, codec: VideoCodec, encoder: QwenEncoder, mllm: Path, device: torch.device
+    config: RLConfig, *, codec: VideoCodec, encoder: QwenEncoder | None, mllm: Path, device: torch.device
 ) -> RewardSum:
     """The rewards of a run, loaded.
 
     Args:
         config: Of the run.
         codec: Of the run.
-        encoder: The run's MLLM, which judges too unless another is named.
+        encoder: The run's MLLM, which judges too unless another is named; None if it is not there to be asked.
         mllm: Its weights.
         device: Where models compute.
 
@@ -82,11 +82,12 @@ def open_rewards(
     return RewardSum(parts)
 
 
-def _of_model(settings: RewardSettings, *, encoder: QwenEncoder, mllm: Path, device: torch.device) -> Reward:
+def _of_model(settings: RewardSettings, *, encoder: QwenEncoder | None, mllm: Path, device: torch.device) -> Reward:
     """A reward that a model gives."""
     if settings.kind != "mllm-judge":
         return TextImageScore.load(settings.path, is_pickscore=settings.kind == "pickscore", device=device)
     if settings.path is None:
+        assert encoder is not None, "refused by RLConfig"
         return MLLMJudge.of(encoder, mllm)
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     return MLLMJudge.of(QwenEncoder.load(settings.path, num_blocks=1, dtype=dtype, device=device), settings.path)

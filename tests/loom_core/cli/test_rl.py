@@ -87,9 +87,23 @@ def test_a_config_that_makes_no_sense(config_file, capsys, override, code, messa
     assert message in capsys.readouterr().err
 
 
-def test_options_are_those_of_training():
+def test_options_are_those_of_training_but_for_those_of_several_processes():
     parsers = build_parser(), build_parser(RL)
-    assert [action.option_strings for action in parsers[0]._actions] == [
-        action.option_strings for action in parsers[1]._actions
-    ]
+    training, rl = ([action.option_strings for action in parser._actions] for parser in parsers)
+    assert [option for option in training if option not in rl] == [["--memory"]]
+    assert [option for option in rl if option not in training] == []
     assert parsers[1].prog == "python -m loom_core.cli.rl"
+    assert "torchrun" in parsers[0].description
+    assert "torchrun" not in parsers[1].description
+
+
+def test_several_processes_are_refused(config_file, capsys, monkeypatch, tmp_path):
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    assert run(main, ["--config", str(config_file), "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert "2 processes for a run that cannot be shared: answers come in packs" in told
+    assert "start it without torchrun" in told
+    assert not (tmp_path / "run").exists()

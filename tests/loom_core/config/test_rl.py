@@ -19,7 +19,7 @@ from loom_core.config.rl import (
     StopSettings,
     read_rl_config,
 )
-from loom_core.config.training import changed_settings
+from loom_core.config.training import LoraSettings, changed_settings
 from loom_core.errors import ConfigError
 
 REWARDS = (RewardSettings(kind="sharpness"),)
@@ -83,8 +83,26 @@ def test_what_makes_no_sense_is_refused(make, message):
         make()
 
 
-def test_settings_of_training_that_have_no_meaning_are_refused(config):
-    with pytest.raises(ConfigError, match=r"data.dropout_text 0.1"):
-        replace(config, data=replace(config.data, dropout_text=0.1))
-    with pytest.raises(ConfigError, match="read_ahead 1"):
-        replace(config, read_ahead=1)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"read_ahead": 1}, "read_ahead 1 in an RL run; expected 0"),
+        ({"noise_draws": 2}, "noise_draws 2 in an RL run; expected 1: rl.nft.levels_per_answer"),
+        ({"lora": LoraSettings(dropout=0.1), "starts_from": Path("x")}, "lora.dropout 0.1"),
+        ({"data": {"dropout_text": 0.1}}, "data.dropout_text 0.1"),
+        ({"data": {"cache": Path("x")}, "prompt_cache": Path("y"), "rollout": {"guidance_scale": 2.0}}, "are guided"),
+    ],
+)
+def test_settings_of_training_that_have_no_meaning_are_refused(config, changes, message):
+    changes = dict(changes)
+    data = replace(config.data, **changes.pop("data", {}))
+    rl = replace(config.rl, rollout=replace(config.rl.rollout, **changes.pop("rollout", {})))
+    with pytest.raises(ConfigError, match=message):
+        replace(config, data=data, rl=rl, **changes)
+
+
+def test_a_new_lora_starts_at_its_base(config):
+    assert not config.starts_at_base
+    lora = replace(config, lora=LoraSettings(), starts_from=Path("base"))
+    assert lora.starts_at_base
+    assert not replace(lora, lora=LoraSettings(starts_from=Path("some_lora.safetensors"))).starts_at_base

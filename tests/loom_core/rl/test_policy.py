@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -45,7 +47,7 @@ def test_the_model_is_each_policy_for_a_while(toy):
     old = Ema({"mean": torch.tensor([1.0, 1.0])}, decay=0.5)
     reference = Ema({"mean": torch.tensor([2.0, 2.0])}, decay=0.0)
     set_mean(toy, 3.0)
-    policy = Policy(toy, toy.velocities, old, reference)
+    policy = Policy(toy, toy.velocities, old, partial(reference.swapped_into, toy))
     with policy.as_old():
         assert toy.mean.tolist() == [1.0, 1.0]
         assert not torch.is_grad_enabled()
@@ -67,7 +69,17 @@ def test_the_reference_outlives_the_process(toy, tmp_path):
     set_mean(toy, 8.0)
     for reference in (kept, read_reference(tmp_path, toy)):
         assert reference.weights["mean"].tolist() == [7.0, 7.0]
-    keep_reference(tmp_path / "nowhere", toy, is_written=False)
+
+
+def test_a_run_that_goes_on_from_another_one_has_the_reference_of_that_one(toy, tmp_path):
+    set_mean(toy, 7.0)
+    keep_reference(tmp_path, toy)
+    other = tmp_path / "other"
+    other.mkdir()
+    set_mean(toy, 8.0)
+    keep_reference(other, toy)  # of a run that came to nothing
+    for begun_in in (tmp_path, None, other):
+        assert read_reference(other, toy, begun_in=begun_in).weights["mean"].tolist() == [7.0, 7.0]
 
 
 def test_a_reference_that_is_gone_or_of_another_model(toy, tmp_path):
