@@ -25,7 +25,7 @@ def memory_lines(config: TrainingConfig, numbers: Sequence[int] = NUMBERS) -> li
     from ..weights.inspection import format_bytes
 
     files = FrozenFiles.of(config)
-    frozen = (files.mllm, files.codec)
+    frozen = (files.mllm, files.codec) if config.mllm_stays else (files.codec,)
     rows = rank_needs(config, numbers, frozen=frozen)
     sizes, first = config.model.dit_config(), rows[0]
     names = ("GPUs", "weights", "gradients", "optimiser", "averages", "gathered", "activations", "frozen")

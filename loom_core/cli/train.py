@@ -233,8 +233,7 @@ def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
     from ..training.estimate import training_needs
 
     config, sizes = plan.config, plan.config.model.dit_config()
-    stays = config.prompt_cache is None and config.mllm_device == "model"
-    frozen = (plan.files.mllm, plan.files.codec) if stays else (plan.files.codec,)
+    frozen = (plan.files.mllm, plan.files.codec) if config.mllm_stays else (plan.files.codec,)
     needs = training_needs(config, frozen=frozen, on_gpu=device.type != "cpu")
     begun = f"from {plan.start}" if plan.start is not None else f"goes on from {plan.checkpoint}"
     precision = config.precision + (", gradient checkpointing" if config.gradient_checkpointing else "")
@@ -246,7 +245,7 @@ def describe(plan: RunPlan, *, device: torch.device) -> list[str]:
         *_describe_lora(config, needs),
         f"frozen      {plan.files.mllm}, {plan.files.codec}",
         *_describe_data(plan),
-        *_describe_memory(needs, device=device, of_frozen="MLLM and codec" if stays else "codec"),
+        *_describe_memory(needs, device=device, of_frozen="MLLM and codec" if config.mllm_stays else "codec"),
         *_describe_prompts(config),
         *_labelled("disk", plan.disk.lines()),
         f"{'':12}saved every {config.checkpoint.every} steps, the last {config.checkpoint.keep_last} kept",

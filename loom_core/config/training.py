@@ -271,6 +271,11 @@ class TrainingConfig:
                 "a LoRA of random weights", expected="weights that it changes", fix="name them in starts_from"
             )
 
+    @property
+    def mllm_stays(self) -> bool:
+        """Whether the MLLM is beside the model while it is trained."""
+        return self.prompt_cache is None and self.mllm_device == "model"
+
 
 def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> TrainingConfig:
     """The run that a config file describes.

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..config.training import TrainingConfig
+from ..lora.adapters import Adapters
 from ..models.dit import LoomDiT
 from .estimate import training_needs
 
@@ -31,6 +32,7 @@ class RankNeeds:
         gradients: Its part, in float32.
         optimiser: Its part of both moments and of float32 copies.
         ema: Its part of the averaged weights.
+        waiting: Its own trained weights, in the CPU's memory while averaged ones are measured.
         gathered: Whole weights and gradients of the blocks that run, which a single rank does not hold twice.
         activations: Kept for the backward pass of a full pack, about.
         frozen: MLLM and codec, which every rank has.
@@ -42,6 +44,7 @@ class RankNeeds:
     gradients: int
     optimiser: int
     ema: int
+    waiting: int
     gathered: int
     activations: int
     frozen: int
@@ -60,8 +63,8 @@ class RankNeeds:
 
     @property
     def on_cpu(self) -> int:
-        """In the machine's memory for this rank; its own weights wait there while averaged ones are measured."""
-        return (self.updating if self.is_offloaded else 0) + (self.weights if self.ema else 0)
+        """In the machine's memory for this rank."""
+        return (self.updating if self.is_offloaded else 0) + self.waiting
 
 
 def rank_needs(config: TrainingConfig, sizes: Iterable[int], *, frozen: Iterable[Path] = ()) -> list[RankNeeds]:
@@ -74,18 +77,21 @@ def rank_needs(config: TrainingConfig, sizes: Iterable[int], *, frozen: Iterable
     """
     whole = training_needs(config, frozen=frozen)
     model = LoomDiT(config.model.dit_config(), device="meta")
+    if config.lora is not None:
+        Adapters(model, config.lora)
     is_half = config.precision == "bf16"
     width = _HALF if is_half else _FLOAT
     needs = []
     for size in sizes:
-        count = rows_of_first_rank(model, size)
+        count = rows_of_first_rank(_trained(model), size)
         needs.append(
             RankNeeds(
                 size=size,
-                weights=width * count + whole.casts,
+                weights=width * rows_of_first_rank(model.parameters(), size) + whole.casts,
                 gradients=_FLOAT * count,
                 optimiser=2 * _FLOAT * count + (_FLOAT * count if whole.masters else 0),
                 ema=_FLOAT * count if config.ema else 0,
+                waiting=width * count if config.ema else 0,
                 gathered=_gathered(model, width) if size > 1 else 0,
                 activations=whole.activations,
                 frozen=whole.frozen,
@@ -95,13 +101,22 @@ def rank_needs(config: TrainingConfig, sizes: Iterable[int], *, frozen: Iterable
     return needs
 
 
-def rows_of_first_rank(model: nn.Module, size: int) -> int:
-    """Number of a model's weights that the first of so many ranks has."""
-    return sum(-(-len(weight) // size) * weight[0].numel() for weight in model.parameters())
+def rows_of_first_rank(weights: Iterable[Tensor], size: int) -> int:
+    """Number of numbers that the first of so many ranks has of some weights."""
+    return sum(-(-len(weight) // size) * weight[0].numel() for weight in weights)
+
+
+def _trained(part: nn.Module) -> list[Tensor]:
+    return [weight for weight in part.parameters() if weight.requires_grad]
 
 
 def _gathered(model: LoomDiT, width: int) -> int:
     """Whole weights while a block runs, and its gradients before they are shared out, in float32 by then."""
-    block = sum(weight.numel() for weight in model.blocks[0].parameters())
-    outside = sum(weight.numel() for weight in model.parameters()) - len(model.blocks) * block
-    return width * (_BLOCKS_AT_ONCE * block + outside) + (width + _FLOAT) * max(block, outside)
+    block, trained = (_count(model.blocks[0].parameters()), _count(_trained(model.blocks[0])))
+    outside = _count(model.parameters()) - len(model.blocks) * block
+    trained_outside = _count(_trained(model)) - len(model.blocks) * trained
+    return width * (_BLOCKS_AT_ONCE * block + outside) + (width + _FLOAT) * max(trained, trained_outside)
+
+
+def _count(weights: Iterable[Tensor]) -> int:
+    return sum(weight.numel() for weight in weights)

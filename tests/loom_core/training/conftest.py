@@ -147,7 +147,12 @@ def build_trainer(config: TrainingConfig, *, state: RunState | None = None, **ch
         "optimiser": optimiser,
         "ema": ema,
         "packs": MemoryPacks(seed=config.seed),
-        "objective": build_objective(model, autocast=config.precision == "bf16-autocast"),
+        "objective": build_objective(
+            model,
+            autocast=config.precision == "bf16-autocast",
+            checkpointing=config.gradient_checkpointing,
+            noise_draws=config.noise_draws,
+        ),
         "state": state or RunState(),
     }
     return Trainer(config, **{**arguments, **changes})

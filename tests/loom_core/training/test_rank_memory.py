@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from loom_core.config.training import ModelSettings, OptimiserSettings
+from loom_core.config.training import LoraSettings, ModelSettings, OptimiserSettings
 from loom_core.distributed.sharding import local_part
 from loom_core.models.dit import LoomDiT
 from loom_core.training.estimate import training_needs
@@ -24,8 +24,9 @@ def counted(ranks, config):
 def test_a_rank_has_the_rows_that_are_counted(config, processes):
     model = LoomDiT(config.model.dit_config(), device="meta")
     found = processes.in_ranks(counted, config, size=3)
-    assert max(found) == found[0] == rows_of_first_rank(model, 3)
-    assert sum(found) == sum(weight.numel() for weight in model.parameters()) == rows_of_first_rank(model, 1)
+    assert max(found) == found[0] == rows_of_first_rank(model.parameters(), 3)
+    whole = sum(weight.numel() for weight in model.parameters())
+    assert sum(found) == whole == rows_of_first_rank(model.parameters(), 1)
 
 
 @pytest.fixture
@@ -38,7 +39,9 @@ def large(config):
 
 
 def test_one_rank_needs_what_a_single_process_needs(large):
-    for config in (large, replace(large, optimiser=OptimiserSettings(device="cpu")), replace(large, precision="fp32")):
+    lora = replace(large, starts_from=large.run, lora=LoraSettings(rank=8, whole=("source_patch_embedding",)))
+    on_cpu = OptimiserSettings(device="cpu")
+    for config in (large, replace(large, optimiser=on_cpu), replace(large, precision="fp32"), lora):
         (alone,), whole = rank_needs(config, [1]), training_needs(config)
         assert alone.on_gpu == whole.on_model_device
         assert alone.on_cpu == whole.on_cpu
@@ -55,6 +58,14 @@ def test_what_is_spread_falls_with_the_number_and_the_rest_stays(large):
     assert eight.gathered == many.gathered
     assert 1.5 * GB < eight.gathered < 2.5 * GB
     assert one.optimiser + one.gradients == pytest.approx(16 * 5.04 * GB, rel=0.05)
+
+
+def test_a_lora_spreads_frozen_weights_and_updates_few(large):
+    lora = replace(large, starts_from=large.run, lora=LoraSettings(rank=8))
+    (whole,), (few,) = rank_needs(large, [8]), rank_needs(lora, [8])
+    assert whole.weights < few.weights < 1.02 * whole.weights
+    assert few.updating < whole.updating / 100
+    assert few.gathered < whole.gathered, "gradients of a block are few"
 
 
 def test_an_optimiser_on_the_cpu_leaves_the_gpu(large):

@@ -10,16 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from loom_core.config.training import CheckpointSettings, ValidationSettings
+from loom_core.config.training import CheckpointSettings, LoraSettings, ValidationSettings
 from loom_core.data.problems import BadSample
 from loom_core.errors import MediaError
+from loom_core.lora.lora_file import open_lora, shapes_of
 from loom_core.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
 from loom_core.training.ema import Ema
 from loom_core.training.optimiser import Optimiser
 from loom_core.training.ranks import OneRank
-from loom_core.training.starting import empty_model, starting_model
+from loom_core.training.starting import add_lora, empty_model, starting_model
 from loom_core.training.validation import Validator
 from loom_core.weights.loading import load_dit
+from loom_core.weights.saving import entries_of, save_safetensors
 
 
 def test_one_rank_is_the_whole():
@@ -58,22 +60,26 @@ def whole_run(config, make_trainer, make_packs, **changes):
     return trainer
 
 
-def shared_run(ranks, config, make_trainer, make_packs, *, checkpoint=None, position=0, **changes):
-    """The same of several, a pack a step each; what it came to."""
-    model = starting_model(config) if checkpoint is None else empty_model(config)
+def parts_of(ranks, config, checkpoint=None):
+    """Model, optimiser and so on of a rank; with the state of the checkpoint, if it goes on from one."""
+    is_new = checkpoint is None
+    model = starting_model(config) if is_new or config.lora else empty_model(config)
+    adapters = add_lora(model, config, is_new=is_new) if config.lora else None
     ranks.shard(model)
     optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
-    ema = Ema(optimiser.weights, decay=config.ema)
-    if checkpoint is not None:
-        changes["state"] = load_checkpoint(checkpoint, model=model, optimiser=optimiser, ema=ema, rank=ranks.rank)
+    parts = {"model": model, "optimiser": optimiser, "ema": Ema(optimiser.weights, decay=config.ema)}
+    parts["adapters"] = adapters
+    return parts if is_new else {**parts, "state": load_checkpoint(checkpoint, **parts, rank=ranks.rank)}
+
+
+def shared_run(ranks, config, make_trainer, make_packs, *, checkpoint=None, position=0, **changes):
+    """The same of several, a pack a step each; what it came to."""
     packs = changes.pop("packs", None) or make_packs(per_pack=1, position=position)
     trainer = make_trainer(
         config,
-        model=model,
-        optimiser=optimiser,
-        ema=ema,
         packs=Share(packs, ranks.rank, ranks.size),
         ranks=ranks,
+        **parts_of(ranks, config, checkpoint),
         **changes,
     )
     trainer.observer.__init__()  # forked with what another run was told
@@ -84,7 +90,8 @@ def shared_run(ranks, config, make_trainer, make_packs, *, checkpoint=None, posi
 
 def weights_of(config):
     folder = newest_checkpoint(config.run)
-    return {name: load_file(folder / f"{name}.safetensors") for name in ("model", "ema")}
+    names = ("lora", "lora_ema") if config.lora else ("model", "ema")
+    return {name: load_file(folder / f"{name}.safetensors") for name in names}
 
 
 def assert_same_weights(found, expected, *, tolerance):
@@ -95,12 +102,15 @@ def assert_same_weights(found, expected, *, tolerance):
             torch.testing.assert_close(found[kind][name], weight, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("bf16", 2e-2), ("bf16-autocast", 2e-3)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance", "draws"),
+    [("fp32", 2e-5, 1), ("fp32", 2e-5, 3), ("bf16", 2e-2, 1), ("bf16-autocast", 2e-3, 1)],
+)
 def test_two_processes_train_what_one_trains(
-    tmp_path, config, make_trainer, make_packs, processes, precision, tolerance
+    tmp_path, config, make_trainer, make_packs, processes, precision, tolerance, draws
 ):
     """The same samples in each step, in one process as two packs, in two as one each."""
-    config = replace(config, steps=3, precision=precision, gradient_checkpointing=True)
+    config = replace(config, steps=3, precision=precision, gradient_checkpointing=True, noise_draws=draws)
     one = whole_run(replace(config, run=tmp_path / "one"), make_trainer, make_packs)
     of_one = [(metrics.loss, metrics.grad_norm, metrics.samples) for metrics in one.observer.steps]
     two = replace(config, run=tmp_path / "two")
@@ -142,6 +152,47 @@ def test_a_checkpoint_of_two_ranks_goes_on_with_one_and_one_of_one_with_three(
     assert_same_weights(weights_of(third), expected, tolerance=2e-5)
 
 
+@pytest.fixture
+def lora_config(config, model, tmp_path):
+    """A LoRA in blocks, in the projector that all blocks share, and whole weights of both kinds beside it."""
+    path = tmp_path / "base.safetensors"
+    about = {"format": "loomvideo-dit", "config": model.config.to_json()}
+    save_safetensors(path, entries_of(model.state_dict()), metadata=about)
+    lora = LoraSettings(
+        rank=3,
+        alpha=6,
+        modules=("blocks.*.self_attn", "blocks.1.ffn", "mllm_embedder"),
+        whole=("source_patch_embedding", "blocks.0.norm3", "blocks.*.cross_attn.norm_q"),
+    )
+    return replace(config, starts_from=path, lora=lora, steps=4, gradient_checkpointing=True)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("bf16", 2e-2)])
+def test_a_lora_is_trained_by_any_number_of_processes(
+    tmp_path, lora_config, make_trainer, make_packs, processes, precision, tolerance
+):
+    """The frozen weights are spread over them too; its file is whole, and any number goes on from it."""
+    config = replace(lora_config, precision=precision)
+    runs = {name: replace(config, run=tmp_path / name) for name in ("one", "two", "later")}
+    whole_run(runs["one"], make_trainer, make_packs, **parts_of(OneRank(), config))
+    expected = weights_of(runs["one"])
+    assert any(bool(tensor.any()) for name, tensor in expected["lora"].items() if name.endswith("lora_B.weight"))
+
+    processes.in_ranks(shared_run, replace(runs["two"], steps=2), make_trainer, make_packs)
+    half = newest_checkpoint(runs["two"].run)
+    assert (half / "optimiser").is_dir()
+    assert open_lora(half / "lora.safetensors", shapes_of(config.model.dit_config())).changes
+    alone = parts_of(OneRank(), config, half)
+    whole_run(runs["later"], make_trainer, lambda **_: make_packs(per_pack=1, position=4), **alone)
+    assert_same_weights(weights_of(runs["later"]), expected, tolerance=tolerance)
+    processes.in_ranks(at_half, runs["two"], make_trainer, make_packs, half)
+    assert_same_weights(weights_of(runs["two"]), expected, tolerance=tolerance)
+
+
+def at_half(ranks, config, make_trainer, make_packs, checkpoint):
+    return shared_run(ranks, config, make_trainer, make_packs, checkpoint=checkpoint, position=4)[0]
+
+
 def same_packs_on_all(ranks, config, make_trainer, make_packs, checkpoint):
     class All:
         def __init__(self):
@@ -150,27 +201,17 @@ def same_packs_on_all(ranks, config, make_trainer, make_packs, checkpoint):
         def __next__(self):
             return next(self.packs)
 
-    model = empty_model(config)
-    ranks.shard(model)
-    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
-    ema = Ema(optimiser.weights, decay=config.ema)
-    state = load_checkpoint(checkpoint, model=model, optimiser=optimiser, ema=ema, rank=ranks.rank)
-    arguments = {"model": model, "optimiser": optimiser, "ema": ema, "state": state, "packs": All(), "ranks": ranks}
-    return make_trainer(config, **arguments).run().step
+    return make_trainer(config, packs=All(), ranks=ranks, **parts_of(ranks, config, checkpoint)).run().step
 
 
 def measured_run(ranks, config, make_trainer, make_packs, sample_of, make_objective):
     """With measurements in between, which must leave the weights as they are."""
-    model = starting_model(config)
-    ranks.shard(model)
-    optimiser = Optimiser(model, config.optimiser, sum_over_ranks=ranks.sum)
-    ema = Ema(optimiser.weights, decay=config.ema)
-    objective = make_objective(model)
+    parts = parts_of(ranks, config)
+    objective = make_objective(parts["model"])
     held_out = [sample_of(index, seed=index) for index in range(2)]
     trainer = make_trainer(
-        config, model=model, optimiser=optimiser, ema=ema, objective=objective, ranks=ranks,
-        packs=Share(make_packs(per_pack=1), ranks.rank, ranks.size),
-        validate=Validator(held_out, objective, model=model, ema=ema),
+        config, **parts, objective=objective, ranks=ranks, packs=Share(make_packs(per_pack=1), ranks.rank, ranks.size),
+        validate=Validator(held_out, objective, model=parts["model"], ema=parts["ema"]),
     )  # fmt: skip
     trainer.run()
     return [metrics.losses for metrics in trainer.observer.validations]
