@@ -156,7 +156,9 @@ def save_checkpoint(
     except (OSError, ResourceError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         known = explained(error, folder) if isinstance(error, OSError) else error
-        raise (_no_room(run, folder, tensors) if isinstance(known, ResourceError) else known) from error
+        raise (
+            _no_room(run, folder, _size_of(tensors, optimiser)) if isinstance(known, ResourceError) else known
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -178,9 +180,17 @@ def _weight_of(optimiser: Optimiser, name: str) -> Tensor:
     return optimiser.parameters[name.partition(".")[2]]
 
 
-def _no_room(run: Path, folder: Path, tensors: Mapping[str, Sequence[Entry]]) -> ResourceError:
-    """The disk filled up under a checkpoint, nothing of which is left."""
+def _size_of(tensors: Mapping[str, Sequence[Entry]], optimiser: Optimiser) -> int:
+    """Bytes of a checkpoint: of what the first rank writes, and of what all ranks write their parts of."""
     size = sum(entry.info.num_bytes for entries in tensors.values() for entry in entries)
+    if optimiser.is_sharded:
+        parts = {name: part for name, part in optimiser.state().items() if part.dim()}
+        size += sum(_weight_of(optimiser, name).numel() * part.element_size() for name, part in parts.items())
+    return size
+
+
+def _no_room(run: Path, folder: Path, size: int) -> ResourceError:
+    """The disk filled up under a checkpoint of so many bytes, nothing of which is left."""
     last = newest_checkpoint(run)
     again = "begins anew, since there is no checkpoint yet" if last is None else f"goes on from {last.name}"
     return ResourceError(

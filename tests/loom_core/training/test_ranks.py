@@ -14,8 +14,10 @@ from loom_core.config.training import CheckpointSettings, LoraSettings, Validati
 from loom_core.data.problems import BadSample
 from loom_core.errors import MediaError
 from loom_core.lora.lora_file import open_lora, shapes_of
+from loom_core.training import checkpoint
 from loom_core.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
 from loom_core.training.ema import Ema
+from loom_core.training.estimate import training_needs
 from loom_core.training.optimiser import Optimiser
 from loom_core.training.ranks import OneRank
 from loom_core.training.starting import add_lora, empty_model, starting_model
@@ -228,6 +230,27 @@ def test_all_ranks_measure_the_averages_and_train_on_with_their_own_weights(
     assert len(first) == 3
     assert first == second
     assert_same_weights(weights_of(two), weights_of(one), tolerance=2e-5)
+
+
+def sized_run(ranks, config, make_trainer, make_packs):
+    parts = parts_of(ranks, config)
+    trainer = make_trainer(config, packs=Share(make_packs(per_pack=1), ranks.rank, ranks.size), ranks=ranks, **parts)
+    trainer.run()
+    tensors = checkpoint._tensors(trainer.model, trainer.optimiser, trainer.ema, trainer.adapters, rng=[{}])
+    return checkpoint._size_of(tensors, trainer.optimiser)
+
+
+def test_the_size_of_a_checkpoint_of_several_ranks_is_told_whole(
+    config, lora_config, make_trainer, make_packs, processes
+):
+    runs = (replace(config, run=config.run / "whole"), replace(lora_config, lora=LoraSettings(rank=24)))
+    for each in (replace(run, steps=1) for run in runs):
+        sizes = processes.in_ranks(sized_run, each, make_trainer, make_packs)
+        written = [
+            path for path in newest_checkpoint(each.run).rglob("*.safetensors") if path.name != "rng.safetensors"
+        ]
+        assert sizes == [pytest.approx(sum(path.stat().st_size for path in written), rel=0.1)] * 2
+        assert sizes[0] == pytest.approx(training_needs(each).checkpoint, rel=0.01)
 
 
 BROKEN = (BadSample("set", "sample 7", "broken"),)
