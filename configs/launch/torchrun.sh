@@ -29,7 +29,8 @@ else
 fi
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=$GRACE
 
-COMMAND=("$PYTHON" -m torch.distributed.run "${MEETING[@]}" --nproc-per-node "$GPUS" -m loom_core.cli.train "$@")
+# "--" since torchrun takes options such as --run for shortened ones of its own otherwise
+COMMAND=("$PYTHON" -m torch.distributed.run "${MEETING[@]}" --nproc-per-node "$GPUS" -m -- loom_core.cli.train "$@")
 if [ -n "${DRY_RUN:-}" ]; then
   "$PYTHON" -m loom_core.cli.train --memory "$@"
   echo "command: ${COMMAND[*]}"

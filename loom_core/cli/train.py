@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..training.trainer import Trainer
 
 _OF_SEVERAL = (
-    " Several GPUs or machines: torchrun ... -m loom_core.cli.train with the same arguments (configs/launch/)."
+    " Several GPUs or machines: torchrun ... -m -- loom_core.cli.train with the same arguments (configs/launch/)."
 )
 OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "prompt_cache")
 """Settings that may differ between the machines of a run."""

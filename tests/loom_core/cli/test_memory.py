@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from loom_core.cli.memory import NUMBERS, memory_lines
 from loom_core.cli.train import main
@@ -44,14 +46,18 @@ def test_the_command_needs_neither_weights_nor_data(repo_root, capsys, monkeypat
 def test_a_launch_file_shows_memory_and_command(repo_root, name):
     environment = {**os.environ, "DRY_RUN": "1", "PYTHON": sys.executable, "GPUS": "4"}
     done = subprocess.run(
-        ["bash", f"configs/launch/{name}", "--config", "configs/training/stage3.yaml", "--set", "seed=1"],
+        ["bash", f"configs/launch/{name}", "--config", "configs/training/stage3.yaml", "--run", "runs/mine"],
         cwd=repo_root, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines if line[:4].strip().isdigit()] == [str(number) for number in NUMBERS]
     assert lines[-1].startswith("command: ")
-    assert lines[-1].endswith("-m loom_core.cli.train --config configs/training/stage3.yaml --set seed=1")
+    given = ["--config", "configs/training/stage3.yaml", "--run", "runs/mine"]
+    _, _, command = lines[-1].partition("torch.distributed.run ")
+    understood = get_args_parser().parse_args(shlex.split(command))
+    assert (understood.module, understood.training_script) == (True, "loom_core.cli.train")
+    assert understood.training_script_args == given
     assert ("--standalone" in lines[-1]) == (name == "torchrun.sh")
 
 
