@@ -319,9 +319,10 @@ def _describe_data(plan: RunPlan) -> list[str]:
     ]
     lines = _labelled("data", sets)
     sides = ", ".join(map(str, data.buckets)) or ", ".join(f"{width}x{height}" for width, height in data.sizes)
+    times = f" at each of {plan.config.noise_draws} noise levels" if plan.config.noise_draws > 1 else ""
     lines.append(
-        f"tokens      at most {data.token_budget} a pack, {plan.config.grad_accumulation} packs a step; sizes {sides}, "
-        f"up to {data.num_frames} frames"
+        f"tokens      at most {data.token_budget} a pack{times}, {plan.config.grad_accumulation} packs a step; "
+        f"sizes {sides}, up to {data.num_frames} frames"
     )
     if validation.is_on:
         names = ", ".join(entry.label for entry in validation.sets)

@@ -139,13 +139,14 @@ def memory_of(device: torch.device) -> int | None:
 
 
 def _activations(sizes: DiTConfig, config: TrainingConfig) -> int:
-    """A pack's tokens are the DiT's or those of prompts, of which the states for all blocks are kept."""
+    """A pack's tokens are the DiT's, at each noise level, or those of prompts, of which all blocks' states are kept."""
     width = _FLOAT if config.precision == "fp32" else _HALF
     of_a_block = width * (_WIDTHS_KEPT * sizes.hidden_size + _FFN_KEPT * sizes.ffn_dim)
     kept = width * sizes.hidden_size if config.gradient_checkpointing else of_a_block
     states = 0 if config.prompt_cache is not None else width * sizes.mllm_dim  # kept ones wait on the CPU
     inside = of_a_block if config.gradient_checkpointing else 0
-    return config.data.token_budget * (sizes.num_layers * max(kept, states) + inside)
+    draws = config.noise_draws
+    return config.data.token_budget * (sizes.num_layers * max(draws * kept, states) + draws * inside)
 
 
 def _cached(task: TrainingTask, config: TrainingConfig) -> int:

@@ -44,6 +44,13 @@ def test_a_float32_model_has_a_copy_only_where_the_optimiser_is_elsewhere(large)
     assert training_needs(replace(large, precision="fp32")).casts == 0
 
 
+def test_a_pack_at_several_noise_levels_keeps_more_and_its_prompts_once(large):
+    """The states of prompts are the smaller part from two levels on."""
+    one, two, four = (training_needs(replace(large, noise_draws=draws)).activations for draws in (1, 2, 4))
+    assert one < two < 2 * one
+    assert four == 2 * two
+
+
 def test_frozen_parts_are_as_large_as_their_files(config, tmp_path):
     folder = tmp_path / "mllm"
     folder.mkdir()
