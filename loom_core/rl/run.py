@@ -39,7 +39,8 @@ def plan_rl_run(config: RLConfig, *, resume: str | Path = AUTO, allow_config_cha
     """Look at everything that an RL run needs, before anything large is read or written; see `plan_run`."""
     check_rewards(config)
     plan = plan_run(config, resume=resume, allow_config_change=allow_config_change)
-    if plan.checkpoint is not None or not config.rl.kl or config.starts_at_base:
+    has_reference = plan.checkpoint is not None and _run_of(plan.checkpoint).resolve() == config.run.resolve()
+    if has_reference or not config.rl.kl or config.starts_at_base:
         return plan
     return replace(plan, disk=replace(plan.disk, beside=training_needs(config).trained))
 
@@ -85,6 +86,11 @@ def algorithm_of(config: RLConfig) -> Algorithm[Any]:
     )
 
 
+def _run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint is of."""
+    return checkpoint.parent.parent
+
+
 def _reference(config: RLConfig, parts: RunParts, *, is_base: bool) -> Reference | None:
     """What the run started with."""
     model, adapters = parts.trained.model, parts.trained.adapters
@@ -96,7 +102,7 @@ def _reference(config: RLConfig, parts: RunParts, *, is_base: bool) -> Reference
     if checkpoint is None:
         kept = keep_reference(config.run, model)
     else:
-        kept = read_reference(config.run, model, begun_in=checkpoint.parent.parent)
+        kept = read_reference(config.run, model, begun_in=_run_of(checkpoint))
     return partial(kept.swapped_into, model)
 
 

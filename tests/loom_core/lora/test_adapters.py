@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,6 +12,7 @@ from loom_core.config.training import LoraSettings
 from loom_core.errors import WeightsError
 from loom_core.lora.adapters import Adapters
 from loom_core.lora.merge import merge_lora
+from loom_core.types import Condition
 from loom_core.weights.loading import load_dit
 from loom_core.weights.saving import entries_of, save_safetensors
 
@@ -42,6 +45,28 @@ def test_it_begins_without_effect_and_can_be_switched_off(model, velocity):
         assert torch.equal(velocity(model), before)
         raise KeyError
     assert torch.equal(velocity(model), after)
+
+
+def test_inputs_left_out_are_the_same_when_blocks_are_computed_again(model):
+    """Of one sample at several noise levels too, whose context is read once."""
+    adapters = adapted(model, replace(SETTINGS, dropout=0.5, modules=(*SETTINGS.modules, "mllm_embedder.linear_1")))
+    stir(adapters)
+    model.train()
+    generator = torch.Generator().manual_seed(3)
+    latents = [torch.randn(4, 1, 4, 4, generator=generator)] * 3
+    condition = Condition(mllm_hidden_states=tuple(torch.randn(5, 8, generator=generator) for _ in range(2)))
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model.zero_grad()
+        velocities = model(latents, torch.tensor([900.0, 500.0, 100.0]), [condition] * 3, checkpointing=checkpointing)
+        sum(velocity.square().sum() for velocity in velocities).backward()
+        found.append({name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad})
+    torch.manual_seed(1)
+    others = model(latents, torch.tensor([900.0, 500.0, 100.0]), [condition] * 3)
+    assert not torch.equal(others[0], velocities[0]), "something is left out"
+    for name, gradient in found[0].items():
+        assert torch.equal(gradient, found[1][name]), name
 
 
 def test_what_is_trained_is_the_change_alone(model):

@@ -130,6 +130,19 @@ def test_the_disk_has_to_hold_the_reference_too(world, lora):
     assert plan_rl_run(replace(world, rl=replace(world.rl, kl=0.0))).disk.beside == 0
 
 
+def test_a_run_that_goes_on_from_another_takes_its_reference_along(world, training):
+    trained(replace(world, steps=1), training.Recorder())
+    there = newest_checkpoint(world.run)
+    other = replace(world, steps=2, run=world.run.with_name("other"))
+    assert plan_rl_run(world).disk.beside == 0
+    plan = plan_rl_run(other, resume=there)
+    assert plan.disk.beside > 0
+    open_rl_trainer(plan, device=CPU, observer=SilentObserver()).run()
+    kept, taken = (load_file(run / REFERENCE_FILE) for run in (world.run, other.run))
+    assert all(torch.equal(weight, taken[name]) for name, weight in kept.items())
+    assert plan_rl_run(replace(other, steps=3)).checkpoint == newest_checkpoint(other.run)
+
+
 def test_kept_prompts_serve_answers_too(lora, training, tmp_path):
     """The MLLM is let go of before the model is loaded."""
     kept = replace(
