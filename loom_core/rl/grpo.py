@@ -4,7 +4,9 @@ With p the probability of a step under the policy, p_old under the old one, and 
 max(-A p / p_old, -A clip(p / p_old, 1 - clip, 1 + clip)), as in PPO.
 
 Source: Flow-GRPO (arXiv 2505.05470); the drawn steps are `sampling.sde`. Differences: the last step is followed, not
-drawn; no guidance, so that the probabilities are the policy's own.
+drawn; no guidance, so that the probabilities are the policy's own; the distance to the reference is that of the two
+normal distributions, where the code as it is commonly published leaves the width of the step out of their variance: its
+`kl` is less here, by about the number of steps.
 """
 
 from __future__ import annotations
