@@ -152,7 +152,7 @@ def empty_model(config: TrainingConfig, *, device: torch.device | str = "cpu") -
 
 
 def choose_trained(model: LoomDiT) -> LoomDiT:
-    """Mark what a run trains, which everything else asks `requires_grad` for: the whole model."""
+    """Mark what a run trains, which everything else asks `requires_grad` for: the whole model unless a LoRA is."""
     return model.train().requires_grad_(True)
 
 
