@@ -23,8 +23,8 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(VENV)/.ready
 	@mkdir -p out
 	@$(BIN)/python -m loom_core.cli.generate \
-	  --source demo/shapes.mp4 --reference demo/orange.png \
-	  --prompt "Paint the square in the colour of @Image 1." --compare --output out/demo.mp4
+	  --source demo/shapes.mp4 --reference demo/maroon.png \
+	  --prompt "Use the background of @Image 1." --compare --output out/demo.mp4
 	@echo "The edited clip is out/demo.mp4; out/demo_compare.mp4 shows it beside its source."
 
 test: lint test-current test-oldest

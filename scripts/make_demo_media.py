@@ -4,7 +4,7 @@
 
 - shapes.mp4 and shapes.png: a blue square and a yellow triangle of the procedural world, which loom-tiny knows, as a
   clip and as a still.
-- star.png and orange.png: references as the world has them, for a shape and for a colour.
+- star.png, orange.png and maroon.png: references as the world has them, for a shape, a colour and a background.
 - harbour.mp4: a boat crosses a harbour at sunset.
 
 Both clips have the sound of waves and, after a second, of a bell.
@@ -27,6 +27,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
+from loom_core.data.world.references import Reference
 from loom_core.data.world.render import render, silhouette, swatch
 from loom_core.data.world.scene import Background, Scene, Thing
 from loom_core.data.world.words import COLOURS, TONES
@@ -138,6 +139,8 @@ def draw_all(folder: Path) -> None:
     write_image(folder / "shapes.png", render(shapes_scene(), num_frames=1).frames)
     write_image(folder / "star.png", silhouette("star"))
     write_image(folder / "orange.png", swatch(COLOURS["orange"]))
+    striped = Reference("background", background=Background("maroon", TONES["maroon"], "striped"))
+    write_image(folder / "maroon.png", striped.picture())
 
 
 def main() -> None:

@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+LEAST_PSNR = 18.0
+"""Decibels of what an edit leaves alone, against its source; the built-in codec alone leaves 32."""
+
 
 def _by_path(name: str, path: str):
     """A module below tests/: the tests are no package."""
@@ -45,9 +48,49 @@ def harbour() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shapes() -> Path:
+    """A clip with sound of the world that the built-in model knows: 128 x 128, 33 frames at 24 a second."""
+    return ROOT / "demo" / "shapes.mp4"
+
+
+@pytest.fixture(scope="session")
 def still() -> Path:
     """A still image, 128 x 128."""
     return ROOT / "demo" / "shapes.png"
+
+
+@pytest.fixture(scope="session")
+def answers():
+    """What each bundled workflow is to make; see workflows/answers.py."""
+    return _by_path("loom_answers", "workflows/answers.py")
+
+
+@pytest.fixture(scope="session")
+def assert_obeyed(answers):
+    """Asserts of a result that what was asked is there, and that the things are what they were."""
+    import torch
+
+    from loom_core.bundle import BUILT_IN
+    from loom_core.data.world.render import render
+    from loom_core.evaluation.judge import judge
+    from loom_core.evaluation.measures import unchanged_psnr
+    from loom_core.evaluation.regions import erode
+    from loom_core.vae.loading import load_codec
+
+    def check(frames, name):
+        request = answers.ANSWERS[name]
+        verdict = judge(request, frames, codec=load_codec(BUILT_IN / "codec.safetensors"))
+        assert verdict.is_asked_right, verdict
+        before = render(request.before, num_frames=len(frames))
+        truth = render(request.after, num_frames=len(frames))
+        for index, thing in enumerate(request.before.things):
+            inside = erode(before.masks[index] > 0, 2)
+            means = torch.stack([frame[mask].float().mean(0) for frame, mask in zip(frames, inside, strict=True)])
+            assert float((means - torch.tensor(thing.rgb)).norm(dim=1).max()) < 70, thing  # blue to purple is 107
+        stayed = unchanged_psnr(frames, source=before.frames, truth=truth.frames)
+        assert stayed > LEAST_PSNR, stayed
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from ...loom_core.atomic import atomic_target
 from ...loom_core.errors import LoomError
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
-FILES = ("shapes.mp4", "shapes.png", "star.png", "orange.png", "harbour.mp4")
+FILES = ("shapes.mp4", "shapes.png", "star.png", "orange.png", "maroon.png", "harbour.mp4")
 PREFIX = "loomvideo_"
 """In front of their names, so that they stand together and replace nobody else's file."""
 

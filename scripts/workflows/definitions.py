@@ -15,7 +15,7 @@ PACK_ID = "comfyui-loomvideo"
 PACK_VERSION = "0.1.0"
 BUILT_IN = "built-in: loom-tiny"
 SHAPES_CLIP, SHAPES, HARBOUR = "loomvideo_shapes.mp4", "loomvideo_shapes.png", "loomvideo_harbour.mp4"
-STAR, ORANGE = "loomvideo_star.png", "loomvideo_orange.png"
+STAR, ORANGE, MAROON = "loomvideo_star.png", "loomvideo_orange.png", "loomvideo_maroon.png"
 
 _HUB = "https://huggingface.co"
 RELEASED: Mapping[str, tuple[Mapping[str, str], ...]] = {
@@ -205,7 +205,7 @@ IMAGE_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("picture"),
-            "encode": _encode("Remove the square.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Make the background plain teal.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "save": _save_image("image_edit"),
@@ -225,7 +225,7 @@ VIDEO_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("clip_file"),
-            "encode": _encode("Make the square red.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Make the background plain maroon.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
@@ -241,13 +241,13 @@ REFERENCE_EDIT = Workflow(
         _loaders(),
         Column("2. What to change", {
             "clip_file": _load_clip(),
-            "picture": _load_picture(ORANGE, "@Image 1"),
+            "picture": _load_picture(MAROON, "@Image 1"),
             "size": _size("from source", source=Output("clip_file")),
         }),
         Column("3. Source and references", {
             "source": _source("clip_file"),
             "references": _references("picture"),
-            "encode": _encode("Paint the square in the colour of @Image 1.", Output("source", 1),
+            "encode": _encode("Use the background of @Image 1.", Output("source", 1),
                               source=Output("source"), references=Output("references")),
         }),
         Column("4. Result", {
@@ -379,7 +379,7 @@ LOW_MEMORY_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("clip_file", max_frames=49),
-            "encode": _encode("Make the background plain maroon.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Make the background plain navy.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from loom_core import pipeline
+from loom_core.bundle import find_model
 from loom_core.compute import Compute
 from loom_core.config.presets import PRESETS
 from loom_core.errors import CancelledError, ConfigError, MediaError, WeightsError
@@ -53,6 +54,11 @@ def test_every_task_makes_what_was_asked(task, small_files, harbour, still):
     assert frames.dtype == torch.uint8
     assert frames.shape == (given.get("num_frames", 1), 32, 64, 3)
     assert frames.float().std() > 1
+
+
+def test_the_built_in_model_does_what_it_is_asked(shapes, assert_obeyed):
+    asked = plan_request(Request(prompt="Make the background plain maroon.", source=shapes), PRESETS["tiny"])
+    assert_obeyed(frames_of(generate(asked, find_model())), "video_edit")
 
 
 def test_the_seed_decides_the_result(small_files):

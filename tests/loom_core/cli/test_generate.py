@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -46,6 +47,19 @@ def test_an_edit_with_reference_and_comparison(model, small, harbour, still, tmp
     assert probe(output).has_audio
     assert probe(tmp_path / "preview.png").is_image
     assert read_metadata(output)["task"] == "reference-edit"
+
+
+def test_the_demo_does_what_it_says(repo_root, assert_obeyed, monkeypatch, tmp_path):
+    """The arguments are those of `make demo`, but for where the result goes."""
+    recipe = (repo_root / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = (line for line in recipe.splitlines() if "loom_core.cli.generate" in line)
+    words = shlex.split(line.partition("loom_core.cli.generate")[2])
+    words[words.index("--output") + 1] = str(tmp_path / "demo.mp4")
+    monkeypatch.chdir(repo_root)
+    assert run(main, words) == 0
+    assert_obeyed(read_clip(tmp_path / "demo.mp4").frames, "reference_edit")
+    assert probe(tmp_path / "demo.mp4").has_audio
+    assert (tmp_path / "demo_compare.mp4").is_file()
 
 
 def test_one_frame_is_a_still_and_quiet_is_quiet(model, small, tmp_path, capsys):

@@ -51,7 +51,7 @@ def test_an_unknown_preset_lists_the_known_ones():
         (
             "tiny",
             Task.EDIT_VIDEO,
-            SamplingConfig(num_inference_steps=12, guidance_scale=1.3, visual_guidance_scale=1.0),
+            SamplingConfig(num_inference_steps=12, guidance_scale=2.0, visual_guidance_scale=1.5),
         ),
     ],
 )

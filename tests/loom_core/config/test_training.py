@@ -73,7 +73,7 @@ def test_the_tiny_stages_are_those_of_the_5b_in_small(configs, stage):
     assert replace(tiny.model.dit_config(), has_source=True) == LOOM_TINY
     for name in ("source_to_mllm", "source_to_dit", "dropout_all", "dropout_text"):
         assert bool(getattr(tiny.data, name)) == bool(getattr(large.data, name))
-    assert tiny.timestep_shift_scale == large.timestep_shift_scale
+    assert tiny.timestep_shift_scale >= large.timestep_shift_scale  # its samples have few tokens to shift them
     assert bool(tiny.ema) == bool(large.ema)
     assert {entry.kind for entry in (*tiny.data.sets, *tiny.validation.sets)} == {"world"}
     assert {entry.options.get("split", "train") for entry in tiny.data.sets} == {"train"}
