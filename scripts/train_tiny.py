@@ -63,7 +63,8 @@ SMOKE = Size(
     codec_clips=12,
     mllm_steps=4,
     overrides=(
-        "steps=12", "optimiser.warmup=2", "checkpoint.every=4", "validation.every=6", "validation.samples=2",
+        "steps=12", "optimiser.warmup=2", "optimiser.decay=constant", "checkpoint.every=4", "validation.every=6",
+        "validation.samples=6",
         "validation.pictures=2", "validation.picture_steps=2", "data.max_samples_per_pack=6", "data.workers=1",
     ),
 )  # fmt: skip

@@ -40,7 +40,7 @@ def test_guidance_of_the_released_model_follows_the_task(settings, released, con
 def test_a_small_model_has_its_own_defaults(settings, released):
     small = replace(released, hidden_size=192, num_heads=3, head_dim=64)
     found = settings.run_settings(small, positive("edit-video"))
-    assert (found.guidance_scale, found.visual_guidance_scale, found.num_inference_steps) == (1.3, 1.0, 12)
+    assert (found.guidance_scale, found.visual_guidance_scale, found.num_inference_steps) == (2.0, 1.5, 12)
 
 
 def test_what_is_given_holds(settings, released):
