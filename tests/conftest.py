@@ -143,6 +143,20 @@ def schemas(stand_in):
 
 
 @pytest.fixture(scope="session")
-def processes():
-    """Runs functions in several processes that are a group; see ranks.py."""
+def ranks_module():
     return _by_path("loom_ranks", "ranks.py")
+
+
+@pytest.fixture
+def processes(ranks_module):
+    """Runs functions in several processes that are a group; see ranks.py.
+
+    What they are compared with is computed on one thread as well: another number adds up in another order, and Adam
+    makes whole steps of the signs of gradients near zero.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield ranks_module
+    torch.set_num_threads(threads)
