@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from loom_core.data.world.references import Reference
-from loom_core.data.world.render import render, silhouette, swatch
+from loom_core.data.world.render import pictures, silhouette, swatch
 from loom_core.data.world.scene import Background, Scene, Thing
 from loom_core.data.world.words import COLOURS, TONES
 from loom_core.media.encode import write_image, write_video
@@ -135,8 +135,8 @@ def write_clip(path: Path, frames: Tensor) -> None:
 def draw_all(folder: Path) -> None:
     """Write all of them into a folder."""
     write_clip(folder / "harbour.mp4", torch.from_numpy(np.stack([draw_frame(index) for index in range(FRAMES)])))
-    write_clip(folder / "shapes.mp4", render(shapes_scene(), num_frames=SHAPES_FRAMES).frames)
-    write_image(folder / "shapes.png", render(shapes_scene(), num_frames=1).frames)
+    write_clip(folder / "shapes.mp4", pictures(shapes_scene(), num_frames=SHAPES_FRAMES))
+    write_image(folder / "shapes.png", pictures(shapes_scene(), num_frames=1))
     write_image(folder / "star.png", silhouette("star"))
     write_image(folder / "orange.png", swatch(COLOURS["orange"]))
     striped = Reference("background", background=Background("maroon", TONES["maroon"], "striped"))

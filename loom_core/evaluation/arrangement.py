@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.world.render import render
+from ..data.world.render import pictures, render
 from ..data.world.scene import SIDE, Scene
 from ..data.world.words import PLACES
 
@@ -54,7 +54,7 @@ def best_shift(scene: Scene, picture: Tensor) -> tuple[float, float]:
     height, width = picture.shape[:2]
     still = replace(scene, camera="stays still")
     seen = render(still, num_frames=1, width=width, height=height)
-    bare = render(replace(still, things=()), num_frames=1, width=width, height=height).frames[0]
+    bare = pictures(replace(still, things=()), num_frames=1, width=width, height=height)[0]
     covered = (seen.masks[:, 0].sum(dim=0) > HALF).float()  # [height, width]
     shown, output = seen.frames[0] / 255, picture / 255
     rows, columns = (covered.any(dim=axis).nonzero().flatten() for axis in (1, 0))

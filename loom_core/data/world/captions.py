@@ -21,6 +21,11 @@ def with_article(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
+def begun(sentence: str) -> str:
+    """A sentence with a capital letter at its beginning; the others stay as they are."""
+    return sentence[0].upper() + sentence[1:]
+
+
 def looks(thing: Thing, *, with_size: bool = True) -> str:
     """A thing by its looks: "large red striped square"."""
     words = [thing.size] if with_size else []
@@ -66,5 +71,4 @@ def caption(scene: Scene, *, num_frames: int) -> str:
 
 
 def _sentence(subject: str, thing: Thing, *, moving: bool) -> str:
-    text = f"{subject} {thing.motion}." if moving else f"{subject}."
-    return text[0].upper() + text[1:]
+    return begun(f"{subject} {thing.motion}." if moving else f"{subject}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .captions import backdrop, name_of, with_article
+from .captions import backdrop, begun, name_of, with_article
 from .chance import random_background, random_colour, random_thing
 from .edits import Ask, with_thing
 from .render import pictures, silhouette, swatch, texture_sample
@@ -135,7 +135,7 @@ def reference_scene(*, count: int, moving: bool, chance: random.Random) -> Refer
     setting = f"that of @Image {number['background']}" if "background" in number else backdrop(background)
     text = f"{subject}{action}. The background is {setting}."
     return ReferenceRequest(
-        text[0].upper() + text[1:],
+        begun(text),
         None,
         Scene((thing,), background),
         _asks(parts, numbers, 0),
