@@ -11,14 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...evaluation.measures import EDGE, psnr, sharpness
-from ...evaluation.regions import erode
+from ...evaluation.measures import sharpness, unchanged_psnr
 from .base import NOTHING_TO_SAY, Outcome
 
 SAME = 12.0
 """Mean difference over the colours, in levels of 255, up to which source and truth count as the same: a codec's own."""
-LEAST_UNCHANGED = 0.02
-"""Part of the picture that an edit has to leave for preservation to say anything."""
 WORST_PSNR, BEST_PSNR = 10.0, 40.0
 """Decibels of a reward of 0 and of 1."""
 _LEAST_MOTION = 0.5  # levels a frame; less is a codec's flicker
@@ -39,8 +36,10 @@ def motion_guard(outcomes: Sequence[Outcome]) -> Tensor:
     return torch.tensor([_moves(outcome) for outcome in outcomes])
 
 
-def graded(decibels: float) -> float:
-    """A signal-to-noise ratio as a reward."""
+def graded(decibels: float | None) -> float:
+    """A signal-to-noise ratio as a reward; None where there is none to tell."""
+    if decibels is None:
+        return NOTHING_TO_SAY
     return min(1.0, max(0.0, (decibels - WORST_PSNR) / (BEST_PSNR - WORST_PSNR)))
 
 
@@ -53,10 +52,9 @@ def _preserved(outcome: Outcome) -> float:
     source = outcome.source
     if source is None:
         return NOTHING_TO_SAY
-    same = erode((source.float() - outcome.truth.float()).abs().mean(dim=-1) <= SAME, EDGE)
-    if float(same.float().mean()) < LEAST_UNCHANGED:
-        return NOTHING_TO_SAY
-    return graded(psnr(float((outcome.frames[same].float() - source[same].float()).square().mean())))
+    is_same = (source.float() - outcome.truth.float()).abs().mean(dim=-1, keepdim=True) <= SAME
+    truth = torch.where(is_same, source, outcome.truth)  # without what the codec alone makes of it
+    return graded(unchanged_psnr(outcome.frames, source=source, truth=truth))
 
 
 def _moves(outcome: Outcome) -> float:

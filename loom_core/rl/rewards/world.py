@@ -118,8 +118,7 @@ class Unchanged:
         sample = self.world.find(outcome.sample).sample
         if sample.source is None:
             return NOTHING_TO_SAY
-        found = unchanged_psnr(outcome.frames, source=sample.source.frames, truth=sample.target.frames)
-        return NOTHING_TO_SAY if found is None else graded(found)
+        return graded(unchanged_psnr(outcome.frames, source=sample.source.frames, truth=sample.target.frames))
 
 
 def _share(verdict: Verdict) -> float:
