@@ -29,12 +29,11 @@ _OF_WORLD: Mapping[str, Callable[[WorldKnowledge], Reward]] = {
 }
 
 
-def check_rewards(config: RLConfig, *, codec: VideoCodec | None = None) -> None:
+def check_rewards(config: RLConfig) -> None:
     """Refuse rewards that cannot be had, before anything large is loaded.
 
     Args:
         config: Of the run.
-        codec: Not needed to see whether the sets are worlds.
 
     Raises:
         WeightsError: Weights are missing or of another model.
@@ -42,7 +41,7 @@ def check_rewards(config: RLConfig, *, codec: VideoCodec | None = None) -> None:
     """
     kinds: list[RewardKind] = [settings.kind for settings in config.rl.rewards]
     if any(kind in _OF_WORLD for kind in kinds):
-        WorldKnowledge(config.data, codec=codec)
+        WorldKnowledge(config.data, codec=None)
     for settings in config.rl.rewards:
         if settings.kind in ("pickscore", "clip"):
             check_path(settings.path, is_pickscore=settings.kind == "pickscore")
@@ -53,7 +52,7 @@ def check_rewards(config: RLConfig, *, codec: VideoCodec | None = None) -> None:
 def open_rewards(
     config: RLConfig, *, codec: VideoCodec, encoder: QwenEncoder | None, mllm: Path, device: torch.device
 ) -> RewardSum:
-    """The rewards of a run, loaded.
+    """The rewards of a run that `check_rewards` found nothing wrong with, loaded.
 
     Args:
         config: Of the run.
@@ -67,7 +66,6 @@ def open_rewards(
         MissingExtraError: A package is not installed.
         ConfigError: See `check_rewards`.
     """
-    check_rewards(config, codec=codec)
     world = None
     parts: dict[str, tuple[Reward, float]] = {}
     for settings in config.rl.rewards:
