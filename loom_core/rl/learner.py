@@ -93,13 +93,14 @@ class Learner:
         contrast = has_contrast(grouped)
         points = [point for point in self.algorithm.points(rollouts) if bool(contrast[point.rollout // group_size])]
         measures = _reward_measures(rewarded, contrast, group_size=group_size)
-        return Experience(
+        experience = Experience(
             prompts=tuple(prompts),
             rollouts=tuple(rollouts),
             advantages=tuple(found.flatten().tolist()),
-            points=tuple(self._known_points(points, rollouts, prompts)),
+            points=tuple(points),
             measures=measures | health(outcomes, group_size=group_size),
         )
+        return replace(experience, points=self._known_points(experience))
 
     def batches(self, experience: Experience, *, seed: int) -> list[list[int]]:
         """Numbers of the points of each update, drawn from a seed; no more updates than there are points."""
@@ -120,11 +121,10 @@ class Learner:
         """
         sums: dict[str, float] = {}
         points = [experience.points[index] for index in batch]
-        for pack in self._packs(points, experience.rollouts, experience.prompts):
-            chosen = [points[index] for index in pack]
+        for pack in self._packs(points, experience):
             losses = []
-            for point, velocity in zip(chosen, self._velocities(chosen, experience), strict=True):
-                found = self.algorithm.loss(point, velocity.float(), experience.advantages[point.rollout])
+            for point, velocity in pack:
+                found = self.algorithm.loss(point, velocity, experience.advantages[point.rollout])
                 losses.append(found.policy + self.settings.kl * found.kl)
                 told = {"loss": float(losses[-1].detach()), "kl": float(found.kl.detach()), **found.measures}
                 for name, value in told.items():
@@ -132,41 +132,32 @@ class Learner:
             (torch.stack(losses).sum() / len(batch)).backward()
         return sums
 
-    def _known_points(
-        self, points: Sequence[Point], rollouts: Sequence[Rollout], prompts: Sequence[Prompt]
-    ) -> list[Point]:
+    def _known_points(self, experience: Experience) -> tuple[Point, ...]:
         """The points with what the old policy and the reference say there."""
-        known = list(points)
-        about = Experience(tuple(prompts), tuple(rollouts), (), (), {})
+        known = experience.points
         if any(point.old is None for point in known):
             with self.policy.as_old():
-                known = [replace(point, old=value) for point, value in self._said(known, about)]
+                packs = self._packs(known, experience)
+                known = tuple(replace(point, old=value.cpu()) for pack in packs for point, value in pack)
         if self.settings.kl and self.policy.reference is not None:
             with self.policy.as_reference():
-                known = [replace(point, reference=value) for point, value in self._said(known, about)]
+                packs = self._packs(known, experience)
+                known = tuple(replace(point, reference=value.cpu()) for pack in packs for point, value in pack)
         return known
 
-    def _said(self, points: Sequence[Point], about: Experience) -> Iterator[tuple[Point, Tensor]]:
-        """Each point with the velocity of the policy that the model is now, on the CPU."""
-        for pack in self._packs(points, about.rollouts, about.prompts):
-            chosen = [points[index] for index in pack]
-            velocities = self._velocities(chosen, about)
-            yield from ((point, value.float().cpu()) for point, value in zip(chosen, velocities, strict=True))
-
-    def _velocities(self, points: Sequence[Point], about: Experience) -> Sequence[Tensor]:
+    def _packs(self, points: Sequence[Point], about: Experience) -> Iterator[list[tuple[Point, Tensor]]]:
+        """Pack after pack, its points with the velocity of the policy that the model is now, float32."""
         device = self.policy.device
-        return self.policy.velocities(
-            [point.latents.to(device) for point in points],
-            torch.tensor([point.timestep for point in points], device=device),
-            [about.prompts[about.rollouts[point.rollout].prompt].full for point in points],
-            rounded_time=self.algorithm.rounded_time,
-        )
-
-    def _packs(
-        self, points: Sequence[Point], rollouts: Sequence[Rollout], prompts: Sequence[Prompt]
-    ) -> Iterator[list[int]]:
-        tokens = [prompts[rollouts[point.rollout].prompt].tokens() for point in points]
-        return packs_of(tokens, self.token_budget)
+        prompts = [about.prompts[about.rollouts[point.rollout].prompt] for point in points]
+        for pack in packs_of([prompt.tokens() for prompt in prompts], self.token_budget):
+            chosen = [points[index] for index in pack]
+            velocities = self.policy.velocities(
+                [point.latents.to(device) for point in chosen],
+                torch.tensor([point.timestep for point in chosen], device=device),
+                [prompts[index].full for index in pack],
+                rounded_time=self.algorithm.rounded_time,
+            )
+            yield [(point, value.float()) for point, value in zip(chosen, velocities, strict=True)]
 
 
 def _reward_measures(rewarded: Rewarded, contrast: Tensor, *, group_size: int) -> dict[str, float]:
