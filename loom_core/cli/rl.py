@@ -26,14 +26,13 @@ def describe(config: TrainingConfig) -> list[str]:
     """What is rewarded, and how it is learned from, in a few lines."""
     assert isinstance(config, RLConfig)
     rl, rollout = config.rl, config.rl.rollout
-    rewards = ", ".join(f"{reward.weight:g} x {reward.kind}" for reward in rl.rewards)
     guided = f"guidance {rollout.guidance_scale:g}" if rollout.is_guided else "no guidance"
     most = config.data.max_samples_per_pack or "any number of"
     reference = []
     if rl.kl:
         reference = [f"reference   {'the model without its LoRA' if config.starts_at_base else _kept(config)}"]
     return [
-        f"rewards     {rewards}",
+        f"rewards     {rl.rewards_in_words}",
         f"answers     {rollout.group_size} to each prompt, {rollout.num_inference_steps} steps, {guided}; prompts of a "
         f"round: {config.grad_accumulation} packs of at most {most} samples",
         f"algorithm   {rl.algorithm}, {rl.updates} updates a round, distance to the start weighs {rl.kl:g}",

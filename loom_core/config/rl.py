@@ -200,6 +200,11 @@ class RLSettings:
                 fix="set them to 1, or take rl.algorithm nft",
             )
 
+    @property
+    def rewards_in_words(self) -> str:
+        """The weighted sum, to be shown."""
+        return ", ".join(f"{reward.weight:g} x {reward.kind}" for reward in self.rewards)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RLConfig(TrainingConfig):

@@ -72,10 +72,9 @@ class RLTrainer(Trainer):
     def about(self) -> RunAbout:
         """What those are told at the start who watch."""
         rl = self.rl_config.rl
-        rewards = ", ".join(f"{reward.weight:g} x {reward.kind}" for reward in rl.rewards)
         settings = {
             "algorithm": f"{rl.algorithm}, {rl.rollout.group_size} answers to a prompt, {rl.updates} updates a round",
-            "rewards": rewards,
+            "rewards": rl.rewards_in_words,
             "old policy": f"keeps up to {self.config.ema:g} of itself" if self.config.ema else "the policy itself",
         }
         about = super().about()
