@@ -16,7 +16,6 @@ RewardKind = Literal[
     "preservation", "sharpness", "motion", "world-success", "world-asks", "world-unchanged", "mllm-judge", "pickscore",
     "clip",
 ]  # fmt: skip
-RL_ALGORITHMS = ("nft", "grpo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,13 +252,5 @@ class RLConfig(TrainingConfig):
 
 
 def read_rl_config(path: Path, *, overrides: Iterable[str] = ()) -> RLConfig:
-    """The RL run that a config file describes.
-
-    Args:
-        path: A YAML file.
-        overrides: Texts `name.of.setting=value` that hold in place of the file's.
-
-    Raises:
-        ConfigError: Something in it makes no sense; the message names it.
-    """
+    """The RL run that a config file describes; see `read_training_config`."""
     return build(RLConfig, read_settings(path, overrides=overrides))

@@ -5,7 +5,6 @@ Nothing here updates a weight; `trainer.RLTrainer` does, and says what is saved 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -170,8 +169,3 @@ def _reward_measures(rewarded: Rewarded, contrast: Tensor, *, group_size: int) -
         "reward_spread": float(spread),
         "groups_without_contrast": 1 - float(contrast.double().mean()),
     }
-
-
-def is_finite(*numbers: float) -> bool:
-    """Whether all are."""
-    return all(math.isfinite(number) for number in numbers)

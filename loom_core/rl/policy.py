@@ -81,11 +81,9 @@ class Policy:
         """Where it computes."""
         return next(self.model.parameters()).device
 
-    @contextmanager
-    def as_old(self) -> Iterator[None]:
+    def as_old(self) -> AbstractContextManager[None]:
         """Within, the model is the old policy, without gradients."""
-        with measured_weights(self.model, self.old):
-            yield
+        return measured_weights(self.model, self.old)
 
     @contextmanager
     def as_reference(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ be put together by all at once.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +26,7 @@ from ..training.pictures import DROPPED
 from ..training.trainer import Trainer
 from ..training.watch.observer import RunAbout, StepMetrics
 from .health import Stops
-from .learner import Experience, Learner, is_finite
+from .learner import Experience, Learner
 from .rollout import GivenUpError, Prompt
 
 _STOPS = "stops"
@@ -155,7 +156,7 @@ class RLTrainer(Trainer):
         for number, batch in enumerate(self.learner.batches(experience, seed=seed)):
             found = self.learner.backward(experience, batch)
             norm = self.optimiser.clip_gradients()
-            if is_finite(norm, found["loss"]):
+            if math.isfinite(norm) and math.isfinite(found["loss"]):
                 update = self.state.step * updates + number + 1
                 lr = learning_rate(update, self.config.optimiser, steps=self.config.steps * updates)
                 self.optimiser.step(lr=lr)
