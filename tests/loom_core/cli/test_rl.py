@@ -11,35 +11,18 @@ from loom_core.cli.rl import RL, describe, main
 from loom_core.cli.train import build_parser
 from loom_core.config.rl import read_rl_config
 
-MICRO = """
-name: micro
-run: {run}
+OF_RL = """
 steps: 1
-model:
-  preset: tiny
-  sizes: {{hidden_size: 32, num_heads: 1, head_dim: 32, num_layers: 2, ffn_dim: 48, time_embed_dim: 32}}
-precision: fp32
-gradient_checkpointing: false
 ema: 0.5
-optimiser: {{lr: 1e-3, warmup: 0}}
-validation: {{every: 0}}
-data:
-  sets: [{{kind: world, options: {{count: 9, size: [64, 64], frames: [5], tasks: {{text-to-image: 1}}}}}}]
-  sizes: [[64, 64]]
-  num_frames: 5
-  token_budget: 500
-  max_samples_per_pack: 2
 rl:
-  rewards: [{{kind: world-asks}}, {{kind: sharpness, weight: 0.5}}]
-  rollout: {{group_size: 2, num_inference_steps: 2}}
+  rewards: [{kind: world-asks}, {kind: sharpness, weight: 0.5}]
+  rollout: {group_size: 2, num_inference_steps: 2}
 """
 
 
 @pytest.fixture
-def config_file(tmp_path):
-    path = tmp_path / "micro.yaml"
-    path.write_text(MICRO.format(run=tmp_path / "run"), encoding="utf-8")
-    return path
+def config_file(write_config):
+    return write_config(OF_RL)
 
 
 def test_a_round_by_command(config_file, tmp_path, capsys):

@@ -20,31 +20,10 @@ from loom_core.cli.train import build_parser, describe, main, to_config
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.planning import plan_run
 
-MICRO = """
-name: micro
-run: {run}
-steps: 2
-model:
-  preset: tiny
-  sizes: {{hidden_size: 32, num_heads: 1, head_dim: 32, num_layers: 2, ffn_dim: 48, time_embed_dim: 32}}
-precision: fp32
-gradient_checkpointing: false
-optimiser: {{lr: 1e-3, warmup: 0}}
-validation: {{every: 0}}
-data:
-  sets: [{{kind: world, options: {{count: 9, size: [64, 64], frames: [5], tasks: {{text-to-image: 1}}}}}}]
-  sizes: [[64, 64]]
-  num_frames: 5
-  token_budget: 500
-  max_samples_per_pack: 2
-"""
-
 
 @pytest.fixture
-def config_file(tmp_path):
-    path = tmp_path / "micro.yaml"
-    path.write_text(MICRO.format(run=tmp_path / "run"), encoding="utf-8")
-    return path
+def config_file(write_config):
+    return write_config("steps: 2")
 
 
 def test_a_run_that_ended_early_goes_on_with_the_same_command(config_file, tmp_path, capsys):
