@@ -36,11 +36,12 @@ def health(outcomes: Sequence[Outcome], *, group_size: int) -> dict[str, float]:
         size: Root mean square of the latents, likewise.
     """
     found: dict[str, float] = {}
+    asked = outcomes[::group_size]  # one of each prompt, whose answers share their truth
     for name, measure in (("motion", motion), ("sharpness", laplacian)):
-        wanted = sum(measure(outcome.truth) for outcome in outcomes)
+        wanted = group_size * sum(measure(outcome.truth) for outcome in asked)
         if wanted > 0:
             found[name] = sum(measure(outcome.frames) for outcome in outcomes) / wanted
-    wanted = _root_mean_square([outcome.sample.target for outcome in outcomes])
+    wanted = _root_mean_square([outcome.sample.target for outcome in asked])
     if wanted > 0:
         groups = [
             torch.stack([outcome.latents for outcome in outcomes[start : start + group_size]])
