@@ -30,12 +30,11 @@ def position_for(states: Mapping[str, State], *, rank: int, world_size: int) -> 
     ordered = [states[name] for name in sorted(states, key=int)]
     if len(ordered) == world_size:
         return ordered[rank]
-    whole = merged(ordered) if len(ordered) > 1 else ordered[0]
+    whole = merged(ordered)
     if rank == 0:
         return whole
     # what was counted belongs to one of them; all know which samples are bad
-    nothing: dict[str, Any] = {"seen": {}, "lost": {}, "counts": {}, "examples": {}}
-    return {**whole, "guard": {**whole["guard"], **nothing}}
+    return {**whole, "guard": {**merged_guards([]), "known": whole["guard"]["known"]}}
 
 
 def merged(states: Sequence[State]) -> dict[str, Any]:

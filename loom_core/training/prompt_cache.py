@@ -78,8 +78,9 @@ class PromptCache:
         for content in contents:
             if is_stopped():
                 raise CancelledError("a stop before all prompts were asked", fix="start again; those so far are kept")
-            if not self._path(content).is_file():
-                self._ask(content)
+            path = self._path(content)
+            if not path.is_file():
+                self._ask(content, path)
                 asked += 1
                 tell(asked)
         return asked
@@ -99,14 +100,13 @@ class PromptCache:
                 logger.warning("the states %s are damaged (%s) and made anew", path.name, error)
                 with suppress(OSError):
                     path.unlink()
-        return self._ask(content)
+        return self._ask(content, path)
 
-    def _ask(self, content: Content) -> tuple[Tensor, ...]:
+    def _ask(self, content: Content, path: Path) -> tuple[Tensor, ...]:
         if self._read is None:
             self._read = self._load()
         (states,) = self._read([content])
         together = torch.stack([state.cpu() for state in states])
-        path = self._path(content)
         path.parent.mkdir(exist_ok=True)
         with atomic_target(path) as temporary:
             temporary.write_bytes(save({_STATES: together}))

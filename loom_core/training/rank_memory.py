@@ -17,7 +17,7 @@ from ..lora.adapters import Adapters
 from ..models.dit import LoomDiT
 from .estimate import training_needs
 
-_FLOAT, _HALF = 4, 2
+_FLOAT = 4
 _BLOCKS_AT_ONCE = 2
 """One that runs and the next one, which is fetched meanwhile."""
 
@@ -79,20 +79,20 @@ def rank_needs(config: TrainingConfig, sizes: Iterable[int], *, frozen: Iterable
     model = LoomDiT(config.model.dit_config(), device="meta")
     if config.lora is not None:
         Adapters(model, config.lora)
-    is_half = config.precision == "bf16"
-    width = _HALF if is_half else _FLOAT
+    width, trained = whole.weights // whole.total, _trained(model)
+    gathered = _gathered(model, width)
     needs = []
     for size in sizes:
-        count = rows_of_first_rank(_trained(model), size)
+        count = rows_of_first_rank(trained, size)
         needs.append(
             RankNeeds(
                 size=size,
                 weights=width * rows_of_first_rank(model.parameters(), size) + whole.casts,
-                gradients=_FLOAT * count,
-                optimiser=2 * _FLOAT * count + (_FLOAT * count if whole.masters else 0),
-                ema=_FLOAT * count if config.ema else 0,
-                waiting=width * count if config.ema else 0,
-                gathered=_gathered(model, width) if size > 1 else 0,
+                gradients=whole.gradients // whole.parameters * count,
+                optimiser=(whole.moments + whole.masters) // whole.parameters * count,
+                ema=whole.ema // whole.parameters * count,
+                waiting=width * count if whole.ema else 0,
+                gathered=gathered if size > 1 else 0,
                 activations=whole.activations,
                 frozen=whole.frozen,
                 is_offloaded=whole.is_offloaded,

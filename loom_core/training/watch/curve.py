@@ -190,16 +190,17 @@ def _points(history: History) -> tuple[list[Point], list[Point], dict[str, list[
     told = [(float(each.step), each.headline[1]) for each in history.steps]
     raw = [point for point in told if math.isfinite(point[1])]
     means = smoothed([y for _, y in raw], window=_window(len(raw)))
+    smooth = [(x, mean) for (x, _), mean in zip(raw, means, strict=True)]
     validation: dict[str, list[Point]] = {}
     if _headline(history) != "loss":  # losses have no place on the axis of a reward
-        return raw, [(x, mean) for (x, _), mean in zip(raw, means, strict=True)], validation
+        return raw, smooth, validation
     shown = [each for each in history.validations if each.weights == _shown_weights(history)]
     for noise in NOISE_THIRDS:
         losses = [(float(each.step), each.by_noise().get(noise, math.nan)) for each in shown]
         points = [(step, loss) for step, loss in losses if math.isfinite(loss)]
         if points:
             validation[noise] = points
-    return raw, [(x, mean) for (x, _), mean in zip(raw, means, strict=True)], validation
+    return raw, smooth, validation
 
 
 def _headline(history: History) -> str:
