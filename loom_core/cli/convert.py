@@ -13,6 +13,7 @@ from ..weights.detect import read_config_file
 from ..weights.dtypes import CHOICES, dtype_from_choice
 from ..weights.inspection import format_bytes
 from .arguments import Parser
+from .display import counter
 from .exits import run
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ema=arguments.ema,
         overwrite=arguments.overwrite,
         config=read_config_file(arguments.config) if arguments.config else None,
-        progress=_show_progress if sys.stderr.isatty() else None,
+        progress=counter("converting", gigabytes=True),
     )
     print(describe(report))
     return 0
@@ -54,11 +55,6 @@ def describe(report: ConversionReport) -> str:
 
 def _size_in_words(config: DiTConfig) -> str:
     return f"{config.num_layers} blocks, {config.hidden_size} wide, {config.num_heads} heads"
-
-
-def _show_progress(done: int, total: int) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\rconverting {done / 1e9:6.2f} of {total / 1e9:.2f} GB", end=end, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..protocols import StepReport
+
+
+def counter(doing: str, *, gigabytes: bool = False) -> Callable[[int, int], None] | None:
+    """What shows how much is done, of how much, on a line of stderr; None where nobody looks at it.
+
+    Args:
+        doing: What is done, as the line's first word.
+        gigabytes: Bytes are counted, and shown as gigabytes.
+    """
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        told = f"{done / 1e9:6.2f} of {total / 1e9:.2f} GB" if gigabytes else f"{done} of {total}"
+        print(f"\r{doing} {told}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+
+    return show
 
 
 class Display:

@@ -18,6 +18,7 @@ from ..weights.dtypes import CHOICES, dtype_from_choice
 from ..weights.inspection import format_bytes
 from .arguments import Parser
 from .compute import choose_device
+from .display import counter
 from .exits import DONE, run
 
 
@@ -42,7 +43,7 @@ def _merge(arguments: argparse.Namespace) -> int:
         dtype=dtype_from_choice(arguments.dtype),
         ema=arguments.ema,
         overwrite=arguments.overwrite,
-        progress=_show_bytes if sys.stderr.isatty() else None,
+        progress=counter("merging", gigabytes=True),
     )
     print(describe_merge(report))
     return DONE
@@ -60,7 +61,7 @@ def _extract(arguments: argparse.Namespace) -> int:
         device=choose_device(arguments.device),
         ema=arguments.ema,
         overwrite=arguments.overwrite,
-        progress=_show_weights if sys.stderr.isatty() else None,
+        progress=counter("extracting"),
     )
     print(describe_extraction(report))
     return DONE
@@ -121,15 +122,6 @@ def _left_out(lora: LoraFile) -> list[str]:
     if lora.left_out:
         lines.append(f"left out   {len(lora.left_out)} tensors that are not for this model: {shortened(lora.left_out)}")
     return lines
-
-
-def _show_bytes(done: int, total: int) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\rmerging {done / 1e9:6.2f} of {total / 1e9:.2f} GB", end=end, file=sys.stderr, flush=True)
-
-
-def _show_weights(done: int, total: int) -> None:
-    print(f"\rextracting {done} of {total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

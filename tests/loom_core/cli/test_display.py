@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from loom_core.cli.display import Display
+from loom_core.cli.display import Display, counter
 from loom_core.protocols import StepReport
 
 
@@ -32,3 +32,13 @@ def test_quiet_is_silent(capsys):
     display.step(report(1))
     display.close()
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_counted_is_one_line_for_whoever_looks(capsys, monkeypatch):
+    assert counter("merging") is None, "stderr is no terminal here"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    counter("converting", gigabytes=True)(1_500_000_000, 2_000_000_000)
+    count = counter("extracting")
+    count(1, 2)
+    count(2, 2)
+    assert capsys.readouterr().err == "\rconverting   1.50 of 2.00 GB\rextracting 1 of 2\rextracting 2 of 2\n"
