@@ -209,7 +209,7 @@ class QwenEncoder:
         device = model.language_model.embed_tokens.weight.device
         batch = batch_prompts(prompts, pad_id=self.tokenizer.special.im_end)
         batch = batch.to(device, model.visual.patch_embed.proj.weight.dtype)
-        with _taps(model, self.num_blocks) as states:
+        with state_taps(model, self.num_blocks) as states:
             model(
                 input_ids=batch.input_ids,
                 # always given: without a mask some versions take the jumps of the positions for packed samples
@@ -262,7 +262,7 @@ def positions_of(model: Any, batch: PromptBatch, tokenizer: PromptTokenizer) -> 
 
 
 @contextmanager
-def _taps(model: Qwen3VLModel, count: int) -> Iterator[list[Tensor]]:
+def state_taps(model: Qwen3VLModel, count: int) -> Iterator[list[Tensor]]:
     """Collects, in order, the states of the last `count` decoder layers during a forward pass."""
     text = model.language_model
     readers: list[nn.Module] = [*text.layers[1:], text.norm]  # whoever is given the state of layer 0, 1, 2 ...
