@@ -26,7 +26,8 @@ def memory_lines(config: TrainingConfig, numbers: Sequence[int] = NUMBERS) -> li
 
     files = FrozenFiles.of(config)
     frozen = (files.mllm, files.codec) if config.mllm_stays else (files.codec,)
-    rows = rank_needs(config, numbers, frozen=frozen)
+    is_muon = config.optimiser.kind == "muon"
+    rows = rank_needs(config, numbers[:1] if is_muon else numbers, frozen=frozen)
     sizes, first = config.model.dit_config(), rows[0]
     names = ("GPUs", "weights", "gradients", "optimiser", "averages", "gathered", "activations", "frozen")
     lines = [
@@ -39,6 +40,8 @@ def memory_lines(config: TrainingConfig, numbers: Sequence[int] = NUMBERS) -> li
         parts = (needs.weights, needs.gradients, needs.optimiser, needs.ema, needs.gathered, needs.activations)
         totals = (needs.frozen, needs.on_gpu, needs.on_cpu)
         lines.append(_row(str(needs.size), *map(format_bytes, (*parts, *totals))))
+    if is_muon:
+        lines.append("more GPUs only with optimiser.kind=adamw")
     missing = [str(path) for path in frozen if not path.exists()]
     if missing:
         lines.append(f"not counted, since not there: {', '.join(missing)}")

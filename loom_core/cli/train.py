@@ -138,6 +138,8 @@ def main_of(kind: RunKind, argv: Sequence[str] | None = None) -> int:
             expected="one",
             fix="start it without torchrun",
         )
+    if not launch.is_single:
+        config.optimiser.check_shared()
     if getattr(arguments, "memory", False) or (arguments.dry_run and not launch.is_first):
         for line in memory_lines(config) if launch.is_first else ():
             print(line)

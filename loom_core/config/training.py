@@ -18,6 +18,7 @@ MODEL_PRESETS: Mapping[str, DiTConfig] = {"5b": LOOMVIDEO_5B, "tiny": LOOM_TINY}
 """Sizes by name."""
 
 Precision = Literal["bf16", "bf16-autocast", "fp32"]
+OptimiserKind = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +61,14 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """AdamW and its learning rate. Source of the defaults: official training configs.
+    """What updates the weights, and its learning rate. Source of the defaults: official training configs.
 
     Args:
+        kind: "adamw" as published, or "muon" (ours): matrices by Muon, all else by AdamW, at the same rate; in a single
+            process alone. See `training/optimiser.py`.
         lr: Learning rate after the warm-up.
-        betas: Decay of the first and second moment.
-        eps: Added to the root of the second moment.
+        betas: Decay of AdamW's first and second moment.
+        eps: Added to the root of AdamW's second moment.
         weight_decay: Decoupled, times the learning rate.
         clip: Largest norm of the gradient over all parameters.
         warmup: Optimiser steps over which the rate rises evenly to `lr`.
@@ -76,6 +79,7 @@ class OptimiserSettings:
             is, or "cpu", where the official run has its optimiser, which spares a GPU all but weights and activations.
     """
 
+    kind: OptimiserKind = "adamw"
     lr: float = 2e-5
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
@@ -93,6 +97,19 @@ class OptimiserSettings:
         require(self, weight_decay=self.weight_decay >= 0, final_lr=0 <= self.final_lr <= 1)
         require(self, decay_steps=self.decay_steps >= 0)
         require(self, betas=all(0 <= beta < 1 for beta in self.betas))
+
+    def check_shared(self) -> None:
+        """Refuse an optimiser that several processes cannot share, each of which has only rows of every weight.
+
+        Raises:
+            ConfigError: It needs whole matrices.
+        """
+        if self.kind == "muon":
+            raise ConfigError(
+                "optimiser.kind muon in several processes, each of which has only rows of a matrix",
+                expected="a single process, or adamw",
+                fix="start it without torchrun, or with --set optimiser.kind=adamw",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +221,7 @@ class TrainingConfig:
         lora: Train a LoRA on the frozen weights of `starts_from`; None trains the whole model.
         seed: Of everything that is drawn.
         grad_accumulation: Packs to an optimiser step, on each rank.
-        optimiser: AdamW and its rate.
+        optimiser: What updates the weights, and its rate.
         timestep_shift_scale: How far noise levels move toward noise with the size of a sample.
         timestep_base_tokens: Size in tokens from which on they move.
         noise_draws: Noise levels that each sample is met at in a step, each with noise of its own; what is read of it

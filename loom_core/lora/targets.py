@@ -28,11 +28,6 @@ class Targets:
     layers: Mapping[str, nn.Linear]
     weights: Mapping[str, nn.Parameter]
 
-    def count(self, rank: int) -> int:
-        """Trained numbers."""
-        low_rank = sum(rank * (layer.in_features + layer.out_features) for layer in self.layers.values())
-        return low_rank + sum(weight.numel() for weight in self.weights.values())
-
 
 def choose(model: nn.Module, settings: LoraSettings) -> Targets:
     """The parts of a model that the patterns of some settings name.

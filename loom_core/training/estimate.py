@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from ..config.model import DiTConfig
 from ..config.training import TrainingConfig
 from ..data.opening import DTYPES
 from ..data.tasks import TRAINING_TASKS, TrainingTask, training_task
 from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, latent_shape
-from ..lora.targets import choose
+from ..lora.adapters import Adapters
 from ..mllm.frames import downsample_indices
 from ..models.dit import LoomDiT
+from .optimiser import moments_like
 
 _FLOAT, _HALF = 4, 2
 _WIDTHS_KEPT = 14
@@ -37,7 +39,7 @@ class Needs:
         casts: Weights in bfloat16 that autocast keeps through a forward pass.
         masters: Float32 copies of bfloat16 weights.
         gradients: Of one step.
-        moments: Both.
+        moments: What the optimiser averages: two of each weight, or one of a matrix where Muon updates it.
         ema: Averaged weights.
         activations: Kept for the backward pass of a full pack, about; with the MLLM's states.
         frozen: MLLM and codec.
@@ -87,16 +89,13 @@ def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gp
         frozen: Files and folders of its frozen parts, which are as large in memory, about.
         on_gpu: Whether the model is on one; else a float32 weight that is updated in place needs no copy.
     """
-    sizes = config.model.dit_config()
-    model = LoomDiT(sizes, device="meta")
-    total = count = sum(weight.numel() for weight in model.parameters())
-    if config.lora is not None:
-        count = choose(model, config.lora).count(config.lora.rank)
-        total += count
+    model = empty_model_of(config)
+    trained = trained_weights(model)
+    total, count = count_numbers(model.parameters()), count_numbers(trained.values())
     is_half = config.precision == "bf16"
     is_offloaded = config.optimiser.device == "cpu" and on_gpu
     width = _HALF if is_half else _FLOAT
-    moments = 2 * _FLOAT * count
+    moments = _FLOAT * count_numbers(moments_like(trained, config.optimiser.kind))
     ema = _FLOAT * count if config.ema else 0
     return Needs(
         parameters=count,
@@ -107,11 +106,29 @@ def training_needs(config: TrainingConfig, *, frozen: Iterable[Path] = (), on_gp
         gradients=_FLOAT * count,
         moments=moments,
         ema=ema,
-        activations=_activations(sizes, config),
+        activations=_activations(model.config, config),
         frozen=sum(map(_weights_size, frozen)),
         is_offloaded=is_offloaded,
         checkpoint=width * count + (_FLOAT * count if is_half else 0) + moments + ema,
     )
+
+
+def empty_model_of(config: TrainingConfig) -> LoomDiT:
+    """A run's model without its values, with the LoRA that it trains if it is one."""
+    model = LoomDiT(config.model.dit_config(), device="meta")
+    if config.lora is not None:
+        Adapters(model, config.lora)
+    return model
+
+
+def trained_weights(part: nn.Module) -> dict[str, Tensor]:
+    """The trained weights of a part of a model, by name."""
+    return {name: weight for name, weight in part.named_parameters() if weight.requires_grad}
+
+
+def count_numbers(weights: Iterable[Tensor]) -> int:
+    """How many numbers some weights have in all."""
+    return sum(weight.numel() for weight in weights)
 
 
 def cache_needs(config: TrainingConfig, lengths: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ from .checkpoint import RunState, read_state
 from .disk import DiskNeeds, disk_needs
 from .frozen import FrozenFiles
 from .held_out import open_held_out
+from .optimiser import check_possible
 from .resuming import AUTO, check_unchanged, find_resume
 from .starting import Start, check_start
 
@@ -54,10 +55,12 @@ def plan_run(config: TrainingConfig, *, resume: str | Path = AUTO, allow_config_
         allow_config_change: Go on with other settings than the checkpoint was saved with.
 
     Raises:
-        ConfigError: The checkpoint was saved with other settings; parts do not fit each other.
+        ConfigError: The checkpoint was saved with other settings; parts do not fit each other; this torch lacks the
+            optimiser.
         WeightsError: Starting weights, checkpoint, MLLM or codec are missing or of another model.
         MediaError: A set is missing, empty, or not of the task that the config says.
     """
+    check_possible(config.optimiser)
     checkpoint = find_resume(config.run, resume)
     state = RunState() if checkpoint is None else read_state(checkpoint)
     if checkpoint is not None and not allow_config_change:

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config.training import TrainingConfig
-from ..lora.adapters import Adapters
 from ..models.dit import LoomDiT
-from .estimate import training_needs
+from .estimate import count_numbers, empty_model_of, trained_weights, training_needs
+from .optimiser import moments_like
 
 _FLOAT = 4
 _BLOCKS_AT_ONCE = 2
@@ -30,7 +30,7 @@ class RankNeeds:
         size: Number of ranks.
         weights: Its part, and what is cast for computing.
         gradients: Its part, in float32.
-        optimiser: Its part of both moments and of float32 copies.
+        optimiser: Its part of moments and of float32 copies.
         ema: Its part of the averaged weights.
         waiting: Its own trained weights, in the CPU's memory while averaged ones are measured.
         gathered: Whole weights and gradients of the blocks that run, which a single rank does not hold twice.
@@ -76,20 +76,19 @@ def rank_needs(config: TrainingConfig, sizes: Iterable[int], *, frozen: Iterable
         frozen: Files and folders of the frozen parts, counted as large as they are.
     """
     whole = training_needs(config, frozen=frozen)
-    model = LoomDiT(config.model.dit_config(), device="meta")
-    if config.lora is not None:
-        Adapters(model, config.lora)
-    width, trained = whole.weights // whole.total, _trained(model)
+    model = empty_model_of(config)
+    width, trained = whole.weights // whole.total, trained_weights(model)
+    moments = moments_like(trained, config.optimiser.kind)
     gathered = _gathered(model, width)
     needs = []
     for size in sizes:
-        count = rows_of_first_rank(trained, size)
+        count = rows_of_first_rank(trained.values(), size)
         needs.append(
             RankNeeds(
                 size=size,
                 weights=width * rows_of_first_rank(model.parameters(), size) + whole.casts,
                 gradients=whole.gradients // whole.parameters * count,
-                optimiser=(whole.moments + whole.masters) // whole.parameters * count,
+                optimiser=_FLOAT * rows_of_first_rank(moments, size) + whole.masters // whole.parameters * count,
                 ema=whole.ema // whole.parameters * count,
                 waiting=width * count if whole.ema else 0,
                 gathered=gathered if size > 1 else 0,
@@ -106,17 +105,10 @@ def rows_of_first_rank(weights: Iterable[Tensor], size: int) -> int:
     return sum(-(-len(weight) // size) * weight[0].numel() for weight in weights)
 
 
-def _trained(part: nn.Module) -> list[Tensor]:
-    return [weight for weight in part.parameters() if weight.requires_grad]
-
-
 def _gathered(model: LoomDiT, width: int) -> int:
     """Whole weights while a block runs, and its gradients before they are shared out, in float32 by then."""
-    block, trained = (_count(model.blocks[0].parameters()), _count(_trained(model.blocks[0])))
-    outside = _count(model.parameters()) - len(model.blocks) * block
-    trained_outside = _count(_trained(model)) - len(model.blocks) * trained
+    of_block, of_model = (trained_weights(part).values() for part in (model.blocks[0], model))
+    block, trained = count_numbers(model.blocks[0].parameters()), count_numbers(of_block)
+    outside = count_numbers(model.parameters()) - len(model.blocks) * block
+    trained_outside = count_numbers(of_model) - len(model.blocks) * trained
     return width * (_BLOCKS_AT_ONCE * block + outside) + (width + _FLOAT) * max(trained, trained_outside)
-
-
-def _count(weights: Iterable[Tensor]) -> int:
-    return sum(weight.numel() for weight in weights)

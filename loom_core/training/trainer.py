@@ -364,7 +364,7 @@ def _about(config: TrainingConfig, *, first_step: int) -> RunAbout:
     optimiser, data = config.optimiser, config.data
     settings = {
         "packs": f"{config.grad_accumulation} a step, of at most {data.token_budget} tokens",
-        "optimiser": f"lr {optimiser.lr:g} {optimiser.decay}, {optimiser.warmup} steps of warm-up",
+        "optimiser": f"{optimiser.kind}, lr {optimiser.lr:g} {optimiser.decay}, {optimiser.warmup} steps of warm-up",
         "precision": config.precision,
         "averages": f"decay {config.ema:g}" if config.ema else "none",
     }

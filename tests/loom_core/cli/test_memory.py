@@ -29,6 +29,13 @@ def test_the_5b_has_a_row_for_each_number_of_gpus(repo_root):
     assert len({len(row) for row in (header, *rows)}) == 1
 
 
+def test_muon_is_for_one_gpu(repo_root):
+    config = read_training_config(repo_root / "configs" / "training" / "stage2.yaml", overrides=["optimiser.kind=muon"])
+    _, _, _, row, alone, _ = memory_lines(config)
+    assert row.split()[0] == "1"
+    assert alone == "more GPUs only with optimiser.kind=adamw"
+
+
 def test_the_command_needs_neither_weights_nor_data(repo_root, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

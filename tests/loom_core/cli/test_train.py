@@ -222,6 +222,16 @@ def test_ranks_with_different_configs_are_refused_by_name(config_file, processes
     assert not (tmp_path / "run").exists()
 
 
+def test_muon_is_not_shared_by_several_processes(config_file, processes, capsys, monkeypatch, tmp_path):
+    for name, value in processes.environment_of(1, 2, 1).items():
+        monkeypatch.setenv(name, value)
+    assert run(main, ["--config", str(config_file), "--device", "cpu", "--set", "optimiser.kind=muon"]) == 2
+    told = capsys.readouterr().err
+    assert "muon in several processes, each of which has only rows of a matrix" in told
+    assert "without torchrun" in told
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_killed_rank_stops_the_others_with_a_sentence_and_leaves_whole_checkpoints(config_file, processes, tmp_path):
     arguments = ["--steps", "100000", "--quiet", "--set", "checkpoint.every=1"]
     first, second = running = together(config_file, processes, *arguments)

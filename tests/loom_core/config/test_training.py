@@ -34,9 +34,10 @@ PUBLISHED = {
 }  # fmt: skip
 PUBLISHED["stage3"] = PUBLISHED["stage2"]
 COMMON = {
-    "optimiser.lr": 2e-5, "optimiser.betas": [0.9, 0.95], "optimiser.eps": 1e-8, "optimiser.weight_decay": 0.0,
-    "optimiser.clip": 1.0, "optimiser.decay": "constant", "seed": 0, "grad_accumulation": 1, "precision": "bf16",
-    "gradient_checkpointing": True, "checkpoint.every": 1000, "validation.every": 1000, "data.fps": 24.0,
+    "optimiser.kind": "adamw", "optimiser.lr": 2e-5, "optimiser.betas": [0.9, 0.95], "optimiser.eps": 1e-8,
+    "optimiser.weight_decay": 0.0, "optimiser.clip": 1.0, "optimiser.decay": "constant", "seed": 0,
+    "grad_accumulation": 1, "precision": "bf16", "gradient_checkpointing": True, "checkpoint.every": 1000,
+    "validation.every": 1000, "data.fps": 24.0,
 }  # fmt: skip
 
 
@@ -85,6 +86,7 @@ def test_the_tiny_stages_are_those_of_the_5b_in_small(configs, stage):
     [
         ("optimizer.lr=1", "unknown setting 'optimizer'.*did you mean 'optimiser'"),
         ("optimiser.lr=0", "lr 0.0"),
+        ("optimiser.kind=sgd", "kind: 'sgd'.*'muon'"),
         ("optimiser.betas=[0.9, 1.0]", "betas"),
         ("optimiser.warmup=-1", "warmup -1"),
         ("steps=0", "steps 0"),
@@ -111,8 +113,10 @@ def test_nothing_has_changed_in_the_same_config(config):
 
 
 def test_what_changes_the_training_is_named(config):
-    other = replace(config, seed=1, optimiser=replace(config.optimiser, lr=1.0))
-    assert changed_settings(flatten(config), other) == {"seed": (0, 1), "optimiser.lr": (6e-4, 1.0)}
+    other = replace(config, seed=1, optimiser=replace(config.optimiser, lr=1.0, kind="muon"))
+    assert changed_settings(flatten(config), other) == {
+        "seed": (0, 1), "optimiser.kind": ("adamw", "muon"), "optimiser.lr": (6e-4, 1.0)
+    }  # fmt: skip
 
 
 def test_what_does_not_change_it_may_change(config):

@@ -16,12 +16,10 @@ def meta(small):
     return LoomDiT(small, device="meta")
 
 
-def test_of_the_5b_attention_and_feed_forward_are_81_million_numbers():
+def test_of_the_5b_attention_and_feed_forward_are_chosen():
     targets = choose(LoomDiT(LOOMVIDEO_5B, device="meta"), LoraSettings())
     assert len(targets.layers) == 30 * (4 + 4 + 2)
     assert targets.weights == {}
-    per_block = 32 * (8 * (3072 + 3072) + 2 * (3072 + 14336))
-    assert targets.count(32) == 30 * per_block == 80_609_280
 
 
 @pytest.mark.parametrize(

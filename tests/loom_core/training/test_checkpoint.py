@@ -29,6 +29,7 @@ from loom_core.weights.loading import load_dit
 from loom_core.weights.reading import open_checkpoint
 from loom_core.weights.saving import entries_of, save_safetensors
 
+NEEDS_MUON = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 CONFTEST = Path(__file__).with_name("conftest.py")
 PROGRAM = """
 import importlib.util, os, pathlib, signal, sys
@@ -40,7 +41,8 @@ spec.loader.exec_module(micro)
 torch.set_num_threads(int(sys.argv[4]))
 torch.manual_seed(0)
 config = micro.micro_config(
-    pathlib.Path(sys.argv[2]), precision=sys.argv[5], steps=8, checkpoint=micro.CheckpointSettings(every=2)
+    pathlib.Path(sys.argv[2]), precision=sys.argv[5], steps=8, checkpoint=micro.CheckpointSettings(every=2),
+    optimiser=micro.OptimiserSettings(kind=sys.argv[6], lr=1e-2, warmup=0),
 )
 
 def die():
@@ -240,19 +242,27 @@ def test_states_are_read_as_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("when", "precision"), [("after a step", "fp32"), ("while writing", "bf16"), ("after a step", "bf16-autocast")]
+    ("when", "precision", "kind"),
+    [
+        ("after a step", "fp32", "adamw"),
+        ("while writing", "bf16", "adamw"),
+        ("after a step", "bf16-autocast", "adamw"),
+        pytest.param("after a step", "fp32", "muon", marks=NEEDS_MUON),
+        pytest.param("while writing", "bf16", "muon", marks=NEEDS_MUON),
+    ],
 )
 def test_fault_10_a_killed_run_goes_on_bit_for_bit(
-    tmp_path, config, make_trainer, make_packs, recorder, when, precision
+    tmp_path, config, make_trainer, make_packs, recorder, when, precision, kind
 ):
     changes = {"precision": precision, "steps": 8, "checkpoint": CheckpointSettings(every=2)}
+    changes["optimiser"] = replace(config.optimiser, kind=kind)
     whole = replace(config, run=tmp_path / "whole", **changes)
     torch.manual_seed(0)
     make_trainer(whole).run()
     expected = [metrics.loss.hex() for metrics in recorder.steps]
 
     run = tmp_path / "killed"
-    arguments = [str(CONFTEST), str(run), when, str(torch.get_num_threads()), precision]
+    arguments = [str(CONFTEST), str(run), when, str(torch.get_num_threads()), precision, kind]
     root = Path(subject.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], cwd=root, capture_output=True, text=True, check=False
@@ -296,11 +306,20 @@ def lora_trainer(config, make_trainer, make_packs, folder=None):
     return make_trainer(config, **parts, state=state, packs=make_packs(seed=config.seed, **state.data["0"]))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-autocast"])
+@pytest.mark.parametrize(
+    ("precision", "kind"),
+    [
+        ("fp32", "adamw"),
+        ("bf16", "adamw"),
+        ("bf16-autocast", "adamw"),
+        pytest.param("bf16", "muon", marks=NEEDS_MUON),
+    ],
+)
 def test_a_lora_goes_on_bit_for_bit_and_its_base_stays(
-    tmp_path, lora_config, make_trainer, make_packs, recorder, precision
+    tmp_path, lora_config, make_trainer, make_packs, recorder, precision, kind
 ):
     whole = replace(lora_config, run=tmp_path / "whole", precision=precision, steps=6)
+    whole = replace(whole, optimiser=replace(whole.optimiser, kind=kind))
     trainer = lora_trainer(whole, make_trainer, make_packs)
     before = {name: w.clone() for name, w in trainer.model.named_parameters() if not w.requires_grad}
     trainer.run()

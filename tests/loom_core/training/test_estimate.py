@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.training import LoraSettings, ModelSettings, read_training_config
@@ -63,10 +64,30 @@ def test_frozen_parts_are_as_large_as_their_files(config, tmp_path):
     assert needs.on_model_device - training_needs(config).on_model_device == 42
 
 
-def test_the_disk_is_what_is_written(config, make_trainer):
-    make_trainer(replace(config, steps=1)).run()
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "adamw",
+        pytest.param(
+            "muon", marks=pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
+        ),
+    ],
+)
+def test_the_disk_is_what_is_written(config, make_trainer, kind):
+    config = replace(config, steps=1, optimiser=replace(config.optimiser, kind=kind))
+    make_trainer(config).run()
     written = sum(path.stat().st_size for path in newest_checkpoint(config.run).iterdir())
     assert training_needs(config).checkpoint == pytest.approx(written, rel=0.1)
+    kept = load_file(newest_checkpoint(config.run) / "optimiser.safetensors")
+    moments = sum(tensor.numel() for name, tensor in kept.items() if not name.startswith("step."))
+    assert training_needs(config).moments == 4 * moments
+
+
+def test_muon_keeps_one_moment_of_a_matrix(large):
+    needs = training_needs(replace(large, optimiser=replace(large.optimiser, kind="muon")))
+    time_embedding = 256 * 3072 + 3072 * 3072
+    assert 4 * (needs.parameters + time_embedding) < needs.moments < 4.02 * needs.parameters
+    assert training_needs(large).checkpoint - needs.checkpoint == training_needs(large).moments - needs.moments
 
 
 @pytest.mark.parametrize(
@@ -129,7 +150,7 @@ def test_the_loras_fit_the_cards_that_they_are_for_as_their_comments_count(repo_
 def test_a_checkpoint_of_a_lora_is_the_lora_and_what_trains_it(large):
     lora = replace(large, lora=LoraSettings())
     needs = training_needs(lora)
-    assert needs.parameters == 80_609_280
+    assert needs.parameters == 30 * 32 * (8 * (3072 + 3072) + 2 * (3072 + 14336)) == 80_609_280
     assert needs.total == training_needs(large).parameters + 80_609_280
     assert needs.checkpoint == (2 + 4 + 8 + 4) * 80_609_280
     assert needs.gradients == 4 * 80_609_280

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from loom_core.config.data import DataSetConfig
 from loom_core.config.training import ModelSettings
@@ -16,6 +17,13 @@ def test_a_stage_whose_weights_are_missing_stops_before_anything_is_read_or_writ
     with pytest.raises(WeightsError, match="train the stage before"):
         plan_run(replace(world, starts_from=tmp_path / "runs" / "stage1"))
     assert not world.run.exists()
+
+
+def test_an_optimiser_that_torch_lacks_is_refused_before_all_else(world, tmp_path, monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    muon = replace(world.optimiser, kind="muon")
+    with pytest.raises(ConfigError, match=r"which has no Muon; expected torch 2\.9.*optimiser\.kind=adamw"):
+        plan_run(replace(world, optimiser=muon, starts_from=tmp_path / "nowhere"))
 
 
 def test_an_mllm_of_another_width_is_refused(world):

@@ -41,7 +41,8 @@ def large(config):
 def test_one_rank_needs_what_a_single_process_needs(large):
     lora = replace(large, starts_from=large.run, lora=LoraSettings(rank=8, whole=("source_patch_embedding",)))
     on_cpu = OptimiserSettings(device="cpu")
-    for config in (large, replace(large, optimiser=on_cpu), replace(large, precision="fp32"), lora):
+    muon = [replace(each, optimiser=OptimiserSettings(kind="muon")) for each in (large, lora)]
+    for config in (large, replace(large, optimiser=on_cpu), replace(large, precision="fp32"), lora, *muon):
         (alone,), whole = rank_needs(config, [1]), training_needs(config)
         assert alone.on_gpu == whole.on_model_device
         assert alone.on_cpu == whole.on_cpu

@@ -51,7 +51,7 @@ def test_who_watches_is_told_what_run_it_is(config, make_trainer, recorder, monk
     (about,) = told
     assert (about.name, about.folder, about.steps, about.first_step) == ("micro", config.run, 6, 0)
     assert about.settings == {
-        "packs": "1 a step, of at most 16384 tokens", "optimiser": "lr 0.01 constant, 0 steps of warm-up",
+        "packs": "1 a step, of at most 16384 tokens", "optimiser": "adamw, lr 0.01 constant, 0 steps of warm-up",
         "precision": "fp32", "averages": "decay 0.99",
     }  # fmt: skip
 
