@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 from make_tiny_mllm import ASSETS, write
 from safetensors.torch import save_file
-from tiny_dialogues import IGNORED, SLOTS, make_dialogue
+from tiny_dialogues import IGNORED, SLOTS, Dialogue, make_dialogue
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
@@ -32,18 +33,20 @@ from loom_core.config.model import LOOM_TINY
 from loom_core.config.training import OptimiserSettings
 from loom_core.mllm.batch import PromptBatch, batch_prompts
 from loom_core.mllm.encoder import QwenEncoder, positions_of, state_taps
+from loom_core.mllm.tokens import TokenizedPrompt
 from loom_core.training.learning_rate import learning_rate
 
-BATCH = 48
+BATCH, PARTS = 48, 4  # dialogues of a step; parts of like length that they are read in, as padding costs by its square
 RATE = OptimiserSettings(lr=2e-3, warmup=100, decay="cosine", final_lr=0.01)
 SCORED_TOKENS = 3  # at the end of a question; each of them has to say all that `slots` asks
 SLOTS_WEIGHT = 1.0
+PLACE_SCALE = 4.0  # of the vision tower's positions at first, so that they stand out beside what is seen there
 logger = logging.getLogger("train_tiny_mllm")
 
 
 @dataclass(frozen=True)
 class AnswerBatch:
-    """Prompts with their answers behind them.
+    """Some prompts of a step with their answers behind them.
 
     Args:
         prompts: The tokens.
@@ -58,25 +61,30 @@ class AnswerBatch:
     slots: Tensor
 
 
-class Batches(IterableDataset[AnswerBatch]):
-    """Batches of steps `first` to `last`."""
+class Batches(IterableDataset[list[AnswerBatch]]):
+    """The parts of the steps from `first` up to `last`."""
 
     def __init__(self, encoder: QwenEncoder, first: int, last: int) -> None:
         self.reader, self.tokenizer = encoder.reader, encoder.tokenizer
         self.first, self.last = first, last
 
-    def __iter__(self) -> Iterator[AnswerBatch]:
-        """Batches in order."""
+    def __iter__(self) -> Iterator[list[AnswerBatch]]:
+        """Steps in order."""
         torch.set_num_threads(1)
         for step in range(self.first, self.last):
-            yield self.batch(range(step * BATCH, (step + 1) * BATCH))
+            yield self.parts(range(step * BATCH, (step + 1) * BATCH))
 
-    def batch(self, indices: range) -> AnswerBatch:
-        """The batch of some dialogues."""
+    def parts(self, indices: range) -> list[AnswerBatch]:
+        """Some dialogues, the shortest first."""
+        read = [(dialogue, self.reader.read(dialogue.content)) for dialogue in map(make_dialogue, indices)]
+        read.sort(key=lambda pair: len(pair[1].input_ids))
+        size = -(-len(read) // PARTS)
+        return [self.batch(read[start : start + size]) for start in range(0, len(read), size)]
+
+    def batch(self, read: Sequence[tuple[Dialogue, TokenizedPrompt]]) -> AnswerBatch:
+        """Dialogues and what is read of each as one batch."""
         prompts, labels, ends, slots = [], [], [], []
-        for index in indices:
-            dialogue = make_dialogue(index)
-            prompt = self.reader.read(dialogue.content)
+        for dialogue, prompt in read:
             answer = torch.tensor([*self.tokenizer.text_ids(dialogue.answer), self.tokenizer.special.im_end])
             ends.append(len(prompt.input_ids) - 1)
             slots.append(dialogue.slots)
@@ -103,11 +111,14 @@ class SlotHeads(nn.Module):
         )
 
     def forward(self, states: Sequence[Tensor], batch: AnswerBatch) -> tuple[Tensor, Tensor]:
-        """Cross entropy over all slots that have an answer, and the share of them that the last layer has right.
+        """Cross entropy of all slots that have an answer, the mean of the layers, and what the last layer has right.
 
         Args:
             states: Of each layer [B, S, W].
             batch: Whose they are.
+
+        Returns:
+            Both summed over slots, dialogues and tokens.
         """
         rows = torch.arange(len(batch.ends))[:, None]
         places = batch.ends[:, None] - torch.arange(SCORED_TOKENS)  # [B, SCORED_TOKENS]
@@ -120,8 +131,7 @@ class SlotHeads(nn.Module):
                 for index, logit in enumerate(logits)
             ]
             rights = torch.stack([logit.argmax(1) for logit in logits], dim=1) == wanted
-        is_asked = wanted != IGNORED
-        return torch.stack(losses).sum() / (len(self.heads) * is_asked.sum()), rights[is_asked].float().mean()
+        return torch.stack(losses).sum() / len(self.heads), rights[wanted != IGNORED].sum()
 
 
 def read_batch(model: Any, batch: AnswerBatch, encoder: QwenEncoder) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -140,6 +150,19 @@ def read_batch(model: Any, batch: AnswerBatch, encoder: QwenEncoder) -> tuple[Te
     return logits, wanted[is_answer], read
 
 
+def stand_out(positions: Tensor) -> None:
+    """Give the vision tower's positions [places, W] waves along rows and columns to start from, of `PLACE_SCALE`.
+
+    As they come, they are drowned by the patches, and no place is ever learned.
+    """
+    side, count = math.isqrt(len(positions)), positions.shape[1] // 4
+    angles = torch.arange(side)[:, None] * (torch.arange(count) + 1) * math.pi / (2 * side)  # [side, W / 4]
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # [side, W / 2]
+    rows, columns = waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)
+    with torch.no_grad():
+        positions.copy_(PLACE_SCALE * torch.cat([rows, columns], dim=2).flatten(0, 1))
+
+
 def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path | None) -> None:
     """Train the encoder's model in place."""
     model = encoder.model.requires_grad_(True).train()
@@ -148,6 +171,7 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     weights = [*model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.01)
     first = 0
+    stand_out(model.visual.pos_embed.weight)
     if state is not None and state.exists():
         saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -160,24 +184,31 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     batches = DataLoader(Batches(encoder, first, steps), batch_size=None, num_workers=1, prefetch_factor=4)
     losses: list[float] = []
     began = time.monotonic()
-    for step, batch in enumerate(batches, start=first):
-        with torch.autocast("cpu", torch.bfloat16):
-            logits, wanted, states = read_batch(model, batch, encoder)
-        slots_loss, slots_right = heads(states, batch)
-        loss = functional.cross_entropy(logits.float(), wanted) + SLOTS_WEIGHT * slots_loss
+    for step, parts in enumerate(batches, start=first):
+        words = sum(int((part.labels != IGNORED).sum()) for part in parts)
+        slots = sum(int((part.slots != IGNORED).sum()) for part in parts) * SCORED_TOKENS
+        loss, words_right, slots_right = 0.0, 0, 0
         optimiser.zero_grad()
-        loss.backward()
+        for part in parts:
+            with torch.autocast("cpu", torch.bfloat16):
+                logits, wanted, states = read_batch(model, part, encoder)
+            slots_loss, right = heads(states, part)
+            words_loss = functional.cross_entropy(logits.float(), wanted, reduction="sum")
+            share = words_loss / words + SLOTS_WEIGHT * slots_loss / slots
+            share.backward()
+            loss, slots_right = loss + share.item(), slots_right + int(right)
+            words_right += int((logits.argmax(-1) == wanted).sum())
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step + 1, RATE, steps=steps)
         optimiser.step()
-        losses.append(loss.item())
+        losses.append(loss)
         if (step + 1) % 50 == 0 or step + 1 == steps:
             mean = sum(losses[-50:]) / len(losses[-50:])
-            accuracy = (logits.argmax(-1) == wanted).float().mean().item()
             seconds = time.monotonic() - began
             line = {
-                "step": step + 1, "loss": mean, "accuracy": accuracy, "slots": slots_right.item(), "seconds": seconds
+                "step": step + 1, "loss": mean, "accuracy": words_right / words, "slots": slots_right / slots,
+                "seconds": seconds,
             }  # fmt: skip
             logger.info("of %d: %s", steps, ", ".join(f"{name} {value:.5g}" for name, value in line.items()))
             if metrics is not None:

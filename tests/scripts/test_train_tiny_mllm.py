@@ -27,12 +27,34 @@ def test_slots_are_read_at_the_end_of_each_question_and_what_is_ignored_does_not
     states = [torch.randn(2, 9, 8) for _ in range(2)]
     one_slot = [[0] + [script.IGNORED] * (count - 1)] * 2
     loss, right = heads(states, batch_of(script, one_slot))
-    assert 0 <= right <= 1
+    assert 0 <= right <= 6
     read = {(0, 2), (0, 3), (0, 4), (1, 3), (1, 4), (1, 5)}  # three states up to each end
     for row, place in [(row, place) for row in range(2) for place in range(9)]:
         changed = [state.clone() for state in states]
         changed[0][row, place] += torch.randn(8)
         assert (heads(changed, batch_of(script, one_slot))[0].item() != loss.item()) == ((row, place) in read)
+
+
+def test_parts_hold_each_dialogue_of_a_step_once_and_are_read_with_little_padding(script, tmp_path, monkeypatch):
+    script.write(tmp_path)
+    encoder = script.QwenEncoder.load(tmp_path, num_blocks=1, dtype=torch.float32, device=torch.device("cpu"))
+    monkeypatch.setattr(script, "PARTS", 3)
+    parts = script.Batches(encoder, 0, 1).parts(range(8))
+    assert [len(part.ends) for part in parts] == [3, 3, 2]
+    ends = [end for part in parts for end in part.ends.tolist()]
+    assert ends == sorted(ends)
+    assert len(set(ends)) > 3
+    told = sorted(tuple(row) for part in parts for row in part.slots.tolist())
+    assert told == sorted(tuple(script.make_dialogue(index).slots) for index in range(8))
+
+
+def test_places_differ_and_stand_out_at_first(script):
+    positions = torch.zeros(64, 64)
+    script.stand_out(positions)
+    assert len(positions.unique(dim=0)) == 64
+    assert positions.std() > 0.5 * script.PLACE_SCALE
+    near, far = (positions[0] - positions[index] for index in (1, 7))
+    assert near.norm() < far.norm()
 
 
 def test_a_stopped_run_goes_on_and_each_step_is_told_once(script, tmp_path, monkeypatch):
