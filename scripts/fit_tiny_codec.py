@@ -15,8 +15,11 @@ ones. Then, without any iteration:
    so that a model trained on latents spends its effort in about the proportion in which errors are seen.
 3. decoder: ridge regression of the pixels of a block on its 3 x 3 latents. `LATENT_NOISE` is the standard deviation of
    the error to expect in latents; it keeps weights small, so that generated latents decode as quietly as encoded ones.
+   The rank is reduced where it costs the least in pixels: the principal components of the regression's own pictures are
+   kept, not those of its weights.
 
-Source: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 2001 (dead leaves).
+Source: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 2001 (dead leaves); Izenman, "Reduced-rank
+regression for the multivariate linear model", Journal of Multivariate Analysis 5, 1975 (decoder).
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from loom_core.data.world.samples import WorldSettings, make_sample
 from loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 from loom_core.media.resize import to_pixels
 from loom_core.vae.latents import LATENT_CHANNELS
-from loom_core.vae.linear import FILE_METADATA, BlockTransform, colour_basis, cosine_basis, mirror_pad
+from loom_core.vae.linear import FILE_METADATA, RANKS, BlockTransform, colour_basis, cosine_basis, mirror_pad
 
 OUTPUT = Path(__file__).resolve().parent.parent / "loom_core" / "assets" / "loom_tiny" / "codec.safetensors"
 SEED = 0
@@ -159,16 +162,17 @@ def choose_patterns(image: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([shared, strongest(finer, rest)]), torch.cat([shared, strongest(moving, rest)])
 
 
-def fit_synthesis(pixels: Tensor, latents: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
-    """Ridge regression of pixels on neighbouring latents.
+def fit_decoder(pixels: Tensor, latents: Tensor, patterns: Tensor, *, rank: int) -> dict[str, Tensor]:
+    """Ridge regression of pixels on neighbouring latents, of reduced rank.
 
     Args:
         pixels: [N, 3, frames, SIDE, SIDE].
         latents: [N, C, H, W] of them.
         patterns: [C, 4].
+        rank: K, of the decoder.
 
     Returns:
-        The decoder's kernels [3 * frames * 256, C, 3, 3], and the mean colour [3].
+        `mixing` [K, C, 3, 3], `synthesis` [3 * frames * 256, K] and the mean colour, `grey` [3].
     """
     grey = pixels.mean(dim=(0, 2, 3, 4))  # [3]
     inputs = rearrange(functional.unfold(mirror_pad(latents, patterns), 3), "n k l -> (n l) k")  # [N H W, C 9]
@@ -178,9 +182,31 @@ def fit_synthesis(pixels: Tensor, latents: Tensor, patterns: Tensor) -> tuple[Te
         p=SPATIAL_STRIDE,
         q=SPATIAL_STRIDE,
     )
-    gram = inputs.mT @ inputs + LATENT_NOISE**2 * len(inputs) * torch.eye(inputs.shape[1])
-    solution = torch.linalg.solve(gram.double(), (inputs.mT @ targets).double())  # [C 9, 3 frames 256]
-    return rearrange(solution.float(), "(c i j) o -> o c i j", i=3, j=3), grey
+    gram = (inputs.mT @ inputs + LATENT_NOISE**2 * len(inputs) * torch.eye(inputs.shape[1])).double()
+    mixing, synthesis = reduced_rank(gram, (inputs.mT @ targets).double(), rank=rank)
+    return {
+        "mixing": rearrange(mixing, "(c i j) k -> k c i j", i=3, j=3).half(),
+        "synthesis": synthesis.half(),
+        "grey": grey,
+    }
+
+
+def reduced_rank(gram: Tensor, products: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
+    """The best linear map of a bounded rank: no other has a smaller squared error in what it is fitted to.
+
+    Args:
+        gram: Inputs times inputs, [I, I], positive definite; a ridge on its diagonal counts as noise in the inputs.
+        products: Inputs times targets, [I, O].
+        rank: K.
+
+    Returns:
+        [I, K] from inputs and [O, K], orthonormal, to targets; the map is their product.
+    """
+    solution = torch.linalg.solve(gram, products)
+    # The error that a map adds to that of the solution is their difference as inputs show it, which the root of the
+    # Gram matrix weighs; so the solution is cut off in that measure.
+    outputs = torch.linalg.svd(torch.linalg.cholesky(gram).mT @ solution, full_matrices=False).Vh[:rank].mT
+    return solution @ outputs, outputs
 
 
 def normalisation(values: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,17 +237,12 @@ def fit(clips: Tensor) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for kind, pixels, patterns in (("image", first, image_patterns), ("clip", groups, clip_patterns)):
         mean, std = statistics[kind]
-        nothing = torch.zeros(0)
-        analysis = BlockTransform(patterns, mean, std, synthesis=nothing, grey=nothing, frames=pixels.shape[2])
-        synthesis, grey = fit_synthesis(pixels, analysis.analyse(pixels), patterns)
-        tensors |= {
-            f"{kind}.patterns": patterns.to(torch.uint8),
-            f"{kind}.mean": mean,
-            f"{kind}.std": std,
-            f"{kind}.grey": grey,
-            f"{kind}.synthesis": synthesis.to(torch.float16),
-        }
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+        undecided = dict.fromkeys(("mixing", "synthesis", "grey"), torch.zeros(0))
+        analysis = BlockTransform(patterns, mean, std, frames=pixels.shape[2], **undecided)
+        decoder = fit_decoder(pixels, analysis.analyse(pixels), patterns, rank=RANKS[kind])
+        encoder = {"patterns": patterns.to(torch.uint8), "mean": mean, "std": std}
+        tensors |= {f"{kind}.{name}": tensor.contiguous() for name, tensor in (encoder | decoder).items()}
+    return tensors
 
 
 def world_clip(index: int) -> Tensor:

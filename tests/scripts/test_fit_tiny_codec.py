@@ -36,6 +36,22 @@ def test_a_fit_on_little_material_makes_a_working_codec(script, clips, repo_root
     assert error < 0.05 * clips.var()
 
 
+def test_a_reduced_rank_is_cut_off_in_targets_not_in_weights(script):
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.logspace(1, -1, 12, dtype=torch.float64)
+    inputs = torch.randn(400, 12, generator=generator).double() * sizes
+    weights = torch.randn(12, 20, generator=generator).double() / sizes[:, None].sqrt()
+    targets = inputs @ weights  # so only the rank can make an error
+    into, out = script.reduced_rank(inputs.mT @ inputs, inputs.mT @ targets, rank=4)
+    assert into.shape == (12, 4)
+    torch.testing.assert_close(out.mT @ out, torch.eye(4, dtype=torch.float64))
+    error = (inputs @ into @ out.mT - targets).square().sum()
+    torch.testing.assert_close(error, torch.linalg.svdvals(targets)[4:].square().sum())  # the least, Eckart and Young
+    left, values, right = torch.linalg.svd(weights)
+    truncated = left[:, :4] * values[:4] @ right[:4]
+    assert error < 0.9 * (inputs @ truncated - targets).square().sum()
+
+
 def test_patterns_shared_and_own(script):
     image = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     clip = torch.rand(3, 4, 16, 16, generator=torch.Generator().manual_seed(1))

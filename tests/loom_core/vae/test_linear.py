@@ -181,17 +181,17 @@ def test_bad_input_is_refused(linear_codec):
 
 
 def test_the_file_is_small_and_says_what_it_is(linear_path):
-    assert linear_path.stat().st_size < 5_000_000
+    assert linear_path.stat().st_size < 1_300_000
     with safe_open(linear_path, framework="pt") as handle:
         metadata = handle.metadata()
     assert metadata["format"] == "loom_core.linear_codec"
-    assert metadata["version"] == "1"
+    assert metadata["version"] == "2"
     assert "fit_tiny_codec" in metadata["recipe"]
 
 
 def test_damaged_files_are_refused(linear_path, tmp_path):
     tensors, path = load_file(linear_path), tmp_path / "codec.safetensors"
-    metadata = {"format": "loom_core.linear_codec", "version": "1"}
+    metadata = {"format": "loom_core.linear_codec", "version": "2"}
     broken = {**tensors, "clip.mean": tensors["clip.mean"] * float("nan")}
     save_file(broken, path, metadata=metadata)
     with pytest.raises(WeightsError, match=r"'clip\.mean' has 48 NaN"):
@@ -200,8 +200,12 @@ def test_damaged_files_are_refused(linear_path, tmp_path):
     save_file(broken, path, metadata=metadata)
     with pytest.raises(WeightsError, match=r"1 missing: clip\.mean"):
         LinearCodec.load(path)
-    save_file(tensors, path, metadata={**metadata, "version": "2"})
-    with pytest.raises(WeightsError, match="version 2"):
+    unbounded = {**tensors, "clip.synthesis": torch.zeros(3072, 432)}
+    save_file(unbounded, path, metadata=metadata)
+    with pytest.raises(WeightsError, match=r"clip\.synthesis"):
+        LinearCodec.load(path)
+    save_file(tensors, path, metadata={**metadata, "version": "1"})
+    with pytest.raises(WeightsError, match=r"version 1 .*expected version 2.*fit_tiny_codec"):
         LinearCodec.load(path)
 
 

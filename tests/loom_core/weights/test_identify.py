@@ -37,7 +37,7 @@ def prefixed(prefix, shapes):
         ({"decoder.conv_in.weight": (8, 4), "post_quant_conv.weight": (4, 4, 1, 1)}, ModelKind.OTHER_VAE),
         ({"decoder.conv_in.weight": (8, 4), "encoder.conv_in.weight": (8, 4)}, ModelKind.OTHER_VAE),
         ({"vae.decoder.conv_in.weight": (8, 48), "vae.conv2.weight": (48, 48, 1, 1, 1)}, ModelKind.WAN_22_VAE),
-        ({"image.synthesis": (768, 48, 3, 3), "clip.synthesis": (3072, 48, 3, 3)}, ModelKind.LINEAR_CODEC),
+        ({"image.synthesis": (768, 128), "clip.synthesis": (3072, 112)}, ModelKind.LINEAR_CODEC),
         ({"model.language_model.layers.0.self_attn.q_norm.weight": (8,)}, ModelKind.QWEN3_VL),
         ({"visual.deepstack_merger_list.0.norm.weight": (8,)}, ModelKind.QWEN3_VL),
         ({"visual.merger.ln_q.weight": (8,), "model.layers.0.self_attn.q_proj.bias": (8,)}, ModelKind.QWEN2_VL),
