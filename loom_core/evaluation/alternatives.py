@@ -60,12 +60,12 @@ def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
     def seen(name: str, other: Thing, *, is_right: bool) -> Alternative:
         return Alternative(name, with_thing(scene, index, other), is_right)
 
+    absent = Alternative(NOTHING, replace(scene, things=scene.things[:index] + scene.things[index + 1 :]))
     if ask.attribute == "presence":  # of what was asked for: its colour and shape count
-        absent = replace(scene, things=scene.things[:index] + scene.things[index + 1 :])
         looks = [seen(*answer, is_right=False) for answer in _colours(thing) + _shapes(thing)]
         wrong = [look for look in looks if _look(look.scene.things[index]) != _look(thing)]
         right = [seen(f"{thing.colour} {thing.shape}", version, is_right=True) for version in _shades(thing, ask)]
-        return (*right, Alternative(NOTHING, absent), *wrong)
+        return (*right, absent, *wrong)
     answers = {
         "colour": _colours,
         "shape": _shapes,
@@ -75,7 +75,7 @@ def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
     own = getattr(thing, ask.attribute)
     wrong = [seen(name, other, is_right=False) for name, other in answers if name != own]
     versions = _shades(thing, ask) if ask.attribute == "colour" else [thing]
-    return (*(seen(own, version, is_right=True) for version in versions), *wrong)
+    return (*(seen(own, version, is_right=True) for version in versions), absent, *wrong)
 
 
 def _look(thing: Thing) -> tuple[str, str]:

@@ -29,8 +29,12 @@ def names(options, *, right):
 def test_of_a_thing(edit, scene, attribute, own, all_names):
     options = alternatives(edit("any", scene, scene), Ask(attribute, 0), scene)
     assert names(options, right=True) == {own}
-    assert names(options, right=False) == set(all_names) - {own}
+    assert names(options, right=False) == {*all_names, NOTHING} - {own}
+    (absent,) = (option.scene for option in options if option.name == NOTHING)
+    assert absent.things == scene.things[1:]
     for option in options:
+        if option.name == NOTHING:
+            continue
         assert getattr(option.scene.things[0], attribute) == option.name
         assert option.scene.things[1] == scene.things[1]
 
