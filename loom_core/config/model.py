@@ -141,6 +141,6 @@ QUARTER_TWIN = DiTConfig(hidden_size=768, num_heads=6, head_dim=128, num_layers=
 """A quarter as wide and three blocks deep: the released model's proportions at a size that a CPU can time."""
 
 LOOM_TINY = DiTConfig(
-    hidden_size=384, num_heads=6, head_dim=64, num_layers=3, ffn_dim=384, time_embed_dim=256, mllm_dim=128
+    hidden_size=384, num_heads=6, head_dim=64, num_layers=3, ffn_dim=832, time_embed_dim=256, mllm_dim=128
 )
 """The built-in model, as wide as its file may be large: noise and source of a token, 192 latents each, pass through."""

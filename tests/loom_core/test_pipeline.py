@@ -56,9 +56,11 @@ def test_every_task_makes_what_was_asked(task, small_files, harbour, still):
     assert frames.float().std() > 1
 
 
-def test_the_built_in_model_does_what_it_is_asked(shapes, assert_obeyed):
-    asked = plan_request(Request(prompt="Make the background plain maroon.", source=shapes), PRESETS["tiny"])
-    assert_obeyed(frames_of(generate(asked, find_model())), "video_edit")
+@pytest.mark.parametrize(("name", "source"), [("image_edit", "shapes.png"), ("video_edit", "shapes.mp4")])
+def test_the_built_in_model_paints_the_square_and_leaves_the_rest(name, source, repo_root, answers, assert_obeyed):
+    prompt = answers.ANSWERS[name].instruction
+    asked = plan_request(Request(prompt=prompt, source=repo_root / "demo" / source, seed=7), PRESETS["tiny"])
+    assert_obeyed(frames_of(generate(asked, find_model())), name)
 
 
 def test_the_seed_decides_the_result(small_files):

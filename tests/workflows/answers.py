@@ -58,11 +58,16 @@ ANSWERS = {
     ),
     "image_edit": edit(
         "edit-image",
-        "Make the background plain teal.",
-        Ask("background"),
-        after=on("teal"),
+        "Make the square red.",
+        Ask("colour", SQUARE),
+        after=square(colour="red"),
     ),
-    "video_edit": edit("edit-video", "Make the background plain maroon.", Ask("background"), after=on("maroon")),
+    "video_edit": edit(
+        "edit-video",
+        "Make the blue square green.",
+        Ask("colour", SQUARE),
+        after=square(colour="green"),
+    ),
     "reference_edit": edit(
         "reference-edit",
         "Use the background of @Image 1.",
@@ -101,5 +106,5 @@ ANSWERS = {
 }
 """By workflow; the long clip is none of the world."""
 
-OBEYED = ("image_edit", "video_edit", "reference_edit", "low_memory_edit")
+OBEYED = ("image_edit", "video_edit", "reference_edit", "low_memory_edit", "reference_to_image")
 """Those that the built-in model obeys by now."""

@@ -17,7 +17,6 @@ from loom_core.data.world.chance import (
     random_colour,
     random_motion,
     random_scene,
-    shade,
 )
 from loom_core.data.world.relations import relation_of
 from loom_core.data.world.scene import Background, Thing
@@ -66,13 +65,18 @@ def test_both_splits_occur():
     assert kinds == {True, False}
 
 
-def test_shades_stay_near_their_name():
+def test_colours_are_those_of_their_names_and_can_be_excluded():
     chance = random.Random(0)
-    for _ in range(100):
-        name, rgb = random_colour(chance, other_than=("red",))
-        assert name != "red"
-        assert max(abs(one - other) for one, other in zip(rgb, COLOURS[name], strict=True)) <= 10
-        assert all(0 <= value <= 255 for value in shade((2, 250, 128), chance))
+    seen = [random_colour(chance, other_than=("red",)) for _ in range(100)]
+    assert {name for name, _ in seen} == set(COLOURS) - {"red"}
+    assert all(rgb == COLOURS[name] for name, rgb in seen)
+
+
+def test_things_stand_upright_exactly_at_their_places():
+    chance = random.Random(0)
+    things = [thing for _ in range(50) for thing in random_scene(chance).things]
+    assert len(things) > 50
+    assert {(thing.offset, thing.angle, thing.scale) for thing in things} == {((0.0, 0.0), 0.0, 1.0)}
 
 
 def test_no_invisible_spin():

@@ -19,7 +19,7 @@ from loom_core.data.world.words import (
     TONES,
 )
 
-LEAST_DISTANCE = 40  # of 255 levels; a colour's shade varies by 10 in each channel
+LEAST_DISTANCE = 40  # of 255 levels
 
 
 def test_colours_can_be_told_apart():
