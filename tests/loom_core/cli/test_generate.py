@@ -244,7 +244,8 @@ def test_two_processes_make_the_same_edit_and_the_first_one_writes_it(
     assert done.stderr.count("2 processes share the work") == 1
     assert done.stderr.count("decoding and writing") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.mp4", "shared.mp4"]
-    assert torch.equal(read_clip(shared).frames, read_clip(alone).frames)
+    difference = (read_clip(shared).frames.int() - read_clip(alone).frames.int()).abs()  # [F, height, width, 3]
+    assert difference.float().mean() < 0.1  # a pixel that rounds the other way changes a block of the compressed file
 
 
 def test_processes_that_heads_cannot_be_shared_out_over_are_one_sentence(model, small, tmp_path, monkeypatch, capsys):

@@ -113,9 +113,9 @@ def test_nothing_has_changed_in_the_same_config(config):
 
 
 def test_what_changes_the_training_is_named(config):
-    other = replace(config, seed=1, optimiser=replace(config.optimiser, lr=1.0, kind="muon"))
+    other = replace(config, seed=1, optimiser=replace(config.optimiser, lr=1.0, kind="adamw"))
     assert changed_settings(flatten(config), other) == {
-        "seed": (0, 1), "optimiser.kind": ("adamw", "muon"), "optimiser.lr": (6e-4, 1.0)
+        "seed": (0, 1), "optimiser.kind": ("muon", "adamw"), "optimiser.lr": (6e-4, 1.0)
     }  # fmt: skip
 
 
