@@ -1,5 +1,4 @@
-"""What travels between our own nodes where ComfyUI has no word for it: a source to edit, a row of
-references, a set to train on.
+"""What travels between our own nodes where ComfyUI has no word for it: a source, a row of references, a training set.
 
 Pictures are in ComfyUI's form throughout: float32 [frames, height, width, 3] in [0, 1].
 """

@@ -19,7 +19,6 @@ from .adapter.model.lora import offered_loras
 from .adapter.progress import NodeProgress
 from .adapter.training.dataset import CUTS, fingerprint, prepare
 from .adapter.training.recipes import AUTO, NO_LORA, RECIPES, RunRequest, run_config
-from .adapter.training.running import train
 from .adapter.training.saving import IF_THERE, NUMBER, save_lora
 from .sockets import Dataset, Lora, TrainingSet
 
@@ -78,9 +77,7 @@ class LoomVideoDatasetPrepare(io.ComfyNode):
                     step=0.01,
                     tooltip="Largest share of samples that may be left out. 0 refuses a folder with any.",
                 ),
-                io.Int.Input(
-                    "pictures", default=6, min=1, max=MOST_PICTURES, tooltip="Samples that the grid shows."
-                ),
+                io.Int.Input("pictures", default=6, min=1, max=MOST_PICTURES, tooltip="Samples that the grid shows."),
             ],
             outputs=[
                 Dataset.Output("dataset", tooltip="For LoomVideo Train LoRA."),
@@ -156,6 +153,8 @@ class LoomVideoLoraTrain(io.ComfyNode):
         start_lora: str = NO_LORA,
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
+        from .adapter.training.running import train  # the trainer would make every start of the host slower
+
         request = RunRequest(
             name=name,
             dataset=dataset,
@@ -197,7 +196,11 @@ def _training_inputs() -> list[io.Input]:
             tooltip="Qwen3-VL of that model: for the released weights a Hugging Face folder or a bf16 file with its "
             "tokenizer beside it; quantised files are refused.",
         ),
-        io.Combo.Input("vae_name", options=offered(VAE_FOLDER), tooltip="Of that model."),
+        io.Combo.Input(
+            "vae_name",
+            options=offered(VAE_FOLDER),
+            tooltip="Of that model. The Wan 2.2 VAE needs the Python package diffusers for training.",
+        ),
         io.Combo.Input(
             "recipe",
             options=list(RECIPES),
@@ -271,7 +274,9 @@ class LoomVideoLoraSave(io.ComfyNode):
                     tooltip="What to do where a file of that name is there.",
                 ),
             ],
-            outputs=[io.String.Output("lora_name", tooltip="The file's name, as LoRA loaders list it once you press R.")],
+            outputs=[
+                io.String.Output("lora_name", tooltip="The file's name, as LoRA loaders list it once you press R.")
+            ],
             is_output_node=True,
         )
 

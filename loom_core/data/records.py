@@ -44,9 +44,15 @@ class Record:
 class Found(Protocol):
     """What was found of a set."""
 
-    name: str
-    problems: Problems
-    """What was left out, such as files without a caption."""
+    @property
+    def name(self) -> str:
+        """In messages."""
+        ...
+
+    @property
+    def problems(self) -> Problems:
+        """What was left out, such as files without a caption."""
+        ...
 
     def __len__(self) -> int:
         """Number of records that can be used."""

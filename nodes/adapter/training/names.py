@@ -25,7 +25,7 @@ def safe_name(text: str) -> str:
     if not name or len(name) > LONGEST or is_bad:
         raise ConfigError(
             f"name {text!r}",
-            expected=f"1 to {LONGEST} letters, digits, spaces, - or _ (no folders, no <>:\"|?*, no dot at either end)",
+            expected=f'1 to {LONGEST} letters, digits, spaces, - or _ (no folders, no <>:"|?*, no dot at either end)',
             fix="give another name",
         )
     return name

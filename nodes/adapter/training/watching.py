@@ -87,7 +87,7 @@ class NodeWatch(SilentObserver):
         """There is more to draw."""
         self._measured.append(metrics)
 
-    def on_samples(self, step: int, rows: Sequence[SampleRow]) -> None:  # noqa: ARG002
+    def on_samples(self, step: int, rows: Sequence[SampleRow]) -> None:
         """Show the samples at once."""
         if rows:
             self._samples = sample_grid(rows)
