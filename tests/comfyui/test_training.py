@@ -1,4 +1,4 @@
-"""A LoRA of one's own in a real server: prepared, trained, saved, loaded by ComfyUI's own loader, cancelled, resumed."""
+"""A LoRA of one's own in a real server: prepared, trained, saved, loaded by core's own loader, cancelled, resumed."""
 
 from __future__ import annotations
 
