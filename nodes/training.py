@@ -148,7 +148,7 @@ class LoomVideoLoraTrain(io.ComfyNode):
         learning_rate: float,
         sample_every: int,
         save_every: int,
-        seed: int,
+        run_seed: int,
         held_out: TrainingSet | None = None,
         start_lora: str = NO_LORA,
     ) -> io.NodeOutput:
@@ -168,7 +168,7 @@ class LoomVideoLoraTrain(io.ComfyNode):
             learning_rate=learning_rate,
             sample_every=sample_every,
             save_every=save_every,
-            seed=seed,
+            seed=run_seed,
             start_lora=start_lora,
         )
         progress = NodeProgress()
@@ -220,7 +220,12 @@ def _training_inputs() -> list[io.Input]:
         _number("sample_every", MOST_STEPS, "Steps between two measurements with samples; -1 makes none.", least=-1),
         _number("save_every", MOST_STEPS, "Steps between two checkpoints; the last and a cancelled one are kept."),
         io.Int.Input(
-            "seed", default=0, min=0, max=LARGEST_SEED, tooltip="Of all that is drawn: order, noise, starting values."
+            # "seed" would be drawn anew at every queueing by the frontend, and no run would ever go on
+            "run_seed",
+            default=0,
+            min=0,
+            max=LARGEST_SEED,
+            tooltip="Of all that is drawn: order, noise, starting values.",
         ),
     ]
 

@@ -25,7 +25,7 @@ def prompt(folder, name, *, prepare=None, train=None, save=None):
         TRAIN: ("LoomVideoLoraTrain", {
             "dataset": [PREPARE, 0], "name": name, "model_name": BUILT_IN, "encoder_name": BUILT_IN,
             "vae_name": BUILT_IN, "recipe": "auto", "steps": 6, "rank": 4, "learning_rate": 0.0, "sample_every": -1,
-            "save_every": 0, "seed": 0, **(train or {}),
+            "save_every": 0, "run_seed": 0, **(train or {}),
         }),
         SAVE: ("LoomVideoLoraSave", {
             "lora": [TRAIN, 0], "filename": name, "if_there": "replace it", **(save or {}),
