@@ -12,6 +12,7 @@ from .references import LoomVideoReferenceSlots
 from .sampler import LoomVideoSampler
 from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
 from .source import LoomVideoSourceLatentScaler
+from .training import LoomVideoDatasetPrepare, LoomVideoLoraSave, LoomVideoLoraTrain
 from .video import LoomVideoRestoreVideo
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -29,5 +30,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LoomVideoUniPCSampler,
     LoomVideoScheduler,
     LoomVideoRestoreVideo,
+    LoomVideoDatasetPrepare,
+    LoomVideoLoraTrain,
+    LoomVideoLoraSave,
 )
 """In the order in which the host lists them."""

@@ -24,6 +24,9 @@ IDS = (
     "LoomVideoUniPCSampler",
     "LoomVideoScheduler",
     "LoomVideoRestoreVideo",
+    "LoomVideoDatasetPrepare",
+    "LoomVideoLoraTrain",
+    "LoomVideoLoraSave",
 )
 """Of every node of the pack; the catalogue itself may not import on an old host."""
 

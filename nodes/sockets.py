@@ -1,4 +1,4 @@
-"""What travels between our own nodes where ComfyUI has no word for it: a source to edit, and a row of references.
+"""What travels between our own nodes where ComfyUI has no word for it: a source, a row of references, a training set.
 
 Pictures are in ComfyUI's form throughout: float32 [frames, height, width, 3] in [0, 1].
 """
@@ -12,10 +12,17 @@ from typing import Any, Protocol
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..loom_core.config.data import DataSetConfig
+from ..loom_core.data.framing import Framing
+
 Source = io.Custom("LOOMVIDEO_SOURCE")
 """Socket of a `SourceClip`."""
 References = io.Custom("LOOMVIDEO_REFERENCES")
 """Socket of a tuple of `ReferenceClip`, in the order of `@Image 1`, `@Image 2` ..."""
+Dataset = io.Custom("LOOMVIDEO_DATASET")
+"""Socket of a `TrainingSet`."""
+Lora = io.Custom("LORA_MODEL")
+"""ComfyUI's own socket of a LoRA's tensors by name, as its training and its Load LoRA Model know it."""
 
 
 class OriginalFrames(Protocol):
@@ -92,3 +99,20 @@ class ReferenceClip:
     frames: Tensor
     latents: Tensor
     temporal_index: int
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Samples that were looked through and can be trained on.
+
+    Args:
+        config: Where they lie, and their task.
+        framing: How they are cut.
+        count: Number of usable ones.
+        max_bad_share: Largest share of others.
+    """
+
+    config: DataSetConfig
+    framing: Framing
+    count: int
+    max_bad_share: float

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import MediaError
+from ..types import Task
 from .problems import Problems
 from .records import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Record, make_record
 from .sample import SampleError
@@ -120,6 +121,30 @@ class FolderRecords:
             except (OSError, UnicodeDecodeError) as error:
                 raise SampleError(stem, f"unreadable caption: {error}") from error
         raise SampleError(stem, "missing caption")
+
+
+def task_of_folder(root: Path) -> Task:
+    """The task that the layout of a folder is made for; clips count where there are clips and stills.
+
+    Raises:
+        MediaError: There is no such folder, or nothing in it that can be a target.
+    """
+    if not root.is_dir():
+        raise MediaError(f"no folder {root}", expected="a folder of samples", fix="correct the path")
+    targets = root / TARGET if (root / TARGET).is_dir() else root
+    is_clip = any(_media(targets, VIDEO_SUFFIXES))
+    if not is_clip and not any(_media(targets, IMAGE_SUFFIXES)):
+        raise MediaError(
+            f"no clip and no picture in {targets}",
+            expected="files with captions of the same name (one.mp4, one.txt), or target/, source/ and reference/",
+            fix="correct the path, or put them there",
+        )
+    has_source, has_references = ((root / name).is_dir() and targets != root for name in (SOURCE, REFERENCE))
+    if has_source:
+        return Task.REFERENCE_EDIT if has_references else Task.EDIT_VIDEO if is_clip else Task.EDIT_IMAGE
+    if has_references:
+        return Task.REFERENCE_TO_VIDEO if is_clip else Task.REFERENCE_TO_IMAGE
+    return Task.TEXT_TO_VIDEO if is_clip else Task.TEXT_TO_IMAGE
 
 
 def _media(folder: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, str]]:

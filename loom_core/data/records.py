@@ -41,18 +41,29 @@ class Record:
     references: tuple[Path, ...] = ()
 
 
-class Records(Protocol):
-    """The records of a set, in a fixed order."""
+class Found(Protocol):
+    """What was found of a set."""
 
-    name: str
-    fingerprint: str
-    """Changes with the list of samples."""
-    problems: Problems
-    """What was left out at once, such as files without a caption."""
+    @property
+    def name(self) -> str:
+        """In messages."""
+        ...
+
+    @property
+    def problems(self) -> Problems:
+        """What was left out, such as files without a caption."""
+        ...
 
     def __len__(self) -> int:
-        """Number of records."""
+        """Number of records that can be used."""
         ...
+
+
+class Records(Found, Protocol):
+    """The records of a set, in a fixed order."""
+
+    fingerprint: str
+    """Changes with the list of samples."""
 
     def record(self, index: int) -> Record:
         """One of them.
@@ -97,7 +108,7 @@ def make_record(
     )
 
 
-def check_found(records: Records, *, max_bad_share: float, where: Path) -> None:
+def check_found(records: Found, *, max_bad_share: float, where: Path) -> None:
     """Say what was left out at the start; refuse a set that is empty or lost too much.
 
     Args:

@@ -50,12 +50,13 @@ class NodeProgress:
         self._last_text = now
         _send_text(text, self._node_id)
 
-    def step(self, done: int, total: int) -> None:
+    def step(self, done: int, total: int, *, picture: Any = None) -> None:
         """Move the bar, or stop here if the user has cancelled the prompt.
 
         Args:
             done: Parts done, 0 to `total`.
             total: Parts in all, at least 1.
+            picture: Of Pillow; shown on the node in place of the one before.
 
         Raises:
             InterruptProcessingException: The host's own, which must be let through.
@@ -63,7 +64,7 @@ class NodeProgress:
         model_management.throw_exception_if_processing_interrupted()
         if self._bar is None:
             self._bar = ProgressBar(total, node_id=self._node_id)
-        self._bar.update_absolute(done, total)
+        self._bar.update_absolute(done, total, None if picture is None else ("JPEG", picture, None))
 
 
 def _send_text(text: str, node_id: str | None) -> None:

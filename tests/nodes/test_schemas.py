@@ -112,3 +112,8 @@ def test_every_node_has_a_help_page_that_names_its_inputs(schemas, repo_root):
         assert page.startswith(f"# {schema.display_name}\n"), name
         missing = [port.id for port in schema.inputs if not re.search(rf"\b{port.id}\b", page)]
         assert missing == [], name
+
+
+def test_what_makes_a_run_is_not_drawn_anew_at_every_queueing(schemas):
+    """The frontend does so with inputs of these names, and a training run that was stopped would never go on."""
+    assert {"seed", "noise_seed"}.isdisjoint(port.id for port in schemas["LoomVideoLoraTrain"].inputs)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ...atomic import atomic_target
+from ...data.sample import Sample
 from ...errors import MediaError
+from ...types import Clip
 from .observer import SampleRow, SilentObserver
 
 if TYPE_CHECKING:
@@ -93,6 +95,20 @@ def sample_grid(rows: Sequence[SampleRow]) -> Image:
         top += height + text_height + GAP + _ROW_GAP
         draw.line((MARGIN, top - _ROW_GAP // 2, MARGIN + inner - 1, top - _ROW_GAP // 2), fill=_RULE)
     return sheet
+
+
+def row_of(sample: Sample) -> SampleRow:
+    """A sample of a set as a row: its target stands for the result; only the frames that are shown are kept."""
+
+    def shown(clip: Clip) -> Tensor:
+        return clip.frames[shown_indices(clip.num_frames)]
+
+    return SampleRow(
+        caption=f"{sample.task.name}: {sample.instruction}" if sample.instruction else sample.task.name,
+        result=shown(sample.target),
+        source=None if sample.source is None else shown(sample.source),
+        references=tuple(clip.frames[:1] for clip in sample.references),
+    )
 
 
 def _groups(row: SampleRow) -> dict[str, Image]:

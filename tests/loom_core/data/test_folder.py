@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loom_core.data.folder import FolderRecords
+from loom_core.data.folder import FolderRecords, task_of_folder
 from loom_core.data.sample import SampleError
 from loom_core.data.tasks import training_task
 from loom_core.errors import MediaError
@@ -133,3 +133,30 @@ def test_fingerprint_follows_the_list(tmp_path):
     assert read(tmp_path, "reconstruct-video").fingerprint != first
     fill(tmp_path, ["b.txt"])
     assert read(tmp_path, "text-to-video").fingerprint != first
+
+
+@pytest.mark.parametrize(
+    ("names", "task"),
+    [
+        (["a.mp4"], "text-to-video"),
+        (["deep/a.png"], "text-to-image"),
+        (["a.png", "b.mp4"], "text-to-video"),
+        (["target/a.mp4", "source/a.mp4"], "edit-video"),
+        (["target/a.png", "source/a.png"], "edit-image"),
+        (["target/a.mp4", "reference/a.png"], "reference-to-video"),
+        (["target/a.png", "reference/a.png"], "reference-to-image"),
+        (["target/a.mp4", "source/a.mp4", "reference/a.png"], "reference-edit"),
+        (["a.mp4", "source/b.mp4"], "text-to-video"),  # without target/ it is a folder like any other
+    ],
+)
+def test_the_layout_tells_the_task(tmp_path, names, task):
+    fill(tmp_path, names)
+    assert task_of_folder(tmp_path).value == task
+
+
+def test_no_task_without_a_target(tmp_path):
+    with pytest.raises(MediaError, match="no folder"):
+        task_of_folder(tmp_path / "gone")
+    fill(tmp_path, ["notes.pdf", "a.txt"])
+    with pytest.raises(MediaError, match="no clip and no picture"):
+        task_of_folder(tmp_path)

@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
+from loom_core.data.sample import Sample
+from loom_core.data.tasks import training_task
 from loom_core.errors import MediaError
 from loom_core.training.watch.grid import (
     GAP,
@@ -12,11 +14,13 @@ from loom_core.training.watch.grid import (
     HEADER,
     MARGIN,
     SampleGrids,
+    row_of,
     sample_grid,
     shown_indices,
     wrapped,
 )
 from loom_core.training.watch.observer import SampleRow
+from loom_core.types import Clip
 
 RED, GREEN, BLUE, YELLOW = (200, 10, 20), (10, 180, 30), (30, 40, 210), (230, 220, 20)
 SIDE = 100  # between the smallest and the largest: shown as it is
@@ -156,3 +160,24 @@ def test_a_grid_is_written_by_step(tmp_path):
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step-000100.png"]
     with Image.open(tmp_path / "samples" / "step-000100.png") as sheet:
         assert GREEN in colours(sheet.convert("RGB"))
+
+
+def test_a_sample_of_a_set_as_a_row():
+    """Its target is what the result should be; of clips the three frames that are shown are kept."""
+
+    def clip(colour, frames):
+        return Clip(pictures(colour, frames=frames), 24.0)
+
+    sample = Sample(
+        key="one",
+        task=training_task("reference-edit"),
+        instruction="make it @Image 1",
+        target=clip(RED, 9),
+        source=clip(GREEN, 9),
+        references=(clip(BLUE, 1),),
+    )
+    row = row_of(sample)
+    assert row.caption == "reference-edit: make it @Image 1"
+    assert row.result.shape[0] == row.source.shape[0] == 3
+    assert {RED, GREEN, BLUE} <= colours(sample_grid([row]))
+    assert row.truth is None
