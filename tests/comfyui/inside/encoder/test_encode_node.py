@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-BLOCKS = 4
+BLOCKS = 3  # of the built-in model
 """Of the built-in model."""
 
 
