@@ -123,14 +123,16 @@ class SlotHeads(nn.Module):
         rows = torch.arange(len(batch.ends))[:, None]
         places = batch.ends[:, None] - torch.arange(SCORED_TOKENS)  # [B, SCORED_TOKENS]
         wanted = batch.slots[:, None].expand(-1, SCORED_TOKENS, -1).flatten(0, 1)  # [B SCORED_TOKENS, slots]
-        losses, rights = [], torch.empty(0)
-        for head, state in zip(self.heads, states, strict=True):
-            logits = head(state[rows, places].flatten(0, 1)).float().split(self.sizes, dim=1)
-            losses += [
-                functional.cross_entropy(logit, wanted[:, index], ignore_index=IGNORED, reduction="sum")
-                for index, logit in enumerate(logits)
-            ]
-            rights = torch.stack([logit.argmax(1) for logit in logits], dim=1) == wanted
+        logits_of = [
+            head(state[rows, places].flatten(0, 1)).float().split(self.sizes, dim=1)
+            for head, state in zip(self.heads, states, strict=True)
+        ]
+        losses = [
+            functional.cross_entropy(logit, wanted[:, index], ignore_index=IGNORED, reduction="sum")
+            for logits in logits_of
+            for index, logit in enumerate(logits)
+        ]
+        rights = torch.stack([logit.argmax(1) for logit in logits_of[-1]], dim=1) == wanted
         return torch.stack(losses).sum() / len(self.heads), rights[wanted != IGNORED].sum()
 
 
@@ -163,6 +165,23 @@ def stand_out(positions: Tensor) -> None:
         positions.copy_(PLACE_SCALE * torch.cat([rows, columns], dim=2).flatten(0, 1))
 
 
+def add_gradients(encoder: QwenEncoder, heads: SlotHeads, parts: Sequence[AnswerBatch]) -> dict[str, float]:
+    """Run the model forward and back over the parts of a step; loss, and shares of words and slots that are right."""
+    words = sum(int((part.labels != IGNORED).sum()) for part in parts)
+    slots = sum(int((part.slots != IGNORED).sum()) for part in parts) * SCORED_TOKENS
+    loss, words_right, slots_right = 0.0, 0, 0
+    for part in parts:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, wanted, states = read_batch(encoder.model, part, encoder)
+        slots_loss, right = heads(states, part)
+        words_loss = functional.cross_entropy(logits.float(), wanted, reduction="sum")
+        share = words_loss / words + SLOTS_WEIGHT * slots_loss / slots
+        share.backward()
+        loss, slots_right = loss + share.item(), slots_right + int(right)
+        words_right += int((logits.argmax(-1) == wanted).sum())
+    return {"loss": loss, "accuracy": words_right / words, "slots": slots_right / slots}
+
+
 def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path | None) -> None:
     """Train the encoder's model in place."""
     model = encoder.model.requires_grad_(True).train()
@@ -171,8 +190,9 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     weights = [*model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.01)
     first = 0
-    stand_out(model.visual.pos_embed.weight)
-    if state is not None and state.exists():
+    if state is None or not state.exists():
+        stand_out(model.visual.pos_embed.weight)
+    else:
         saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"])
         heads.load_state_dict(saved["heads"])
@@ -185,31 +205,16 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     losses: list[float] = []
     began = time.monotonic()
     for step, parts in enumerate(batches, start=first):
-        words = sum(int((part.labels != IGNORED).sum()) for part in parts)
-        slots = sum(int((part.slots != IGNORED).sum()) for part in parts) * SCORED_TOKENS
-        loss, words_right, slots_right = 0.0, 0, 0
         optimiser.zero_grad()
-        for part in parts:
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, wanted, states = read_batch(model, part, encoder)
-            slots_loss, right = heads(states, part)
-            words_loss = functional.cross_entropy(logits.float(), wanted, reduction="sum")
-            share = words_loss / words + SLOTS_WEIGHT * slots_loss / slots
-            share.backward()
-            loss, slots_right = loss + share.item(), slots_right + int(right)
-            words_right += int((logits.argmax(-1) == wanted).sum())
+        told = add_gradients(encoder, heads, parts)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step + 1, RATE, steps=steps)
         optimiser.step()
-        losses.append(loss)
+        losses.append(told["loss"])
         if (step + 1) % 50 == 0 or step + 1 == steps:
             mean = sum(losses[-50:]) / len(losses[-50:])
-            seconds = time.monotonic() - began
-            line = {
-                "step": step + 1, "loss": mean, "accuracy": words_right / words, "slots": slots_right / slots,
-                "seconds": seconds,
-            }  # fmt: skip
+            line = {"step": step + 1, **told, "loss": mean, "seconds": time.monotonic() - began}
             logger.info("of %d: %s", steps, ", ".join(f"{name} {value:.5g}" for name, value in line.items()))
             if metrics is not None:
                 with metrics.open("a", encoding="utf-8") as file:

@@ -32,7 +32,7 @@ from .ema import Ema, measured_weights
 from .frozen import codec_dtype
 from .interruption import IsStopped, never_stopped
 from .objective import PackObjective
-from .watch.grid import shown_indices
+from .watch.grid import caption_of, shown_indices
 from .watch.observer import SampleRow
 
 DROPPED = {Branch.FULL: Dropped.NOTHING, Branch.VISUAL: Dropped.TEXT, Branch.UNCONDITIONAL: Dropped.ALL}
@@ -85,7 +85,7 @@ class SamplePictures:
             self._given[place] = self._source_and_truth(sample)
         source, truth = self._given[place]
         return SampleRow(
-            caption=f"{sample.task.name}: {sample.instruction}" if sample.instruction else sample.task.name,
+            caption=caption_of(sample),
             result=self._decoded(self._generated(sample)),
             source=source,
             references=tuple(picture.frames for picture in sample.mllm_references),

@@ -54,6 +54,12 @@ def find_resume(run: Path, resume: str | Path = AUTO) -> Path | None:
     return checkpoint
 
 
+def changes_in_words(state: RunState, config: TrainingConfig) -> str:
+    """Settings with which a config would train something else than a checkpoint, as they were and are; or nothing."""
+    changed = changed_settings(state.settings, config)
+    return "; ".join(f"{name} was {before!r} and is {now!r}" for name, (before, now) in changed.items())
+
+
 def check_unchanged(state: RunState, config: TrainingConfig, *, checkpoint: Path) -> None:
     """Refuse to go on with a config that would train something else.
 
@@ -65,9 +71,7 @@ def check_unchanged(state: RunState, config: TrainingConfig, *, checkpoint: Path
     Raises:
         ConfigError: It differs; every setting is named.
     """
-    changed = changed_settings(state.settings, config)
-    if changed:
-        named = "; ".join(f"{name} was {before!r} and is {now!r}" for name, (before, now) in changed.items())
+    if named := changes_in_words(state, config):
         raise ConfigError(
             f"another config than {checkpoint} was saved with: {named}",
             expected="the same settings",

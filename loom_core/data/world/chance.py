@@ -119,10 +119,10 @@ def random_scene(
 
 
 def arranged(scene: Scene, chance: random.Random) -> Scene:
-    """A scene of one or two things, the second at a place that words can tell from the first's, and exactly there."""
+    """A scene of one or two things, the second at a place that words can tell from the first's."""
     first, *others = scene.things
     if not others:
         return scene
     (second,) = others
     _, place = chance.choice(free_relations(first, (first,)))
-    return replace(scene, things=(first, replace(second, place=place, offset=first.offset)))
+    return replace(scene, things=(first, replace(second, place=place)))

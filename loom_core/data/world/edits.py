@@ -106,7 +106,7 @@ def _add(scene: Scene, chance: random.Random) -> Edit:
     _, anchor, name = _pick(scene, chance)
     relation, place = chance.choice(free_relations(anchor, scene.things))  # beside two things at most some are free
     thing = random_thing(chance, scene.things)
-    thing = replace(thing, motion="stays still", place=place, offset=anchor.offset)  # exactly where the words say
+    thing = replace(thing, motion="stays still", place=place)
     after = replace(scene, things=(*scene.things, thing))
     words = f"{with_article(looks(thing))} {relation} {name}"
     texts = (f"Add {words}.", f"Put {words}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ...atomic import atomic_target
-from ...data.sample import Sample
+from ...data.sample import EncodedSample, Sample
 from ...errors import MediaError
 from ...types import Clip
 from .observer import SampleRow, SilentObserver
@@ -97,6 +97,11 @@ def sample_grid(rows: Sequence[SampleRow]) -> Image:
     return sheet
 
 
+def caption_of(sample: Sample | EncodedSample) -> str:
+    """Task and instruction of a sample, as its row is called."""
+    return f"{sample.task.name}: {sample.instruction}" if sample.instruction else sample.task.name
+
+
 def row_of(sample: Sample) -> SampleRow:
     """A sample of a set as a row: its target stands for the result; only the frames that are shown are kept."""
 
@@ -104,7 +109,7 @@ def row_of(sample: Sample) -> SampleRow:
         return clip.frames[shown_indices(clip.num_frames)]
 
     return SampleRow(
-        caption=f"{sample.task.name}: {sample.instruction}" if sample.instruction else sample.task.name,
+        caption=caption_of(sample),
         result=shown(sample.target),
         source=None if sample.source is None else shown(sample.source),
         references=tuple(clip.frames[:1] for clip in sample.references),

@@ -10,14 +10,15 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ....loom_core.config.training import TrainingConfig, changed_settings
+from ....loom_core.config.training import TrainingConfig
 from ....loom_core.errors import CancelledError, ConfigError, WeightsError
 from ....loom_core.training.checkpoint import newest_checkpoint, read_state
 from ....loom_core.training.planning import plan_run
+from ....loom_core.training.resuming import changes_in_words
 from ....loom_core.training.run import make_run_folder, open_trainer
 from ....loom_core.training.watch.observer import Observers
 from ....loom_core.training.watch.run_folder import watch_run
-from ....loom_core.weights.layouts import OWN_LORA_EMA_FILE, OWN_LORA_FILE
+from ....loom_core.weights.layouts import OWN_LORA_EMA_FILE, find_weights
 from ....loom_core.weights.reading import open_checkpoint
 from ..memory import free_and_retry, free_everything
 from ..progress import NodeProgress
@@ -115,9 +116,7 @@ def _check_same(config: TrainingConfig) -> None:
         ConfigError: They are others; each is named.
     """
     checkpoint = newest_checkpoint(config.run)
-    changed = {} if checkpoint is None else changed_settings(read_state(checkpoint).settings, config)
-    if changed:
-        named = "; ".join(f"{name} was {before!r} and is {now!r}" for name, (before, now) in changed.items())
+    if checkpoint is not None and (named := changes_in_words(read_state(checkpoint), config)):
         raise ConfigError(
             f"a run {config.name!r} that was begun with other settings: {named}",
             expected="the same settings, to go on with it",
@@ -128,10 +127,9 @@ def _check_same(config: TrainingConfig) -> None:
 def _result(run: Path) -> tuple[TrainedLora, str]:
     """The LoRA of a run's newest checkpoint, and a line about it."""
     folder = newest_checkpoint(run)
-    files = [] if folder is None else [folder / name for name in (OWN_LORA_EMA_FILE, OWN_LORA_FILE)]
-    path = next((path for path in files if path.is_file()), None)
-    if folder is None or path is None:
+    if folder is None:
         raise WeightsError(f"no checkpoint in {run}", expected="that of the last step", fix="queue the run again")
+    path = find_weights(folder)  # averaged ones before the others
     checkpoint = open_checkpoint(path)
     tensors = {name: checkpoint.tensor(name).clone() for name in checkpoint}
     state, which = read_state(folder), "averaged weights" if path.name == OWN_LORA_EMA_FILE else "weights"
