@@ -103,10 +103,13 @@ def joined(launch: Launch, device: torch.device) -> Iterator[ProcessRanks]:
         yield ranks
     except BaseException as error:
         lost = watch.lost_within() if is_of_group(error) else None
+        watch.close(last_words=lost or str(error) or type(error).__name__)
+        if device.type == "cpu":
+            # A thread of gloo that lets go of its last tensors while the interpreter ends aborts it. Not on a GPU,
+            # where this could wait for kernels that ranks which are gone never answer.
+            torch.distributed.destroy_process_group()
         if lost is None:
-            watch.close(last_words=str(error) or type(error).__name__)
             raise
-        watch.close(last_words=lost)
         raise RankError(lost, expected="all ranks to go on", fix=_AGAIN) from error
     watch.close()
     torch.distributed.destroy_process_group()

@@ -214,7 +214,7 @@ def test_torchrun_trains_and_a_single_process_goes_on_with_the_same_command(conf
 def test_ranks_with_different_configs_are_refused_by_name(config_file, processes, tmp_path):
     running = together(config_file, processes, of_second=["--set", "optimiser.lr=0.002", "--set", "data.workers=1"])
     said = [process.communicate(timeout=240)[1] for process in running]
-    assert [process.returncode for process in running] == [2, 2]
+    assert [process.returncode for process in running] == [2, 2], "\n".join(said)
     for words in said:
         assert "rank 1 with other settings than rank 0: optimiser.lr is 0.002 there and 0.001 on rank 0" in words
         assert "workers" not in words

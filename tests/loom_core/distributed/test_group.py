@@ -60,6 +60,16 @@ def test_a_rank_that_ends_is_named_by_those_that_wait_for_it(processes, how, wor
     assert own[0] == ("EOFError" if how == "killed" else "WeightsError"), "it says its own error itself"
 
 
+def test_no_group_is_left_after_an_error(processes, monkeypatch):
+    for name, value in processes.environment_of(0, 1, processes.free_port()).items():
+        monkeypatch.setenv(name, value)
+    group = joined(Launch(0, 1, 0), torch.device("cpu"))
+    with pytest.raises(WeightsError, match="a file that is gone"), group as ranks:
+        assert ranks.gather("here") == ["here"]
+        raise WeightsError("a file that is gone")
+    assert not torch.distributed.is_initialized()
+
+
 def test_others_that_cannot_be_reached_are_one_sentence(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "no port")
