@@ -18,7 +18,7 @@ from .changes import (
     source_to_mllm_only,
 )
 
-BUDGET = 25e12
+BUDGET = 20e12
 """Operations of the DiT that each run has: about four minutes of one core."""
 
 EDIT_KINDS = ("recolour", "background", "style", "keep")

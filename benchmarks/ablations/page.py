@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "ablations.md"
 PICTURES = ROOT / "docs" / "images" / "ablations"
 RESULTS = ROOT / "benchmarks" / "results" / "ablations.json"
+CONDITIONS = "conditions"
+"""Marks the place that tells how the runs were made."""
 NOT_RUN = "*Not run yet.*"
 LOSSES = ("loss", "low", "mid", "high")
 """Of the first table, as `final` names them."""
@@ -115,7 +117,7 @@ def _differences(comparison: Comparison, results: Results, name: str) -> dict[st
 
 
 def _quality(comparison: Comparison, results: Results) -> list[str]:
-    head = ("variant", "held-out loss", "low noise", "mid", "high", "loss less the first's", "as asked", "right")
+    head = ("variant", "held-out loss", "low noise", "mid", "high", "difference to the first", "as asked", "right")
     losses = _differences(comparison, results, "loss")
     rows = []
     for variant in comparison.variants:
@@ -185,6 +187,19 @@ def section(comparison: Comparison, results: Results, *, picture: str) -> str:
     return "\n".join(lines).rstrip()
 
 
+def conditions(results: Sequence[Result]) -> str:
+    """What stands between the marks of the conditions: how many runs, made with what."""
+    if not results:
+        return NOT_RUN
+    made_with = sorted({_made_with(result["software"], result["environment"]) for result in results})
+    return f"{len(results)} runs, made with {'; '.join(made_with)}."
+
+
+def _made_with(software: str, known: Mapping[str, Any]) -> str:
+    threads = "1 thread" if known["threads"] == 1 else f"{known['threads']} threads"
+    return f"{software}, torch {known['torch']}, {known['system']}, {known['processor']}, {threads}"
+
+
 def filled(page: str, sections: Mapping[str, str]) -> str:
     """A page with what stands between its marks replaced.
 
@@ -218,13 +233,18 @@ def write_page(folder: Path, *, results: Path, page: Path, pictures: Path, compa
         page: Filled; where it is not there, from the text of the docs' page.
         pictures: Folder of the pictures, beside or below the page.
         comparisons: All of the page.
+
+    Raises:
+        ConfigError: There are no results, or some that cannot be compared; or the page lacks a mark.
     """
     found = read_results(folder)
     sorted_out = by_variant(found)
+    if not found:
+        raise ConfigError(f"no finished run in {folder}", expected="at least one", fix="make some, without --report")
     make_folder(pictures, what="the folder of pictures", fix="give another --work")
     with atomic_target(results) as temporary:
         temporary.write_text(gathered(found), encoding="utf-8")
-    sections = {}
+    sections = {CONDITIONS: conditions(found)}
     for comparison in comparisons:
         picture = pictures / f"{comparison.key}.png"
         if any(variant in sorted_out for variant in comparison.variants):

@@ -69,7 +69,9 @@ def make_result():
         return {
             "variant": variant, "seed": seed, "budget": budget, "fingerprint": fingerprint, "steps": 10,
             "samples": samples, "passes": 2 * samples, "tokens": tokens, "flops": budget, "processor_seconds": 50.0,
-            "curve": curve, "judged": {"right": right, "asked": right + 0.1, "samples": 100},
+            "curve": curve, "software": "LoomVideo 0",
+            "environment": {"torch": "2", "system": "any", "processor": "any", "threads": 1},
+            "judged": {"right": right, "asked": right + 0.1, "samples": 100},
         }  # fmt: skip
 
     return make

@@ -1,5 +1,7 @@
 """`python -m benchmarks.ablations`, without its runs."""
 
+import json
+
 import pytest
 
 from benchmarks.ablations import __main__ as command
@@ -48,7 +50,14 @@ def test_a_stop_ends_it_all(tmp_path, monkeypatch):
 
 def test_smoke_leaves_the_docs_alone(tmp_path, monkeypatch, make_result):
     """Its page is beside its runs, written from the text of the docs' page."""
-    monkeypatch.setattr(command, "finish", lambda run: make_result(run.variant.name, run.seed, loss=0.5))
+
+    def finish(run):
+        result = make_result(run.variant.name, run.seed, loss=0.5)
+        run.folder.mkdir(parents=True)
+        run.result_path.write_text(json.dumps(result))
+        return result
+
+    monkeypatch.setattr(command, "finish", finish)
     before = command.PAGE.read_bytes()
     assert command.main(["--smoke", "--work", str(tmp_path), "--seeds", "0", "--variants", *list(VARIANTS)[:2]]) == 0
     assert command.PAGE.read_bytes() == before

@@ -4,9 +4,12 @@ import pytest
 
 from benchmarks.ablations.comparisons import COMPARISONS, Comparison
 from benchmarks.ablations.page import (
+    CONDITIONS,
     NOT_RUN,
     PAGE,
+    RESULTS,
     by_variant,
+    conditions,
     filled,
     gathered,
     loss_at,
@@ -43,7 +46,7 @@ def test_tables_and_sentences(pair):
     assert "35 ± 0 % | 25 ± 0 % |" in text
     assert "loss after 80 samples" in text
     assert "| `other` | 3 | 2.00 | 10 | 80 | 16.0 | 50 ± 0 | 5.000 ± 0.000 | 0.5000 ± 0.2733 |" in text
-    assert "| `one` | 3 | 2.00 | 10 | 120 | 8.0 | 50 ± 0 | 5.000 ± 0.000 | 0.6667 ± 0.4140 |" in text
+    assert "| `one` | 3 | 2.00 | 10 | 120 | 8.0 | 50 ± 0 | 5.000 ± 0.000 | 0.6667 ± 0.4141 |" in text
     assert "`other` has the higher held-out loss than `one` (+0.1000 ± 0.0248)." in text
     assert "not told apart by share of answers as asked (+0 ± 0 %)" in text
 
@@ -105,9 +108,27 @@ def test_writing_gathers_draws_and_fills(pair, tmp_path):
         (folder / "result.json").write_text(json.dumps(result))
     page, results = tmp_path / "page.md", tmp_path / "results.json"
     start, end = marks("pair")
-    page.write_text(f"{start}\n{end}\n")
+    page.write_text("\n".join([*marks("conditions"), start, end]))
     write_page(tmp_path / "runs", results=results, page=page, pictures=tmp_path / "images", comparisons=[PAIR])
     assert json.loads(results.read_text()) == pair == read_results(tmp_path / "runs")
     assert len(gathered(pair).splitlines()) == len(pair) + 2
     assert "+0.1000 ± 0.0248" in page.read_text() and "(images/pair.png)" in page.read_text()
+    assert "6 runs, made with LoomVideo 0, torch 2, any, any, 1 thread." in page.read_text()
     assert (tmp_path / "images" / "pair.png").is_file()
+
+
+def test_without_a_run_nothing_is_written(tmp_path):
+    page, results = tmp_path / "page.md", tmp_path / "results.json"
+    with pytest.raises(ConfigError, match="no finished run"):
+        write_page(tmp_path / "runs", results=results, page=page, pictures=tmp_path / "images", comparisons=[PAIR])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_shows_what_the_results_file_holds():
+    """Where there is none, nothing was run, and the page says so."""
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    expected = {CONDITIONS: conditions(found)}
+    for one in COMPARISONS:
+        expected[one.key] = section(one, by_variant(found), picture=f"images/ablations/{one.key}.png")
+    text = PAGE.read_text(encoding="utf-8")
+    assert filled(text, expected) == text

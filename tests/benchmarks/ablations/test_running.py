@@ -77,7 +77,6 @@ def test_fingerprint_is_that_of_settings(tmp_path):
     assert len({run.fingerprint(), *(other.fingerprint() for other in others)}) == 4
 
 
-@pytest.mark.slow
 def test_a_run_in_two_parts(tmp_path):
     """From captions to edits: counted, judged, cleaned up, not made again; refused where settings changed."""
     small = Judged(tasks=("edit-image",), kinds=("style",))
@@ -100,7 +99,6 @@ def test_a_run_in_two_parts(tmp_path):
         finish(replace(run, size=replace(SMALL, budget=7e7)))
 
 
-@pytest.mark.slow
 def test_the_built_in_model_is_measured_as_it_is(tmp_path):
     small = Judged(tasks=("edit-image",), kinds=("style",))
     size = replace(SMALL, overrides=SMALL.overrides[:-1])
@@ -109,7 +107,6 @@ def test_the_built_in_model_is_measured_as_it_is(tmp_path):
     assert result["curve"][-1]["loss"] < 0.6  # a model from nothing has about 2
 
 
-@pytest.mark.slow
 def test_rl_spends_its_budget(tmp_path):
     small = Judged(tasks=("edit-image",), kinds=("style",))
     size = replace(SMALL, budget=1e9, overrides=SMALL.overrides[:-1])
