@@ -57,6 +57,7 @@ bench: $(VENV)/.ready-test
 
 # Finished runs are kept, so that the same command goes on after a stop.
 ablations: $(VENV)/.ready
+	$(if $(SMOKE),rm -rf build/ablations-smoke)
 	$(BIN)/python -m benchmarks.ablations $(if $(SMOKE),--smoke)
 
 $(VENV)/.created:

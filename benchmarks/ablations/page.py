@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -124,11 +125,24 @@ def _quality(comparison: Comparison, results: Results) -> list[str]:
         if variant not in results:
             continue
         seeds = results[variant]
-        cells = [_text(_over_seeds(seeds, lambda one, name=name: final(one, name)), ".4f") for name in LOSSES]
+        cells = [_text(_over_seeds(seeds, partial(final, name=name)), ".4f") for name in LOSSES]
         apart = _text(losses.get(variant), ".4f", sign="+")
-        shares = [_percent(_over_seeds(seeds, lambda one, name=name: final(one, name))) for name in ("asked", "right")]
+        shares = [_percent(_over_seeds(seeds, partial(final, name=name))) for name in ("asked", "right")]
         rows.append((f"`{variant}`", *cells, apart, *shares))
     return _table(head, rows)
+
+
+def _by_task(comparison: Comparison, results: Results) -> list[str]:
+    """Held-out losses of each task."""
+    present = {variant: results[variant] for variant in comparison.variants if variant in results}
+    tasks = sorted(
+        {task for seeds in present.values() for one in seeds.values() for task in one["curve"][-1]["by_task"]}
+    )
+
+    def cells(seeds: Mapping[int, Result]) -> list[str]:
+        return [_text(estimate([one["curve"][-1]["by_task"][task] for one in seeds.values()]), ".4f") for task in tasks]
+
+    return _table(["held-out loss of", *tasks], [(f"`{variant}`", *cells(seeds)) for variant, seeds in present.items()])
 
 
 def _cost(comparison: Comparison, results: Results) -> list[str]:
@@ -171,7 +185,8 @@ def section(comparison: Comparison, results: Results, *, picture: str) -> str:
     missing = [variant for variant in comparison.variants if variant not in results]
     if len(missing) == len(comparison.variants):
         return NOT_RUN
-    lines = [f"![{comparison.title}]({picture})", "", *_quality(comparison, results), *_cost(comparison, results)]
+    tables = [table(comparison, results) for table in (_quality, _by_task, _cost)]
+    lines = [f"![{comparison.title}]({picture})", "", *(line for table in tables for line in table)]
     if missing:
         lines += [f"*Not run yet: {', '.join(f'`{variant}`' for variant in missing)}.*", ""]
     base = comparison.variants[0]
@@ -213,9 +228,10 @@ def filled(page: str, sections: Mapping[str, str]) -> str:
     for key, text in sections.items():
         start, end = marks(key)
         pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-        if len(pattern.findall(page)) != 1:
+        parts = pattern.split(page)
+        if len(parts) != 2:  # before and after
             raise ConfigError(f"a page without {start} and {end}", expected="both, once", fix="put them back")
-        page = pattern.sub(lambda _, new=f"{start}\n\n{text}\n\n{end}": new, page)
+        page = f"{parts[0]}{start}\n\n{text}\n\n{end}{parts[1]}"
     return page
 
 

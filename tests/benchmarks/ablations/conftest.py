@@ -62,6 +62,7 @@ def make_result():
                 "flops": budget * mark / 2,
                 "samples": samples * mark // 2,
                 "loss": loss * (3 - mark),
+                "by_task": {"edit-image": loss + 0.01, "text-to-image": loss - 0.01},
                 "by_noise": {"low": loss + 0.1, "mid": loss, "high": loss - 0.1},
             }
             for mark in range(3)

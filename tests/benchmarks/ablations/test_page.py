@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmarks.ablations.comparisons import COMPARISONS, Comparison
+from benchmarks.ablations.comparisons import BUDGET, COMPARISONS, Comparison
 from benchmarks.ablations.page import (
     CONDITIONS,
     NOT_RUN,
@@ -18,7 +18,10 @@ from benchmarks.ablations.page import (
     section,
     write_page,
 )
+from benchmarks.ablations.running import CONFIGS, Size
+from loom_core.config.training import read_training_config
 from loom_core.errors import ConfigError
+from loom_core.training.validation import NUM_LEVELS
 
 PAIR = Comparison(key="pair", title="One against another", variants=("one", "other"))
 
@@ -37,8 +40,10 @@ def pair(make_result):
 def test_tables_and_sentences(pair):
     text = section(PAIR, by_variant(pair), picture="images/pair.png")
     assert "![One against another](images/pair.png)" in text
-    rows = {line.split(" |")[0]: line for line in text.splitlines() if line.startswith("| `")}
-    assert len(text.splitlines()[2:]) > 8 and set(rows) == {"| `one`", "| `other`"}
+    rows = [line.split(" |")[0] for line in text.splitlines() if line.startswith("| `")]
+    assert rows == ["| `one`", "| `other`"] * 3
+    assert "| held-out loss of | edit-image | text-to-image |" in text
+    assert "| `one` | 0.4100 ± 0.2484 | 0.3900 ± 0.2484 |" in text
     assert (
         "| `other` | 0.5000 ± 0.2733 | 0.6000 ± 0.2733 | 0.5000 ± 0.2733 | 0.4000 ± 0.2733 | +0.1000 ± 0.0248 |" in text
     )
@@ -99,6 +104,14 @@ def test_the_page_has_a_place_for_every_comparison_and_names_every_variant():
         assert text.count(start) == text.count(end) == 1
         before = text.partition(start)[0]
         assert all(f"`{variant}`" in before for variant in comparison.variants)
+
+
+def test_the_page_says_how_much_is_done():
+    text = PAGE.read_text(encoding="utf-8")
+    measured = read_training_config(CONFIGS / "edits.yaml").validation
+    assert f"{BUDGET / 1e12:.0f} TFLOP of the DiT" in text
+    assert f"{measured.samples} held-out samples, each at {measured.levels_per_sample} of {NUM_LEVELS}" in text
+    assert f"{Size().judged_samples} held-out requests" in text
 
 
 def test_writing_gathers_draws_and_fills(pair, tmp_path):
