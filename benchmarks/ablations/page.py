@@ -133,11 +133,14 @@ def _quality(comparison: Comparison, results: Results) -> list[str]:
 
 
 def _by_task(comparison: Comparison, results: Results) -> list[str]:
-    """Held-out losses of each task."""
+    """Held-out losses of each task, where there are several."""
     present = {variant: results[variant] for variant in comparison.variants if variant in results}
     tasks = sorted(
         {task for seeds in present.values() for one in seeds.values() for task in one["curve"][-1]["by_task"]}
     )
+
+    if len(tasks) == 1:
+        return []
 
     def cells(seeds: Mapping[int, Result]) -> list[str]:
         return [_text(estimate([one["curve"][-1]["by_task"][task] for one in seeds.values()]), ".4f") for task in tasks]
@@ -149,29 +152,22 @@ def _cost(comparison: Comparison, results: Results) -> list[str]:
     present = {variant: results[variant] for variant in comparison.variants if variant in results}
     trained = [result for seeds in present.values() for result in seeds.values() if result["steps"]]
     least = min((result["samples"] for result in trained), default=0)
-    head = (
-        "variant", "seeds", "TFLOP", "steps", "samples", "tokens a pass", "processor s", "processor s a step",
-        f"loss after {least} samples",
-    )  # fmt: skip
+    columns: dict[str, tuple[Callable[[Result], float], str]] = {
+        "TFLOP": (lambda one: one["flops"] / 1e12, ".2f"),
+        "steps": (lambda one: one["steps"], ".0f"),
+        "samples": (lambda one: one["samples"], ".0f"),
+        "tokens a pass": (lambda one: one["tokens"] / one["passes"], ".1f"),
+        "processor s": (lambda one: one["processor_seconds"], ".0f"),
+        "processor s a step": (lambda one: one["processor_seconds"] / one["steps"], ".3f"),
+    }
+    if comparison.headline == "loss":  # in RL, samples are answers
+        columns[f"loss after {least} samples"] = (lambda one: loss_at(one, least), ".4f")
     rows = []
     for variant, seeds in present.items():
-        if not all(result["steps"] for result in seeds.values()):
-            rows.append((f"`{variant}`", str(len(seeds)), *("-",) * (len(head) - 2)))
-            continue
-        counts = [
-            _text(estimate([_over_seeds(seeds, value).mean]), form)
-            for value, form in (
-                (lambda one: one["flops"] / 1e12, ".2f"),
-                (lambda one: one["steps"], ".0f"),
-                (lambda one: one["samples"], ".0f"),
-                (lambda one: one["tokens"] / one["passes"], ".1f"),
-            )
-        ]
-        seconds = _text(_over_seeds(seeds, lambda one: one["processor_seconds"]), ".0f")
-        a_step = _text(_over_seeds(seeds, lambda one: one["processor_seconds"] / one["steps"]), ".3f")
-        at_equal = _text(_over_seeds(seeds, lambda one: loss_at(one, least)), ".4f")
-        rows.append((f"`{variant}`", str(len(seeds)), *counts, seconds, a_step, at_equal))
-    return _table(head, rows)
+        is_trained = all(result["steps"] for result in seeds.values())
+        cells = [_text(_over_seeds(seeds, value), form) if is_trained else "-" for value, form in columns.values()]
+        rows.append((f"`{variant}`", str(len(seeds)), *cells))
+    return _table(["variant", "seeds", *columns], rows)
 
 
 def section(comparison: Comparison, results: Results, *, picture: str) -> str:

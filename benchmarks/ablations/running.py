@@ -12,6 +12,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from .comparisons import BUDGET, Part, Variant
 from .meter import Meter, UncountedPacks
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "training" / "ablations"
+DIT = BUILT_IN / "dit.safetensors"
 RESULT_FILE = "result.json"
 MARKS = 6
 """Measurements on the way, after equal parts of the budget; one more is made at the start."""
@@ -126,14 +128,25 @@ class Run:
         return read_training_config(path, overrides=settings)
 
     def fingerprint(self) -> str:
-        """Tells results of these settings from those of others; neither folders nor the seed are part of it."""
+        """Tells results of these settings and frozen parts from others; neither folders nor the seed are part of it."""
         parts: list[object] = [self.variant.name, asdict(self.size), MARKS, asdict(self.variant.judged)]
+        parts.append(built_in_digest(with_dit=self.variant.is_built_in_start))
         for number, part in enumerate(self.variant.parts):
             values = flatten(self.config(part, number=number, starts_from=None))
             for name in ("run", "seed", "data.cache", "starts_from"):
                 values.pop(name)
             parts += [part.share, values]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@lru_cache
+def built_in_digest(*, with_dit: bool) -> str:
+    """Of the built-in codec and MLLM, which all runs have, and of the DiT that some start from."""
+    digest = hashlib.sha256()
+    for path in sorted(BUILT_IN.rglob("*.safetensors")):
+        if with_dit or path != DIT:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass
@@ -254,7 +267,7 @@ class Trained:
 
 def _train(run: Run) -> Trained:
     meter, limit = Meter(), 0.0
-    weights = BUILT_IN / "dit.safetensors" if run.variant.is_built_in_start else None
+    weights = DIT if run.variant.is_built_in_start else None
     steps = samples = 0
     curve: list[dict[str, Any]] = []
     for number, part in enumerate(run.variant.parts):

@@ -50,8 +50,13 @@ def test_tables_and_sentences(pair):
     assert "| `one` | 0.4000 ± 0.2484 |" in text
     assert "35 ± 0 % | 25 ± 0 % |" in text
     assert "loss after 80 samples" in text
-    assert "| `other` | 3 | 2.00 | 10 | 80 | 16.0 | 50 ± 0 | 5.000 ± 0.000 | 0.5000 ± 0.2733 |" in text
-    assert "| `one` | 3 | 2.00 | 10 | 120 | 8.0 | 50 ± 0 | 5.000 ± 0.000 | 0.6667 ± 0.4141 |" in text
+    assert (
+        "| `other` | 3 | 2.00 ± 0.00 | 10 ± 0 | 80 ± 0 | 16.0 ± 0.0 | 50 ± 0 | 5.000 ± 0.000 | 0.5000 ± 0.2733 |"
+        in text
+    )
+    assert (
+        "| `one` | 3 | 2.00 ± 0.00 | 10 ± 0 | 120 ± 0 | 8.0 ± 0.0 | 50 ± 0 | 5.000 ± 0.000 | 0.6667 ± 0.4141 |" in text
+    )
     assert "`other` has the higher held-out loss than `one` (+0.1000 ± 0.0248)." in text
     assert "not told apart by share of answers as asked (+0 ± 0 %)" in text
 
@@ -72,7 +77,14 @@ def test_a_variant_without_training_has_no_cost(make_result):
 
 def test_right_answers_are_what_rl_is_about(pair):
     comparison = Comparison(key="pair", title="", variants=("one", "other"), headline="right")
-    assert "share of right answers" in section(comparison, by_variant(pair), picture="p")
+    text = section(comparison, by_variant(pair), picture="p")
+    assert "share of right answers" in text and "loss after" not in text
+
+
+def test_losses_of_a_single_task_are_not_told_twice(pair):
+    for result in pair:
+        result["curve"][-1]["by_task"] = {"edit-image": 0.4}
+    assert "held-out loss of" not in section(PAIR, by_variant(pair), picture="p")
 
 
 def test_unlike_runs_are_refused(make_result):

@@ -77,6 +77,27 @@ def test_fingerprint_is_that_of_settings(tmp_path):
     assert len({run.fingerprint(), *(other.fingerprint() for other in others)}) == 4
 
 
+def test_results_of_other_built_in_weights_are_told_apart(tmp_path, monkeypatch):
+    """The DiT matters to those alone that start from it, codec and MLLM to all."""
+    assets = tmp_path / "loom_tiny"
+    shutil.copytree(running.BUILT_IN, assets)
+    monkeypatch.setattr(running, "BUILT_IN", assets)
+    monkeypatch.setattr(running, "DIT", assets / "dit.safetensors")
+
+    def fingerprints():
+        running.built_in_digest.cache_clear()
+        return [Run(VARIANTS[name], 0, Size(), tmp_path).fingerprint() for name in ("as-shipped", "rl")]
+
+    first = fingerprints()
+    (assets / "dit.safetensors").write_bytes(b"other weights")
+    second = fingerprints()
+    (assets / "mllm" / "model.safetensors").write_bytes(b"other weights")
+    third = fingerprints()
+    running.built_in_digest.cache_clear()
+    assert first[0] == second[0] != third[0]
+    assert len({first[1], second[1], third[1]}) == 3
+
+
 def test_a_run_in_two_parts(tmp_path):
     """From captions to edits: counted, judged, cleaned up, not made again; refused where settings changed."""
     small = Judged(tasks=("edit-image",), kinds=("style",))
