@@ -24,7 +24,7 @@ from loom_core.bundle import BUILT_IN, find_model
 from loom_core.cli.compute import ComputeWords, choose_compute
 from loom_core.config.presets import get_preset
 from loom_core.config.reading import flatten
-from loom_core.config.rl import read_rl_config
+from loom_core.config.rl import RLConfig, read_rl_config
 from loom_core.config.training import TrainingConfig, read_training_config
 from loom_core.errors import CancelledError, ConfigError
 from loom_core.evaluation.plan import SuitePlan
@@ -305,7 +305,7 @@ def _train_part(run: Run, config: TrainingConfig, watch: Watch) -> None:
 
 def open_part(config: TrainingConfig, watch: Watch) -> tuple[Trainer, RunPlan]:
     """The trainer of a part, as its command would open it."""
-    is_rl = config.name == "rl"
+    is_rl = isinstance(config, RLConfig)
     plan = (plan_rl_run if is_rl else plan_run)(config)
     return (open_rl_trainer if is_rl else open_trainer)(plan, device=CPU, observer=watch), plan
 
