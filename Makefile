@@ -2,6 +2,7 @@
 # make test         everything the suite checks
 # make train-tiny   train the built-in model from nothing, about two hours on two cores; SMOKE=1: a few steps, a minute
 # make evaluate     how often the built-in model does what it is asked
+# make ablations    what each idea of the paper is worth in small, about three hours on one core; SMOKE=1: some minutes
 # All of them set up a virtual environment of their own first.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 OLD := build/oldest
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint test-current test-oldest train-tiny evaluate bench clean
+.PHONY: demo test lint test-current test-oldest train-tiny evaluate bench ablations clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready
@@ -53,6 +54,11 @@ evaluate: $(VENV)/.ready
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python -m benchmarks.engine
+
+# Finished runs are kept, so that the same command goes on after a stop.
+ablations: $(VENV)/.ready
+	$(if $(SMOKE),rm -rf build/ablations-smoke)
+	$(BIN)/python -m benchmarks.ablations $(if $(SMOKE),--smoke)
 
 $(VENV)/.created:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
