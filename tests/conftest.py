@@ -82,7 +82,7 @@ def assert_obeyed(answers):
         request = answers.ANSWERS[name]
         verdict = judge(request, frames, codec=load_codec(BUILT_IN / "codec.safetensors"))
         assert verdict.is_asked_right, verdict
-        assert not verdict.lost, verdict
+        assert not verdict.changed, verdict
         if request.before is None:
             return
         before = render(request.before, num_frames=len(frames))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from ..data.world.edits import Ask, with_thing
 from ..data.world.samples import Request
 from ..data.world.scene import Background, Scene, Thing
-from ..data.world.words import CAMERAS, COLOURS, MOTIONS, PATTERNS, RGB, SHAPES, STYLES, TEXTURES, TONES
+from ..data.world.words import CAMERAS, COLOURS, MOTIONS, PATTERNS, RGB, SHAPES, SIZES, STYLES, TEXTURES, TONES
+from .fitting import free_things
 
 NOTHING = "nothing"
 """Name of the alternative that a thing is not there."""
@@ -51,6 +52,63 @@ def alternatives(request: Request, ask: Ask, scene: Scene) -> tuple[Alternative,
         things = (*scene.things[: ask.thing], gone, *scene.things[ask.thing :])
         return (Alternative(NOTHING, scene, True), Alternative(gone.shape, replace(scene, things=things)))
     return _of_thing(ask, scene)
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """A part of the right answer that nothing was asked of, and what else could be seen there.
+
+    Args:
+        name: "the ring", "the motion of the ring", "the background".
+        ask: What to look at.
+        options: The right look and all others.
+    """
+
+    name: str
+    ask: Ask
+    options: tuple[Alternative, ...]
+
+
+def unasked(request: Request, scene: Scene, *, is_clip: bool) -> list[Unasked]:
+    """What must be seen as the right answer has it, though nothing was asked of it: all but colours.
+
+    Of a thing that something was asked of, it is the rest: a recoloured thing keeps its shape.
+
+    Args:
+        request: What was asked.
+        scene: See `alternatives`.
+        is_clip: Whether motion can be seen.
+    """
+    parts = []
+    free = free_things(request)  # of a free one's size the fitted scene tells
+    for index, thing in enumerate(scene.things):
+        asked = {ask.attribute for ask in request.asks if ask.thing == index and ask.attribute != "absence"}
+        if "presence" in asked:
+            asked.add("shape")
+        if index in free:
+            asked.add("size")
+        looks = _other_looks(scene, index, {"shape", "texture", "size"} - asked)
+        parts.append(Unasked(f"the {thing.shape}", Ask("presence", index), looks))
+        if is_clip and "motion" not in asked:
+            motion = Ask("motion", index)
+            parts.append(Unasked(f"the motion of the {thing.shape}", motion, _of_thing(motion, scene)))
+    if all(ask.attribute != "background" for ask in request.asks):
+        parts.append(Unasked("the background", Ask("background"), _backgrounds(Ask("background"), scene)))
+    return parts
+
+
+def _other_looks(scene: Scene, index: int, attributes: set[str]) -> tuple[Alternative, ...]:
+    """A thing as it is, gone, and with another shape, texture or size."""
+    thing = scene.things[index]
+    values = {"shape": SHAPES, "texture": TEXTURES, "size": tuple(SIZES)}
+    others = [
+        Alternative(value, with_thing(scene, index, replace(thing, **{attribute: value})))
+        for attribute in sorted(attributes)
+        for value in values[attribute]
+        if value != getattr(thing, attribute)
+    ]
+    absent = Alternative(NOTHING, replace(scene, things=scene.things[:index] + scene.things[index + 1 :]))
+    return (Alternative(thing.shape, scene, is_right=True), absent, *others)
 
 
 def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:

@@ -10,7 +10,7 @@ from ..data.world.chance import free_places, random_thing
 from ..data.world.edits import with_thing
 from ..data.world.samples import Request
 from ..data.world.scene import Scene
-from ..data.world.words import COLOURS, SIZES, TONES
+from ..data.world.words import COLOURS, PATTERNS, SHAPES, SIZES, TEXTURES, TONES
 from .fitting import free_things
 
 Fault = Callable[[Request, random.Random], Scene | None]
@@ -55,6 +55,48 @@ def other_thing_moved(request: Request, chance: random.Random) -> Scene | None:
     return with_thing(request.after, index, replace(thing, offset=(thing.offset[0] + x, thing.offset[1] + y)))
 
 
+def other_pattern(request: Request, chance: random.Random) -> Scene | None:
+    """A background in another pattern, where nothing was asked of it."""
+    if any(ask.attribute == "background" for ask in request.asks):
+        return None
+    background = request.after.background
+    pattern = chance.choice([pattern for pattern in PATTERNS if pattern != background.pattern])
+    return replace(request.after, background=replace(background, pattern=pattern))
+
+
+def other_thing_reshaped(request: Request, chance: random.Random) -> Scene | None:
+    """Another shape of a thing that nothing was asked of."""
+    return _looking_otherwise(request, _other_thing(request, chance), "shape", SHAPES, chance)
+
+
+def other_thing_retextured(request: Request, chance: random.Random) -> Scene | None:
+    """Another texture of a thing that nothing was asked of."""
+    return _looking_otherwise(request, _other_thing(request, chance), "texture", TEXTURES, chance)
+
+
+def other_thing_resized(request: Request, chance: random.Random) -> Scene | None:
+    """The other size of a thing that nothing was asked of."""
+    return _looking_otherwise(request, _other_thing(request, chance), "size", tuple(SIZES), chance)
+
+
+def asked_thing_reshaped(request: Request, chance: random.Random) -> Scene | None:
+    """Another shape of a thing of which another look was asked: a recoloured square became a circle."""
+    looks = {ask.thing for ask in request.asks if ask.attribute in ("colour", "texture", "motion")}
+    shapes = {ask.thing for ask in request.asks if ask.attribute in ("shape", "presence")}
+    things = sorted(index for index in looks - shapes if index is not None)
+    return _looking_otherwise(request, chance.choice(things) if things else None, "shape", SHAPES, chance)
+
+
+def _looking_otherwise(
+    request: Request, index: int | None, attribute: str, values: tuple[str, ...], chance: random.Random
+) -> Scene | None:
+    if index is None:
+        return None
+    thing = request.after.things[index]
+    value = chance.choice([value for value in values if value != getattr(thing, attribute)])
+    return with_thing(request.after, index, replace(thing, **{attribute: value}))
+
+
 def other_side(request: Request, chance: random.Random) -> Scene | None:
     """The thing that words place beside another, "left of it", at another free place: right of it, or farther off."""
     *others, last = request.after.things
@@ -88,6 +130,11 @@ FAULTS: Mapping[str, Fault] = {
     "another background": other_tone,
     "another thing recoloured": other_thing_recoloured,
     "another thing moved": other_thing_moved,
+    "another thing reshaped": other_thing_reshaped,
+    "another thing retextured": other_thing_retextured,
+    "another thing resized": other_thing_resized,
+    "an asked thing reshaped": asked_thing_reshaped,
+    "another pattern": other_pattern,
     "on another side": other_side,
     "wrong size": wrong_size,
 }

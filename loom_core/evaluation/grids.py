@@ -76,7 +76,7 @@ def row_of(answer: Answer) -> SampleRow:
 
 
 def findings(score: Score) -> str:
-    """What is wrong in a few words: "[colour of the square: seen blue; lost: circle]"; empty when nothing is."""
+    """What is wrong in a few words: "[colour of the square: seen blue; the ring: nothing]"; empty when nothing is."""
     wrong = []
     for verdict in score.verdict.asks:
         if verdict.is_right:
@@ -86,8 +86,7 @@ def findings(score: Score) -> str:
         about = "" if ask.thing is None or scene is None else f" of the {scene.things[ask.thing].shape}"
         by = "" if ask.reference is None else f" (@Image {ask.reference})"
         wrong.append(f"{ask.attribute}{about}{by}: seen {verdict.seen}, off by {verdict.error:.0f} of 255")
-    if score.verdict.lost:
-        wrong.append("lost: " + ", ".join(score.verdict.lost))
+    wrong += score.verdict.changed
     if (spill := score.verdict.spilled) is not None:
         wrong.append(f"also changed: {spill.where}, by {spill.error:.0f}, {spill.limit:.0f} allowed")
     return f"[{'; '.join(wrong)}]" if wrong else ""

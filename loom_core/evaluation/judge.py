@@ -10,7 +10,7 @@ right, and the whole not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from ..data.world.samples import Request
 from ..data.world.scene import Scene
 from ..media.resize import to_frames, to_pixels
 from ..protocols import VideoCodec
-from .alternatives import NOTHING, Alternative, alternatives
+from .alternatives import Alternative, alternatives, unasked
 from .collateral import Spill, find_spill
 from .fitting import fit_scene
 from .regions import codec_box, region_of
@@ -70,7 +70,7 @@ class Verdict:
 
     Args:
         asks: One for each ask that can be seen at all.
-        lost: Shapes of things that should be there, were not asked about, and are not.
+        changed: Parts that nothing was asked of and that are seen otherwise: "the ring: nothing", "the square: circle".
         is_asked_right: Whether all asks are right; where nothing was asked, whether the whole is close to the source.
         error: Mean squared error to the right answer, over the whole picture, in levels of 255.
         scene: The right answer with its things where the output has them, as far as words leave it open.
@@ -78,7 +78,7 @@ class Verdict:
     """
 
     asks: tuple[AskVerdict, ...]
-    lost: tuple[str, ...]
+    changed: tuple[str, ...]
     is_asked_right: bool
     error: float
     scene: Scene
@@ -87,7 +87,7 @@ class Verdict:
     @property
     def is_right(self) -> bool:
         """Whether what was asked is there and nothing else changed."""
-        return self.is_asked_right and not self.lost and self.spilled is None
+        return self.is_asked_right and not self.changed and self.spilled is None
 
 
 def judge(request: Request, output: Tensor, *, codec: VideoCodec | None) -> Verdict:
@@ -106,8 +106,8 @@ def judge(request: Request, output: Tensor, *, codec: VideoCodec | None) -> Verd
         is_asked_right = bool(seen) and all(verdict.is_right for verdict in seen)
     else:
         is_asked_right = error <= 255.0**2 / 10 ** (KEPT_PSNR / 10)
-    lost = _lost_things(request, scene, output, codec)
-    return Verdict(seen, lost, is_asked_right, error, scene, find_spill(request, scene, output, expected=expected))
+    changed = _changed_parts(request, scene, output, codec)
+    return Verdict(seen, changed, is_asked_right, error, scene, find_spill(request, scene, output, expected=expected))
 
 
 def judge_ask(
@@ -217,19 +217,21 @@ def _fitted(request: Request, output: Tensor, codec: VideoCodec | None) -> tuple
     return scenes[best], seen[best], float(errors[best])
 
 
-def _lost_things(request: Request, scene: Scene, output: Tensor, codec: VideoCodec | None) -> tuple[str, ...]:
-    """Shapes of things that nothing was asked of and that are gone: an edit must not take them along."""
-    asked = {ask.thing for ask in request.asks if ask.attribute != "absence"}
-    lost = []
-    for index, thing in enumerate(scene.things):
-        if index in asked:
+def _changed_parts(request: Request, scene: Scene, output: Tensor, codec: VideoCodec | None) -> tuple[str, ...]:
+    """Parts that nothing was asked of and that are seen otherwise: an edit must not take them along.
+
+    Of a thing one finding is enough; it may not be mush either. Motion and background must only not look like another
+    one: what else may be wrong there, such as a thing that is too many, `find_spill` tells.
+    """
+    changed: dict[int | None, str] = {}
+    for part in unasked(request, scene, is_clip=output.shape[0] > 1):
+        verdict = judge_ask(part.options, part.ask, output, codec=codec)
+        if verdict is None or verdict.is_right or part.ask.thing in changed:
             continue
-        without = replace(scene, things=scene.things[:index] + scene.things[index + 1 :])
-        options = (Alternative(thing.shape, scene, is_right=True), Alternative(NOTHING, without))
-        verdict = judge_ask(options, Ask("presence", index), output, codec=codec)
-        if verdict is not None and not verdict.is_right:
-            lost.append(thing.shape)
-    return tuple(lost)
+        is_unclear = verdict.seen in [option.name for option in part.options if option.is_right]
+        if not is_unclear or part.ask.attribute == "presence":
+            changed[part.ask.thing] = f"{part.name}: {'unclear' if is_unclear else verdict.seen}"
+    return tuple(changed.values())
 
 
 def through_codec(clips: Tensor, codec: VideoCodec | None) -> Tensor:

@@ -62,7 +62,7 @@ def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any], seed: int =
             "asked_right": sum(as_asked(score) for score in scores if score.is_valid),
             "spilled": sum(score.verdict.spilled is not None for score in scores),
             "invalid": sum(not score.is_valid for score in scores),
-            "lost_things": sum(bool(score.verdict.lost) for score in scores),
+            "changed_parts": sum(bool(score.verdict.changed) for score in scores),
             "per_task": _totals(tasks),
             "per_edit_kind": _totals(kinds),
             "per_reference_count": {str(count): rate.total for count, rate in per_reference_count(scores).items()},
@@ -91,7 +91,7 @@ def samples_json(scores: Sequence[Score]) -> list[dict[str, Any]]:
                 }
                 for verdict in score.verdict.asks
             ],
-            "lost": list(score.verdict.lost),
+            "changed": list(score.verdict.changed),
             "spilled": _spilled(score),
             "unchanged_psnr": _number(score.unchanged_psnr),
             "motion_agreement": _number(score.motion_agreement),

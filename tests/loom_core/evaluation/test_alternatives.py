@@ -10,7 +10,7 @@ from loom_core.data.world.edits import EDITS, Ask, with_thing
 from loom_core.data.world.samples import WorldSettings, make_request
 from loom_core.data.world.scene import Background
 from loom_core.data.world.words import COLOURS, MOTIONS, SHAPES, TEXTURES
-from loom_core.evaluation.alternatives import NOTHING, alternatives
+from loom_core.evaluation.alternatives import NOTHING, alternatives, unasked
 
 
 def names(options, *, right):
@@ -82,3 +82,32 @@ def test_every_kind_of_edit_has_alternatives():
         for ask in request.asks:
             options = alternatives(request, ask, request.after)
             assert {option.is_right for option in options} == {True, False}
+
+
+def test_what_nothing_was_asked_of_may_only_look_as_it_should(edit, scene):
+    request = edit("recolour", scene, scene, Ask("colour", 0))
+    parts = {part.name: part for part in unasked(request, scene, is_clip=True)}
+    looks = {*SHAPES, *TEXTURES, "small", NOTHING}
+    assert set(parts) == {
+        "the square", "the motion of the square", "the ring", "the motion of the ring", "the background",
+    }  # fmt: skip
+    assert names(parts["the square"].options, right=False) == looks - {"square", "plain"}
+    assert names(parts["the ring"].options, right=False) == looks - {"ring", "plain"}
+    assert names(parts["the motion of the ring"].options, right=True) == {"moves up"}
+    for part in parts.values():
+        (right,) = (option.scene for option in part.options if option.is_right)
+        assert right == scene
+
+
+def test_what_was_asked_of_is_left_to_its_own_verdict(edit, scene):
+    def found(*asks, before=scene, is_clip=True):
+        parts = unasked(edit("any", before, scene, *asks), scene, is_clip=is_clip)
+        return {part.name: names(part.options, right=False) for part in parts}
+
+    assert "the background" not in found(Ask("background"))
+    assert "the motion of the ring" not in found(Ask("motion", 1))
+    assert "the motion of the ring" not in found(is_clip=False)
+    assert found(Ask("shape", 0))["the square"] == {*TEXTURES, "small", NOTHING} - {"plain"}
+    assert found(Ask("presence", 0))["the square"] == {*TEXTURES, NOTHING} - {"plain"}
+    assert found(Ask("absence", 0))["the square"] == found()["the square"], "another thing that was there before"
+    assert "small" not in found(before=None)["the square"], "words leave it to the fitted scene"

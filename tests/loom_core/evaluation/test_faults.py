@@ -52,6 +52,38 @@ def test_another_thing_not_the_one_asked_about(recolour):
         assert math.hypot(*moved.things[1].offset) == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("another thing reshaped", "shape"),
+        ("another thing retextured", "texture"),
+        ("another thing resized", "size"),
+    ],
+)
+def test_another_look_of_a_thing_that_nothing_was_asked_of(recolour, generate, name, attribute):
+    ring = recolour.after.things[1]
+    for seed in range(5):
+        first, second = FAULTS[name](recolour, random.Random(seed)).things
+        assert first == recolour.after.things[0]
+        assert getattr(second, attribute) != getattr(ring, attribute)
+        assert replace(second, **{attribute: getattr(ring, attribute)}) == ring
+    assert FAULTS[name](generate, random.Random(1)) is None
+
+
+def test_the_asked_thing_in_another_shape_but_where_its_shape_was_asked(edit, scene, recolour):
+    first, second = FAULTS["an asked thing reshaped"](recolour, random.Random(1)).things
+    assert (first.shape != "square", first.colour, second) == (True, "blue", scene.things[1])
+    for ask in (Ask("shape", 0), Ask("presence", 0), Ask("background")):
+        assert FAULTS["an asked thing reshaped"](edit("any", scene, scene, ask), random.Random(1)) is None
+
+
+def test_another_pattern_but_where_the_background_was_asked(recolour, generate):
+    wrong = FAULTS["another pattern"](recolour, random.Random(1))
+    assert wrong.background.pattern != "plain"
+    assert replace(wrong.background, pattern="plain") == recolour.after.background
+    assert FAULTS["another pattern"](generate, random.Random(1)) is None
+
+
 def test_only_what_words_describe_has_a_wrong_size(recolour, generate):
     assert FAULTS["wrong size"](recolour, random.Random(1)) is None
     sizes = [thing.size for thing in FAULTS["wrong size"](generate, random.Random(1)).things]

@@ -53,7 +53,32 @@ def test_an_edit_must_not_take_other_things_along(recolour, blurred, codec):
     alone = replace(recolour.after, things=recolour.after.things[:1])
     verdict = judge(recolour, blurred(alone), codec=codec)
     assert verdict.asks[0].is_right
-    assert (verdict.lost, verdict.is_right) == (("ring",), False)
+    assert (verdict.changed, verdict.is_right) == (("the ring: nothing",), False)
+
+
+@pytest.mark.parametrize(
+    ("index", "changes", "told"),
+    [
+        (0, {"shape": "circle"}, "the square: circle"),  # the recoloured one
+        (0, {"size": "small"}, "the square: small"),
+        (1, {"shape": "circle"}, "the ring: circle"),
+        (1, {"texture": "checkered"}, "the ring: checkered"),
+        (1, {"motion": "moves down"}, "the ring: unclear"),  # twice, each time for half of the clip
+    ],
+)
+def test_what_nothing_was_asked_of_keeps_its_look(recolour, blurred, codec, index, changes, told):
+    assert judge(recolour, blurred(recolour.after), codec=codec).is_right
+    wrong = with_thing(recolour.after, index, replace(recolour.after.things[index], **changes))
+    verdict = judge(recolour, blurred(wrong), codec=codec)
+    assert verdict.changed == (told,)
+    assert not verdict.is_right
+
+
+def test_a_background_that_nothing_was_asked_of_keeps_its_pattern(recolour, blurred, codec):
+    wrong = replace(recolour.after, background=replace(recolour.after.background, pattern="striped"))
+    verdict = judge(recolour, blurred(wrong), codec=codec)
+    assert verdict.changed == ("the background: striped grey",)
+    assert not verdict.is_right
 
 
 def test_nothing_but_grey_removes_nothing(edit, scene, blurred, codec):
@@ -100,7 +125,7 @@ def test_keeping_everything_is_told_by_decibels(edit, scene, paint):
 def test_what_was_asked_may_be_right_and_the_whole_not(recolour, blurred, codec):
     star = Thing("star", "white", COLOURS["white"], place="bottom left")
     verdict = judge(recolour, blurred(replace(recolour.after, things=(*recolour.after.things, star))), codec=codec)
-    assert (verdict.is_asked_right, verdict.lost, verdict.is_right) == (True, (), False)
+    assert (verdict.is_asked_right, verdict.changed, verdict.is_right) == (True, (), False)
     assert verdict.spilled is not None
 
 
