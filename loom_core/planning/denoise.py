@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config.model import DiTConfig
+from ..geometry import PATCH
 from ..types import Branch
 from .moments import Moment, largest
 from .run import RunSizes
@@ -143,27 +144,29 @@ def cache_bytes(config: DiTConfig, context: int, *, itemsize: int, keeps_keys_va
 
 
 def condition_bytes(config: DiTConfig, *, target: int, references: int, itemsize: int, on_gpu: bool) -> int:
-    """Of one branch: tokens of source and references, and rotary tables; on a CPU they are kept as complex, too."""
+    """Of one branch: tokens of source and references, and rotary tables."""
+    tokens = config.hidden_size * itemsize * (target * config.has_source + references)
+    return tokens + table_bytes(config, target=target, references=references, on_gpu=on_gpu)
+
+
+def table_bytes(config: DiTConfig, *, target: int, references: int, on_gpu: bool) -> int:
+    """Rotary tables of a sample, those of the references twice; on a CPU they are kept as complex numbers, too."""
     tokens = target + references
-    table = _TABLES * (config.head_dim // 2) * _FLOAT
-    tables = table * (tokens + references + (0 if on_gpu else tokens))
-    return config.hidden_size * itemsize * (target * config.has_source + references) + tables
+    return _TABLES * (config.head_dim // 2) * _FLOAT * (tokens + references + (0 if on_gpu else tokens))
 
 
 def step_bytes(sizes: ForwardSizes) -> int:
     """Most bytes of a step for which nothing but contexts was prepared: a forward pass and its conditions.
 
     Args:
-        sizes: Of the pass.
+        sizes: Of the pass. Latents of target, source and references are copied once, as a host does to pad them.
     """
-    conditions = condition_bytes(
-        sizes.config,
-        target=sizes.target,
-        references=sizes.references,
-        itemsize=sizes.itemsize,
-        on_gpu=sizes.on_gpu,
-    )
-    return forward_bytes(sizes)[1] + sizes.batch * conditions
+    config = sizes.config
+    tables = table_bytes(config, target=sizes.target, references=sizes.references, on_gpu=sizes.on_gpu)
+    tokens = sizes.target * config.has_source + sizes.references
+    latents = (sizes.target + tokens) * PATCH * PATCH * config.in_channels * sizes.itemsize * sizes.batch
+    # without references all samples share a table
+    return forward_bytes(sizes)[1] + sizes.wide(tokens) + latents + tables * (sizes.batch if sizes.references else 1)
 
 
 def projecting_bytes(

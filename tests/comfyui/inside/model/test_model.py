@@ -170,6 +170,42 @@ def test_memory_is_what_is_planned(part, needed, config, conditioning, make_cond
             assert needed(made, batch) == pytest.approx(margin * (denoise.step_bytes(sizes) + contexts))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("references", [0, 2])
+def test_a_step_takes_what_is_planned(part, load, write, state, config, batch, references):
+    """Counted outside of inference mode, in which tensors that were made before cannot be told from new ones."""
+    from comfy import model_management
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    denoise, counting = part("loom_core.planning.denoise"), part("benchmarks.live_memory")
+    # on a CPU the host takes another attention than the fused one, which GPUs have
+    options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+    with torch.inference_mode(False):
+        model = load(write(state))
+        model_management.load_models_gpu([model])
+        x = torch.randn(batch, 48, 3, 16, 24)
+        context = torch.randn(batch, 20, config.num_layers * config.hidden_size)
+        given = {
+            "source_latent": torch.randn_like(x),
+            "ref_latents": [torch.randn(batch, 48, 1, 16, 24) for _ in range(references)],
+            "ref_indices": (-10, -20)[:references],
+        }
+        step = torch.full((batch,), 500.0)
+        alive = counting.peak_live_bytes(
+            lambda: model.model.diffusion_model(x, step, context, transformer_options=options, **given)
+        )
+    sizes = denoise.ForwardSizes(
+        config=config,
+        target=3 * 8 * 12,
+        references=references * 8 * 12,
+        context=20,
+        itemsize=4,
+        batch=batch,
+        keeps_keys_values=False,
+    )
+    assert denoise.step_bytes(sizes) == pytest.approx(alive, rel=0.1)
+
+
 def test_scores_of_an_attention_that_is_not_fused_count(model, needed, conditioning, make_condition, monkeypatch):
     from comfy import model_base, model_management
 
