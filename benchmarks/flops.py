@@ -15,8 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from loom_core.config.model import DiTConfig
 from loom_core.geometry import PATCH
-from loom_core.models.block import NUM_ROWS
-from loom_core.models.projector import EXPANSION
+from loom_core.planning import flops
 
 from .workloads import Workload
 
@@ -41,22 +40,17 @@ def count_flops(function: Callable[[], object]) -> int:
 
 def forward_flops(workload: Workload) -> int:
     """Closed formula of `LoomDiT.forward`, one sample."""
-    config, dim = workload.config, workload.config.hidden_size
-    target, context = workload.target.tokens, workload.context_tokens
-    tokens = target + workload.reference_tokens
-    time = config.time_embed_dim * dim + dim * dim + dim * NUM_ROWS * dim
-    self_attention = tokens * 4 * dim * dim + 2 * tokens * tokens * dim  # q, k, v, o; then scores and mixing
-    cross_attention = tokens * 2 * dim * dim + 2 * tokens * context * dim  # q and o; keys and values are prepared
-    feed_forward = tokens * 2 * dim * config.ffn_dim
-    ends = target * dim * PATCH * PATCH * (config.in_channels + config.out_channels)
-    return 2 * (time + ends + config.num_layers * (self_attention + cross_attention + feed_forward))
+    return flops.forward_flops(
+        workload.config,
+        target=workload.target.tokens,
+        references=workload.reference_tokens,
+        context=workload.context_tokens,
+    )
 
 
 def context_flops(config: DiTConfig, num_tokens: int) -> int:
     """Closed formula of the projected contexts, keys and values of all blocks, S = `num_tokens`."""
-    dim = config.hidden_size
-    projector = config.mllm_dim * EXPANSION * dim + EXPANSION * dim * dim
-    return 2 * config.num_layers * num_tokens * (projector + 2 * dim * dim)
+    return flops.projector_flops(config, num_tokens) + flops.keys_values_flops(config, num_tokens)
 
 
 def prepare_flops(workload: Workload) -> int:

@@ -15,14 +15,10 @@ from torch import Tensor
 
 from loom_core.config.model import LOOMVIDEO_5B, QUARTER_TWIN, DiTConfig
 from loom_core.geometry import LatentShape, latent_shape
+from loom_core.planning.run import CHAT_TOKENS, NEGATIVE_TOKENS, SPAN_TOKENS, TEXT_TOKENS, TIME_TOKENS
 from loom_core.types import Branch, Condition, Reference
 
-TEXT_TOKENS = 60  # of an instruction of two or three sentences, with its task prefix
-CHAT_TOKENS = 8  # around the user's turn and before the answer
-SPAN_TOKENS = 2  # start and end of a vision span
-TIME_TOKENS = 6  # of `<0.1 seconds>`, before each pair of frames of a clip
 FRAME_PAIRS = 2  # four frames of a clip reach the MLLM
-NEGATIVE_TOKENS = 114 + CHAT_TOKENS  # the official negative prompt
 
 
 @dataclass(frozen=True, kw_only=True)

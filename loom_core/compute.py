@@ -20,6 +20,9 @@ class Compute:
         rope_precision: Of the rotary tables of DiT and MLLM; None takes what the weights were trained with.
         tile_latents: Side of the tiles in which the VAE works, in latents of 16 pixels; None works on whole frames,
             or on a GPU on tiles as large as its free memory allows.
+        mllm_device: Where the MLLM reads the prompt; None for `device`.
+        keeps_keys_values: Keep each block's keys and values of the contexts over the run; False keeps the projected
+            contexts, half as large, from which a block makes them anew at each step.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -27,3 +30,5 @@ class Compute:
     codec_dtype: torch.dtype = torch.float32
     rope_precision: RopePrecision | None = None
     tile_latents: int | None = None
+    mllm_device: torch.device | None = None
+    keeps_keys_values: bool = True

@@ -116,7 +116,7 @@ def load_encoder(
         files.mllm,
         num_blocks=config.num_layers,
         dtype=compute.dtype,
-        device=compute.device,
+        device=compute.mllm_device or compute.device,
         config=files.mllm_config,
         tokenizer=files.mllm_tokenizer,
         rope_precision=config.rope_precision,
@@ -180,7 +180,12 @@ def fit_tiles(codec: VideoCodec, plan: Plan, *, compute: Compute, direction: Dir
     if compute.device.type != "cuda" or compute.tile_latents is not None:
         return
     codec.tile_latents = tile_for_free_memory(
-        plan.height, plan.width, dtype=compute.codec_dtype, device=compute.device, direction=direction
+        plan.height,
+        plan.width,
+        dtype=compute.codec_dtype,
+        device=compute.device,
+        direction=direction,
+        num_frames=plan.num_frames,
     )
 
 
@@ -196,7 +201,10 @@ def prepare_branches(
 ) -> dict[Branch, PreparedConditions]:
     """What the steps share, for each branch that has to run; the MLLM states are not needed after this."""
     target = torch.zeros(_latent_size(plan, model), device=compute.device, dtype=compute.dtype)
-    return {branch: model.prepare([conditions[branch]], target) for branch in weights_of(plan)}
+    return {
+        branch: model.prepare([conditions[branch]], target, keys_values=compute.keeps_keys_values)
+        for branch in weights_of(plan)
+    }
 
 
 def sample(

@@ -34,6 +34,7 @@ IMPORT_ORDER = (
     "vae",
     "sampling",
     "media",
+    "planning",
     "request",
     "bundle",
     "compute",

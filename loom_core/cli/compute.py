@@ -13,14 +13,17 @@ from ..config.model import LOOMVIDEO_5B, DiTConfig, RopePrecision, parse_rope_pr
 from ..distributed.launch import find_launch
 from ..errors import ConfigError
 from ..geometry import SPATIAL_STRIDE
+from ..vae.tiling import SMALLEST_TILE
 
 if TYPE_CHECKING:
     import torch
 
     from ..compute import Compute
 
+CACHES = ("keys-values", "projections")
+"""What a run keeps of the contexts: each block's keys and values, or what they are made of, half as large."""
 DTYPES = ("bf16", "fp16", "fp32")
-SMALLEST_TILE = 64  # pixels; the same as `vae.tiling.SMALLEST_TILE`, which is in latents and needs torch
+_SMALLEST_TILE = SMALLEST_TILE * SPATIAL_STRIDE  # pixels
 _DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)")
 
 
@@ -34,6 +37,8 @@ class ComputeWords:
         vae_dtype: Of the VAE, the same words.
         rope: Of the rotary tables: "exact" or "bf16".
         tile_pixels: Side of the VAE's tiles, a multiple of 16.
+        mllm_device: Where the MLLM reads the prompt; as `device`.
+        cache: What is kept of the contexts, a word of `CACHES`.
 
     Raises:
         ConfigError: A word is unknown.
@@ -44,20 +49,25 @@ class ComputeWords:
     vae_dtype: str | None = None
     rope: str | None = None
     tile_pixels: int | None = None
+    mllm_device: str | None = None
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         """Check the words."""
-        if self.device is not None and not _DEVICE.fullmatch(self.device):
-            raise _unknown_device(self.device, "no such kind")
+        for flag, device in (("--device", self.device), ("--mllm-device", self.mllm_device)):
+            if device is not None and not _DEVICE.fullmatch(device):
+                raise _unknown_device(device, "no such kind", flag=flag)
         for dtype in (self.dtype, self.vae_dtype):
             if dtype is not None and dtype not in DTYPES:
                 raise ConfigError(f"dtype {dtype!r}", expected=", ".join(DTYPES), fix="leave it out for the default")
         if self.rope is not None:
             parse_rope_precision(self.rope)
+        if self.cache is not None and self.cache not in CACHES:
+            raise ConfigError(f"cache {self.cache!r}", expected=" or ".join(CACHES), fix="leave it out for the default")
         side = self.tile_pixels
-        if side is not None and (side < SMALLEST_TILE or side % SPATIAL_STRIDE):
+        if side is not None and (side < _SMALLEST_TILE or side % SPATIAL_STRIDE):
             raise ConfigError(
-                f"tiles of {side} pixels", expected=f"a multiple of 16, at least {SMALLEST_TILE}", fix="use 256 or 512"
+                f"tiles of {side} pixels", expected=f"a multiple of 16, at least {_SMALLEST_TILE}", fix="use 256 or 512"
             )
 
     @property
@@ -66,15 +76,15 @@ class ComputeWords:
         return None if self.rope is None else parse_rope_precision(self.rope)
 
 
-def _unknown_device(name: str, why: str) -> ConfigError:
+def _unknown_device(name: str, why: str, *, flag: str) -> ConfigError:
     return ConfigError(
         f"device {name!r}, which cannot be used ({why})",
         expected="cpu, or cuda, mps or xpu where there is one",
-        fix="leave --device out",
+        fix=f"leave {flag} out",
     )
 
 
-def choose_device(name: str | None) -> torch.device:
+def choose_device(name: str | None, *, flag: str = "--device") -> torch.device:
     """The device of a name; the fastest present when None. Of several processes on a machine each has its own GPU.
 
     Raises:
@@ -91,7 +101,7 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise _unknown_device(name, str(error).splitlines()[0]) from error
+        raise _unknown_device(name, str(error).splitlines()[0], flag=flag) from error
     return device
 
 
@@ -120,4 +130,6 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
         codec_dtype=dtypes[words.vae_dtype or ("fp32" if device.type == "cpu" else "bf16")],
         rope_precision=words.rope_precision,
         tile_latents=None if words.tile_pixels is None else words.tile_pixels // SPATIAL_STRIDE,
+        mllm_device=None if words.mllm_device is None else choose_device(words.mllm_device, flag="--mllm-device"),
+        keeps_keys_values=words.cache != CACHES[1],
     )

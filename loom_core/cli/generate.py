@@ -21,9 +21,10 @@ from ..sampling.solvers import SOLVERS
 from ..types import Task
 from ..weights.presence import require_present
 from .arguments import Parser
-from .compute import ComputeWords, choose_compute
+from .compute import CACHES, ComputeWords, choose_compute
 from .display import Display
 from .exits import run
+from .fitting import fit_to_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,14 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--vae-tile", type=int, metavar="PX", help="work on tiles of this side, to save memory (256, 512)"
     )
     model.add_argument(
+        "--mllm-device", metavar="NAME", help="where the MLLM reads the prompt (default: --device where it fits)"
+    )
+    model.add_argument(
+        "--cache",
+        metavar="NAME",
+        help=f"kept of the contexts: {' or '.join(CACHES)}, half as large (default: the first where it fits)",
+    )
+    model.add_argument(
         "--rope", metavar="NAME", help="rotary tables: exact or bf16 (default: as the weights were trained)"
     )
 
@@ -155,6 +164,8 @@ def to_compute_words(arguments: argparse.Namespace) -> ComputeWords:
         vae_dtype=arguments.vae_dtype,
         rope=arguments.rope,
         tile_pixels=arguments.vae_tile,
+        mllm_device=arguments.mllm_device,
+        cache=arguments.cache,
     )
 
 
@@ -218,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if path != arguments.output:
         display.say(f"note: one frame is written as a still image, {path.name}")
     compute = choose_compute(words, config)
+    if launch.is_single:
+        compute = fit_to_gpu(compute, words, plan, files, config=config, say=display.say)
     work = partial(
         _run, plan, files, path, compute=compute, arguments=arguments, display=display, writes=launch.is_first
     )
@@ -241,7 +254,7 @@ def _run_together(
 
     check_heads(num_heads, launch.size)
     with joined(launch, device) as ranks:
-        check_agreed(ranks, vars(arguments), own=("device", "output", "preview", "quiet"))
+        check_agreed(ranks, vars(arguments), own=("device", "mllm_device", "output", "preview", "quiet"))
         work(spread=SequenceParallel)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..data.world.scene import SIDE
 from ..errors import ConfigError
-from ..geometry import check_frames, check_size
-from .arguments import Parser
+from ..geometry import check_frames
+from .arguments import Parser, parse_size
 from .exits import run
 
 if TYPE_CHECKING:
@@ -43,19 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """(width, height) of a text such as 128x96.
-
-    Raises:
-        ConfigError: It is none, or no multiples of 32.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ConfigError(f"--size {text}", expected="width x height in pixels", fix=f"write it as {SIDE}x{SIDE}")
-    check_size(int(width), int(height))
-    return int(width), int(height)
-
-
 def to_settings(arguments: argparse.Namespace) -> WorldSettings:
     """The world that the arguments stand for."""
     from ..data.world.samples import WorldSettings
@@ -64,7 +51,7 @@ def to_settings(arguments: argparse.Namespace) -> WorldSettings:
     return WorldSettings(
         seed=arguments.seed,
         split=arguments.split,
-        size=parse_size(arguments.size),
+        size=parse_size(arguments.size, example=f"{SIDE}x{SIDE}"),
         frames=(arguments.frames,),
         tasks=dict.fromkeys(arguments.tasks, 1.0),
     )

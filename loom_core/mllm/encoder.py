@@ -28,9 +28,10 @@ from ..types import Branch, Clip, Task
 from .batch import PromptBatch, batch_prompts
 from .frames import TRAINED_MAX_FRAMES
 from .loading import load_qwen, open_qwen
+from .picture_sizes import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings
 from .reader import PromptReader
 from .tokens import PromptTokenizer, TokenizedPrompt, load_tokenizer
-from .vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings, load_vision_settings
+from .vision import load_vision_settings
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLModel

@@ -11,17 +11,10 @@ from torch import Tensor
 
 from ..types import Clip, Task
 from .frames import TRAINED_MAX_FRAMES, downsample_indices, processor_indices, timestamps
+from .picture_sizes import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings
 from .prompts import ReferenceSegment, Segment, SourceSegment, TextSegment, build_segments, negative_segments
 from .tokens import PromptTokenizer, TokenizedPrompt, VisionItem, load_tokenizer
-from .vision import (
-    IMAGE_SETTINGS,
-    VIDEO_SETTINGS,
-    VisionPatches,
-    VisionSettings,
-    empty_patches,
-    load_vision_settings,
-    vision_patches,
-)
+from .vision import VisionPatches, empty_patches, load_vision_settings, vision_patches
 
 
 class MakePatches(Protocol):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:  # plans are made without torch
+    from torch import Tensor
 
 SMALLEST_TILE = 4
 """Latents a side of the smallest tile: the least that overlaps its neighbours unless told otherwise."""
@@ -118,6 +119,8 @@ def blend_ramp(span: Span, *, scale: int = 1) -> Tensor:
     Returns:
         [span.length * scale], float32, each above 0.
     """
+    import torch
+
     ramp = torch.ones(span.length * scale)
     if before := span.overlap_before * scale:
         ramp[:before] *= (torch.arange(before) + 0.5) / before
@@ -136,6 +139,8 @@ def blend_weights(tiles: list[Tile], *, scale: int = 1) -> list[Tensor]:
     Returns:
         [rows * scale, columns * scale] a tile, float32.
     """
+    import torch
+
     weights = [torch.outer(blend_ramp(tile.rows, scale=scale), blend_ramp(tile.columns, scale=scale)) for tile in tiles]
     windows = [window(tile, scale=scale) for tile in tiles]
     total = torch.zeros(windows[-1][0].stop, windows[-1][1].stop)

@@ -263,3 +263,20 @@ def test_tiles_follow_free_memory_on_a_gpu_alone(small_files, monkeypatch):
     pipeline.fit_tiles(codec, chosen, compute=replace(gpu, tile_latents=12), direction="decode")
     pipeline.fit_tiles(codec, chosen, compute=Compute(), direction="decode")
     assert codec.tile_latents == 12
+
+
+def test_measures_against_short_memory_change_no_picture(small_files, harbour, monkeypatch):
+    asked = []
+    load = pipeline.QwenEncoder.load
+
+    def watching(*args, **kwargs):
+        asked.append(kwargs["device"])
+        return load(*args, **{**kwargs, "device": torch.device("cpu")})
+
+    monkeypatch.setattr(pipeline.QwenEncoder, "load", watching)
+    chosen = plan(source=harbour, num_frames=5)
+    usual = frames_of(generate(chosen, small_files))
+    elsewhere = torch.device("meta")  # stands for another device than that of the DiT
+    sparing = Compute(mllm_device=elsewhere, keeps_keys_values=False)
+    assert torch.equal(frames_of(generate(chosen, small_files, compute=sparing)), usual)
+    assert asked == [torch.device("cpu"), elsewhere]

@@ -13,7 +13,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ....loom_core.config.model import LOOMVIDEO_5B, RopePrecision
 from ....loom_core.errors import WeightsError
-from ....loom_core.mllm.vision import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings
+from ....loom_core.mllm.picture_sizes import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings
 
 EXPECTED_FILE = "qwen3vl_8b_fp8_scaled.safetensors"
 """Name under which artists have the encoder of the released model."""

@@ -16,6 +16,8 @@ from ....loom_core.errors import ConfigError
 from ....loom_core.geometry import PATCH
 from ....loom_core.models.rope import reference_temporal_index
 from ....loom_core.models.source import NUM_TRAIN_TIMESTEPS
+from ....loom_core.planning.denoise import ForwardSizes, step_bytes
+from ....loom_core.planning.moments import MARGIN
 from ..conditioning import (
     REFERENCE_INDICES,
     REFERENCE_LATENTS,
@@ -141,11 +143,35 @@ class LoomVideoModel(BaseModel):
     def memory_required(
         self, input_shape: Sequence[int], cond_shapes: Mapping[str, Sequence[Sequence[int]]] | None = None
     ) -> float:
-        """Bytes that a step needs: the host's rule, and the contexts, which lie on the device for the whole run."""
+        """Bytes that a step needs, as planned for the command line, and the contexts, which stay for the whole run.
+
+        Samples of a batch are padded to the longest context and the most references. Where the host's attention is no
+        fused one, its scores count too, and only the host's own rule knows of them.
+        """
         shapes = {} if cond_shapes is None else cond_shapes
-        contexts = sum(math.prod(shape) for shape in shapes.get("c_crossattn") or ())
+        contexts = shapes.get("c_crossattn") or ()
         size = model_management.dtype_size(self.get_dtype_inference())
-        return float(super().memory_required(input_shape, cond_shapes=shapes) + contexts * size)
+        step = step_bytes(
+            ForwardSizes(
+                config=self.loom_config,
+                target=_tokens(math.prod(input_shape[2:])),
+                references=max((_tokens(shape[-1]) for shape in shapes.get("ref_latents") or ()), default=0),
+                context=max((shape[1] for shape in contexts), default=0),
+                itemsize=size,
+                batch=input_shape[0],
+                on_gpu=not model_management.is_device_cpu(model_management.get_torch_device()),
+                keeps_keys_values=False,
+            )
+        )
+        planned = MARGIN * (step + size * sum(math.prod(shape) for shape in contexts))
+        if model_management.xformers_enabled() or model_management.pytorch_attention_flash_attention():
+            return planned
+        return max(planned, float(super().memory_required(input_shape, cond_shapes=shapes)))
+
+
+def _tokens(num_latents: int) -> int:
+    """Tokens of a number of latents; more than there are where a side is odd and will be padded."""
+    return -(-num_latents // (PATCH * PATCH))
 
 
 def _mask_of_latents(mask: Tensor, source: Tensor) -> Tensor:

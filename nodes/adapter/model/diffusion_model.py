@@ -14,7 +14,7 @@ from torch import Tensor
 from ....loom_core.config.model import DiTConfig
 from ....loom_core.geometry import PATCH
 from ....loom_core.models.block import BlockInputs, LoomBlock
-from ....loom_core.models.dit import LoomDiT
+from ....loom_core.models.dit import LoomDiT, PreparedConditions
 from ....loom_core.types import Condition, Reference
 from .operations import HostAttention, with_attention
 
@@ -156,22 +156,30 @@ class HostDiT(LoomDiT):
         ]
         contexts = context.chunk(self.config.num_layers, dim=-1)
         prepared = self.prepare(conditions, latents, contexts=contexts)
-        tokens, inputs = self.embed(latents, timestep, prepared, attention=HostAttention(transformer_options))
-        tokens = self._run_blocks(tokens, contexts, inputs, x=x, options=transformer_options)
-        velocity = self.predict(tokens, inputs.time_embedding, prepared.shape)
+        attention = HostAttention(transformer_options)
+        tokens, time_embedding = self._run_blocks(latents, timestep, prepared, attention, x=x)
+        velocity = self.predict(tokens, time_embedding, prepared.shape)
         return velocity[:, :, :frames, :height, :width]
 
     def _run_blocks(
-        self, tokens: Tensor, contexts: Sequence[Tensor], inputs: BlockInputs, *, x: Tensor, options: dict[str, Any]
-    ) -> Tensor:
-        """All blocks in turn, each replaced or followed by what extensions ask for, as in the host's Wan models."""
+        self, latents: Tensor, timestep: Tensor, prepared: PreparedConditions, attention: HostAttention, *, x: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All blocks in turn, each replaced or followed by what extensions ask for, as in the host's Wan models.
+
+        The first block's tokens are made here, so that nobody keeps them while the others run.
+
+        Returns:
+            Tokens after the last block, and the time embedding.
+        """
+        tokens, inputs = self.embed(latents, timestep, prepared, attention=attention)
+        options: Any = attention.transformer_options  # the host writes into them
         replacements: Mapping[Any, Callable[..., Any]] = options.get("patches_replace", {}).get("dit", {})
         followers: Sequence[Callable[..., Any]] = options.get("patches", {}).get(BLOCK_TYPE, ())
         options["total_blocks"], options["block_type"] = len(self.blocks), "double"
-        for index, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
+        for index, (block, context) in enumerate(zip(self.blocks, prepared.contexts, strict=True)):
             options["block_index"] = index
             if (replacement := replacements.get((BLOCK_TYPE, index))) is not None:
-                given = {"img": tokens, "txt": context, "vec": inputs.time_rows, "pe": inputs.rope}
+                given: dict[str, Any] = {"img": tokens, "txt": context, "vec": inputs.time_rows, "pe": inputs.rope}
                 original = _original(cast("LoomBlock", block), inputs)
                 tokens = replacement({**given, "transformer_options": options}, {"original_block": original})["img"]
             else:
@@ -179,7 +187,7 @@ class HostDiT(LoomDiT):
             for follower in followers:
                 given = {"img": tokens, "x": x, "vec": inputs.time_embedding, "block_index": index, "img_offset": 0}
                 tokens = follower({**given, "transformer_options": options})["img"]
-        return tokens
+        return tokens, inputs.time_embedding
 
 
 def _original(block: LoomBlock, inputs: BlockInputs) -> Callable[[Mapping[str, Any]], dict[str, Tensor]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from loom_core.cli import convert, generate, inspect, parity
+from loom_core.cli.arguments import parse_size
 from loom_core.cli.exits import run
+from loom_core.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,10 @@ def test_wrong_arguments_are_one_line(command, arguments, words, capsys):
     assert error.startswith("error: found arguments that do not fit")
     assert words in error
     assert "--help" in error
+
+
+def test_sizes():
+    assert parse_size("128x96") == (128, 96)
+    for text in ("128", "128x", "axb", "100x100", "-64x64"):
+        with pytest.raises(ConfigError):
+            parse_size(text)

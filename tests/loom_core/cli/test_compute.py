@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from loom_core.cli.compute import SMALLEST_TILE, ComputeWords, choose_compute
+from loom_core.cli.compute import ComputeWords, choose_compute
 from loom_core.config.model import LOOMVIDEO_5B, QUARTER_TWIN
 from loom_core.errors import ConfigError
-from loom_core.geometry import SPATIAL_STRIDE
-from loom_core.vae import tiling
 
 
 def test_a_cpu_computes_small_models_in_float32_and_large_ones_in_bfloat16():
@@ -24,12 +22,17 @@ def test_words_win():
     compute = choose_compute(words, QUARTER_TWIN)
     assert (compute.dtype, compute.codec_dtype) == (torch.bfloat16, torch.float16)
     assert (compute.tile_latents, compute.rope_precision) == (16, "bf16")
+    assert compute.mllm_device is None and compute.keeps_keys_values
+    compute = choose_compute(ComputeWords(device="cpu", mllm_device="cpu", cache="projections"), QUARTER_TWIN)
+    assert compute.mllm_device == torch.device("cpu") and not compute.keeps_keys_values
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"device": "quantum"}, "device 'quantum'"),
+        ({"device": "quantum"}, "device 'quantum'.*leave --device out"),
+        ({"mllm_device": "quantum"}, "device 'quantum'.*leave --mllm-device out"),
+        ({"cache": "states"}, "keys-values or projections"),
         ({"dtype": "int3"}, "int3"),
         ({"dtype": "keep"}, "bf16, fp16, fp32"),
         ({"vae_dtype": "int3"}, "int3"),
@@ -48,7 +51,3 @@ def test_unknown_words_are_refused(wrong, message):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="device 'cuda'"):
         choose_compute(ComputeWords(device="cuda"), QUARTER_TWIN)
-
-
-def test_the_smallest_tile_is_the_codecs():
-    assert SMALLEST_TILE == tiling.SMALLEST_TILE * SPATIAL_STRIDE

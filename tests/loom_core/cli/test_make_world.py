@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loom_core.cli.make_world import main, parse_size
+from loom_core.cli.make_world import main
 from loom_core.errors import ConfigError
 
 SMALL = ["--size", "64x64", "--frames", "5", "--quiet"]
@@ -22,13 +22,6 @@ def test_it_writes_a_set_and_prints_its_manifest(tmp_path, capsys):
 def test_it_says_what_it_made(tmp_path, capsys):
     main(["--output", str(tmp_path), "--samples", "1", "--tasks", "text-to-image", "--size", "64x64"])
     assert "1 samples made, 0 were there" in capsys.readouterr().err
-
-
-def test_sizes():
-    assert parse_size("128x96") == (128, 96)
-    for text in ("128", "128x", "axb", "100x100", "-64x64"):
-        with pytest.raises(ConfigError):
-            parse_size(text)
 
 
 @pytest.mark.parametrize(

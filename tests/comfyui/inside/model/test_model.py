@@ -137,18 +137,86 @@ def test_the_hosts_schedules_give_whole_timesteps_in_range(model, scheduler):
     assert (sigmas * 1000 - told).max() <= 1.001
 
 
-def test_memory_counts_references_and_contexts(model, config, conditioning, make_condition):
-    bare, full = conditioning(make_condition(8)), conditioning(make_condition(8, references=[(1, 2, 4), (2, 4, 2)]))
+@pytest.fixture
+def needed(model):
+    """Bytes that the host is told for a conditioning."""
 
-    def needed(made):
+    def of(made, batch=1):
         shapes = model.model.extra_conds_shapes(**{**made[0][1], "cross_attn": made[0][0]})
-        return model.model.memory_required(SHAPE, cond_shapes={name: [shape] for name, shape in shapes.items()})
+        size = (batch, *SHAPE[1:])
+        return model.model.memory_required(size, cond_shapes={name: [shape] for name, shape in shapes.items()})
 
+    return of
+
+
+def test_memory_is_what_is_planned(part, needed, config, conditioning, make_condition, monkeypatch):
+    from comfy import model_management
+
+    denoise, margin = part("loom_core.planning.denoise"), part("loom_core.planning.moments").MARGIN
+    monkeypatch.setattr(model_management, "pytorch_attention_flash_attention", lambda: True)
     contexts = 8 * config.num_layers * config.hidden_size * 4
-    assert needed(bare) == pytest.approx(model.model.memory_required(SHAPE) + contexts)
-    latents = math.prod(SHAPE[2:])
-    references = 2 * 4 + 2 * 4 * 2
-    assert needed(full) - contexts == pytest.approx((needed(bare) - contexts) * (latents + references) / latents)
+    for references, tokens in (([], 0), ([(1, 2, 4), (2, 4, 2)], 2 + 4)):
+        made = conditioning(make_condition(8, references=references))
+        for batch in (1, 3):
+            sizes = denoise.ForwardSizes(
+                config=config,
+                target=math.prod(SHAPE[2:]) // 4,
+                references=tokens,
+                context=8,
+                itemsize=4,
+                batch=batch,
+                keeps_keys_values=False,
+            )
+            assert needed(made, batch) == pytest.approx(margin * (denoise.step_bytes(sizes) + contexts))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("references", [0, 2])
+def test_a_step_takes_what_is_planned(part, load, write, state, config, batch, references):
+    """Counted outside of inference mode, in which tensors that were made before cannot be told from new ones."""
+    from comfy import model_management
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    denoise, counting = part("loom_core.planning.denoise"), part("benchmarks.live_memory")
+    # on a CPU the host takes another attention than the fused one, which GPUs have
+    options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+    with torch.inference_mode(False):
+        model = load(write(state))
+        model_management.load_models_gpu([model])
+        x = torch.randn(batch, 48, 3, 16, 24)
+        context = torch.randn(batch, 20, config.num_layers * config.hidden_size)
+        given = {
+            "source_latent": torch.randn_like(x),
+            "ref_latents": [torch.randn(batch, 48, 1, 16, 24) for _ in range(references)],
+            "ref_indices": (-10, -20)[:references],
+        }
+        step = torch.full((batch,), 500.0)
+        alive = counting.peak_live_bytes(
+            lambda: model.model.diffusion_model(x, step, context, transformer_options=options, **given)
+        )
+    sizes = denoise.ForwardSizes(
+        config=config,
+        target=3 * 8 * 12,
+        references=references * 8 * 12,
+        context=20,
+        itemsize=4,
+        batch=batch,
+        keeps_keys_values=False,
+    )
+    assert denoise.step_bytes(sizes) == pytest.approx(alive, rel=0.1)
+
+
+def test_scores_of_an_attention_that_is_not_fused_count(model, needed, conditioning, make_condition, monkeypatch):
+    from comfy import model_base, model_management
+
+    made = conditioning(make_condition(8, references=[(1, 2, 4)]))
+    monkeypatch.setattr(model_management, "pytorch_attention_flash_attention", lambda: True)
+    fused = needed(made)
+    monkeypatch.setattr(model_management, "pytorch_attention_flash_attention", lambda: False)
+    monkeypatch.setattr(model_base.BaseModel, "memory_required", lambda *_, **__: 3 * fused)
+    assert needed(made) == 3 * fused
+    monkeypatch.setattr(model_base.BaseModel, "memory_required", lambda *_, **__: 1.0)
+    assert needed(made) == fused
 
 
 def test_the_estimate_before_a_run_is_that_of_a_step(model, conditioning, make_condition, conds_of):

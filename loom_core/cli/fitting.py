@@ -1,0 +1,96 @@
+"""What a run on a GPU does to fit into the memory that is free there, as planned before anything is loaded.
+
+The VAE's tiles are not chosen here but when it is about to work, from what is free then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import ResourceError
+from ..planning.choice import Fitted, choose
+from ..planning.plan import DENOISE, PROMPT, Setting
+from ..planning.run import RunSizes
+from ..planning.sizes import FORMATS, MLLMSizes, ModelSizes
+from .compute import ComputeWords
+
+if TYPE_CHECKING:
+    from ..bundle import ModelFiles
+    from ..compute import Compute
+    from ..config.model import DiTConfig
+    from ..request import Plan
+
+
+def run_sizes(plan: Plan) -> RunSizes:
+    """The sizes of a planned run, with the branches of guidance that it has."""
+    from ..pipeline import weights_of
+
+    request = plan.request
+    sizes = RunSizes(
+        width=plan.width,
+        height=plan.height,
+        num_frames=plan.num_frames,
+        has_source=request.source is not None,
+        num_references=len(request.references),
+        mllm_frames=request.mllm_frames,
+    )
+    running = weights_of(plan)
+    contexts = {branch: length for branch, length in sizes.branches.items() if branch in running}
+    return replace(sizes, contexts=contexts)
+
+
+def fit_to_gpu(
+    compute: Compute,
+    words: ComputeWords,
+    plan: Plan,
+    files: ModelFiles,
+    *,
+    config: DiTConfig,
+    say: Callable[[str], None],
+) -> Compute:
+    """A way to compute that fits what is free on a CUDA device, as far as the user left the choice open.
+
+    Args:
+        compute: As chosen without regard to memory.
+        words: What the user said.
+        plan: What is done.
+        files: Of the model.
+        config: Of the DiT.
+        say: Told what was changed and what it costs, or that the run will hardly fit; it is tried all the same, since
+            the plan is an estimate.
+    """
+    if compute.device.type != "cuda" or files.is_built_in:
+        return compute
+
+    import torch
+
+    from ..mllm.loading import read_config
+
+    folder = files.mllm if files.mllm.is_dir() else files.mllm.parent
+    values = read_config(files.mllm_config or folder / "config.json", needed=False)
+    setting = Setting(
+        run=run_sizes(plan),
+        model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values)),
+        form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
+        codec_itemsize=compute.codec_dtype.itemsize,
+    )
+    free, _ = torch.cuda.mem_get_info(compute.device)
+    try:
+        chosen = choose(setting, free)
+    except ResourceError as error:
+        say(f"note: this may run out of memory: {error}")
+        return compute
+    reasons = {entry.phase.name: entry for entry in chosen.fitted}
+    if chosen.measures.mllm_on_cpu and words.mllm_device is None:
+        _say_why(reasons[PROMPT], say)
+        compute = replace(compute, mllm_device=torch.device("cpu"))
+    if not chosen.measures.keeps_keys_values and words.cache is None:
+        _say_why(reasons[DENOISE], say)
+        compute = replace(compute, keeps_keys_values=False)
+    return compute
+
+
+def _say_why(fitted: Fitted, say: Callable[[str], None]) -> None:
+    say(f"note: to fit the GPU's free memory, {fitted.reason}")

@@ -1,0 +1,252 @@
+"""How a run fits into a number of bytes: for each phase the cheapest measure that is enough, and what it costs.
+
+Phases follow one another and let go of their parts, so each is fitted by itself. A phase has a row of measures, from
+that which costs nothing on; a new measure (streaming of weights, say) is a new entry of a row and a formula for what it
+leaves in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from ..errors import ResourceError
+from ..geometry import TEMPORAL_STRIDE, VIDEO_BUCKETS, closest_bucket
+from ..vae.memory import Direction, choose_tile, covered_share
+from .denoise import forward_bytes
+from .flops import forward_flops, keys_values_flops
+from .moments import MARGIN, Phase
+from .plan import DECODE, DENOISE, ENCODE, PROMPT, Measures, Setting, denoising_of, phase_of, phases_of
+from .sizes import FORMATS, WeightFormat
+
+GIGA = 10**9
+_TERA = 10**12
+_PIXELS = 16  # a latent, along a side
+
+Try = Callable[[Setting, Measures, int], Measures]
+"""Makes a measure's changes, for a number of free bytes."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A way to need less memory.
+
+    Args:
+        change: Makes it.
+        cost: Says what was done and what it costs, of the measures that were taken.
+    """
+
+    change: Try
+    cost: Callable[[Setting, Measures], str]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A phase and why it is as it is.
+
+    Args:
+        phase: What it takes.
+        reason: What was done to fit it, and the cost.
+    """
+
+    phase: Phase
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """A run that fits.
+
+    Args:
+        setting: What was planned for.
+        budget: Bytes that may be used; None for as many as it takes.
+        measures: What the run does to fit.
+        fitted: Its phases.
+    """
+
+    setting: Setting
+    budget: int | None
+    measures: Measures
+    fitted: tuple[Fitted, ...]
+
+    @property
+    def needed(self) -> int:
+        """What the run's device should have free."""
+        return max(entry.phase.peak.needed for entry in self.fitted if not entry.phase.on_cpu)
+
+
+def _tiles(direction: Direction) -> Try:
+    def change(setting: Setting, measures: Measures, budget: int) -> Measures:
+        peak = phase_of(ENCODE if direction == "encode" else DECODE, setting, measures).peak
+        run = setting.run
+        beside = MARGIN * (peak.held + peak.latents)
+        if direction == "encode":
+            beside += MARGIN * setting.pixels(run.num_frames if run.has_source else 1)
+        tile = choose_tile(
+            run.height,
+            run.width,
+            itemsize=setting.codec_item,
+            free_bytes=budget - peak.weights - int(beside),
+            direction=direction,
+            num_frames=run.num_frames,
+            sizes=setting.model.vae,
+        )
+        if direction == "encode":
+            return replace(measures, encode_tile=tile)
+        return replace(measures, decode_tile=tile)
+
+    return change
+
+
+def _nothing(_setting: Setting, measures: Measures, _budget: int) -> Measures:
+    return measures
+
+
+def _mllm_to_cpu(_setting: Setting, measures: Measures, _budget: int) -> Measures:
+    return replace(measures, mllm_on_cpu=True)
+
+
+def _projected(_setting: Setting, measures: Measures, _budget: int) -> Measures:
+    return replace(measures, keeps_keys_values=False)
+
+
+def _cost_of_tiles(direction: Direction) -> Callable[[Setting, Measures], str]:
+    def cost(setting: Setting, measures: Measures) -> str:
+        tile = measures.encode_tile if direction == "encode" else measures.decode_tile
+        if tile is None:
+            return "whole frames"
+        share = covered_share(setting.run.height, setting.run.width, tile)
+        return f"tiles of {tile * _PIXELS} pixels, whose overlaps are {share - 1:.0%} more work"
+
+    return cost
+
+
+def _cost_of_cpu(setting: Setting, _measures: Measures) -> str:
+    operations = 2 * setting.model.mllm.weights.matrices * sum(setting.run.branches.values())
+    return f"the MLLM on the processor, about {operations / _TERA:.0f} TFLOP once a run"
+
+
+def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
+    config, run = setting.model.dit, setting.run
+    anew = sum(keys_values_flops(config, context) for context in run.branches.values())
+    step = sum(
+        forward_flops(config, target=run.target.tokens, references=run.references_of(branch), context=context)
+        for branch, context in run.branches.items()
+    )
+    return f"projected contexts kept, keys and values made anew: {anew / step:.1%} more work a step"
+
+
+MEASURES: dict[str, tuple[Measure, ...]] = {
+    PROMPT: (
+        Measure(_nothing, lambda _setting, _measures: "the MLLM on the same device, released before the DiT comes"),
+        Measure(_mllm_to_cpu, _cost_of_cpu),
+    ),
+    ENCODE: (Measure(_tiles("encode"), _cost_of_tiles("encode")),),
+    DENOISE: (
+        Measure(_nothing, lambda _setting, _measures: "keys and values of the contexts kept"),
+        Measure(_projected, _cost_of_projected),
+    ),
+    DECODE: (Measure(_tiles("decode"), _cost_of_tiles("decode")),),
+}
+"""Of each phase, from the cheapest on."""
+
+
+def _fits(phase: Phase, budget: int) -> bool:
+    return phase.on_cpu or phase.peak.needed <= budget
+
+
+def _fit(setting: Setting, measures: Measures, name: str, budget: int) -> tuple[Measures, Fitted, bool]:
+    """The first measure of a phase that is enough; the last one where none is."""
+    row = [measure for measure in MEASURES[name] if setting.on_gpu or measure.change is not _mllm_to_cpu]
+    for measure in row:
+        changed = measure.change(setting, measures, budget)
+        fitted = Fitted(phase_of(name, setting, changed), measure.cost(setting, changed))
+        if _fits(fitted.phase, budget):
+            return changed, fitted, True
+    return changed, fitted, False
+
+
+def _attempt(setting: Setting, budget: int) -> tuple[MemoryPlan, list[Fitted]]:
+    """A plan, and the phases that do not fit."""
+    measures, fitted, failed = Measures(), [], []
+    for name in (phase.name for phase in phases_of(setting, measures)):
+        measures, entry, is_enough = _fit(setting, measures, name, budget)
+        fitted.append(entry)
+        if not is_enough:
+            failed.append(entry)
+    return MemoryPlan(setting=setting, budget=budget, measures=measures, fitted=tuple(fitted)), failed
+
+
+def choose(setting: Setting, budget: int | None) -> MemoryPlan:
+    """The cheapest way to run that fits.
+
+    Args:
+        setting: What is planned for.
+        budget: Bytes of the device that may be used; None for no limit.
+
+    Raises:
+        ResourceError: Nothing fits; the message says what would.
+    """
+    if budget is None:
+        plan, _ = _attempt(setting, 1 << 62)
+        return replace(plan, budget=None)
+    plan, failed = _attempt(setting, budget)
+    if not failed:
+        return plan
+    worst = max((entry.phase for entry in failed), key=lambda phase: phase.peak.needed)
+    raise ResourceError(
+        f"{setting.run.describe()} with {setting.form.name} weights, whose phase {worst.name} needs "
+        f"{worst.peak.needed / GIGA:.1f} GB",
+        expected=f"at most {budget / GIGA:.1f} GB",
+        fix="; or ".join(_ways_out(setting, budget)),
+    )
+
+
+def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
+    """What would fit, from the least change on; at least the card that it takes."""
+    run = setting.run
+
+    def fits(**changes: object) -> bool:
+        return not _attempt(replace(setting, run=replace(run, **changes)), budget)[1]  # type: ignore[arg-type]
+
+    shorter = (count for count in range(run.num_frames - TEMPORAL_STRIDE, TEMPORAL_STRIDE, -TEMPORAL_STRIDE))
+    frames = next((count for count in shorter if fits(num_frames=count)), None)
+    if frames is not None:
+        yield f"use {frames} frames"
+    alike = [closest_bucket(run.width, run.height, allowed_sides=(side,)) for side in sorted(VIDEO_BUCKETS)[::-1]]
+    smaller = next(
+        (
+            (width, height)
+            for width, height in alike
+            if width * height < run.width * run.height and fits(width=width, height=height)
+        ),
+        None,
+    )
+    if smaller is not None:
+        yield f"use {smaller[0]}x{smaller[1]}"
+    form = next((form for form in _smaller_formats(setting.form) if not _attempt_with(setting, form, budget)), None)
+    if form is not None:
+        yield f"use {form.name} weights" + ("" if form.is_loadable else ", which the ComfyUI nodes can load")
+    yield f"a device with {least_budget(setting) / GIGA:.1f} GB free"
+
+
+def _smaller_formats(form: WeightFormat) -> Iterator[WeightFormat]:
+    wide = (form.matrix_itemsize, form.itemsize)
+    return (other for other in FORMATS.values() if (other.matrix_itemsize, other.itemsize) < wide)
+
+
+def _attempt_with(setting: Setting, form: WeightFormat, budget: int) -> list[Fitted]:
+    return _attempt(replace(setting, form=form), budget)[1]
+
+
+def least_budget(setting: Setting) -> int:
+    """The fewest bytes that the run can do with, all measures taken."""
+    plan, _ = _attempt(setting, 0)
+    return plan.needed
+
+
+def branches_together(setting: Setting, measures: Measures) -> int:
+    """Activations that it would take more to run all branches of guidance in one forward pass, as ComfyUI can."""
+    denoising = denoising_of(setting, measures)
+    apart = max(forward_bytes(denoising.forward(branch))[1] for branch in setting.run.branches)
+    return forward_bytes(denoising.together())[1] - apart

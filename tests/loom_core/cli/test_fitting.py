@@ -1,0 +1,90 @@
+"""What a run on a GPU does to fit; the GPU is played by a function that says how much is free."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from loom_core.bundle import ModelFiles
+from loom_core.cli.compute import ComputeWords
+from loom_core.cli.fitting import fit_to_gpu, run_sizes
+from loom_core.compute import Compute
+from loom_core.config.model import LOOMVIDEO_5B
+from loom_core.config.sampling import SamplingConfig
+from loom_core.request import Plan, Request
+from loom_core.types import Branch, Task
+
+GPU = Compute(device=torch.device("cuda"), dtype=torch.bfloat16, codec_dtype=torch.bfloat16)
+CPU = torch.device("cpu")
+
+
+def plan(**sampling):
+    return Plan(
+        request=Request(prompt="make it red", source=Path("clip.mp4")),
+        task=Task.EDIT_VIDEO,
+        width=832,
+        height=480,
+        num_frames=81,
+        fps=24.0,
+        sampling=SamplingConfig(**{"guidance_scale": 2.5, "visual_guidance_scale": 1.5, **sampling}),
+    )
+
+
+@pytest.fixture
+def fit(tmp_path, monkeypatch):
+    """Fits a run with the released model into some GB; what was said comes with it."""
+    weights = tmp_path / "released.safetensors"
+
+    def run(gigabytes, *, compute=GPU, **words):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(gigabytes * 1e9), int(80e9)))
+        said = []
+        files = ModelFiles(dit=weights, mllm=weights, codec=weights)
+        words = ComputeWords(**words)
+        return fit_to_gpu(compute, words, plan(), files, config=LOOMVIDEO_5B, say=said.append), said
+
+    return run
+
+
+def test_nothing_changes_where_all_fits(fit):
+    assert fit(24) == (GPU, [])
+
+
+def test_the_mllm_goes_to_the_processor_first(fit):
+    compute, said = fit(13)
+    assert compute == replace(GPU, mllm_device=CPU)
+    assert len(said) == 1 and "the MLLM on the processor" in said[0]
+
+
+def test_then_projections_are_kept(fit):
+    compute, said = fit(11.6)
+    assert compute == replace(GPU, mllm_device=CPU, keeps_keys_values=False)
+    assert len(said) == 2 and "more work a step" in said[1]
+
+
+def test_what_the_user_said_stays(fit):
+    assert fit(11.6, mllm_device="cuda", cache="keys-values") == (GPU, [])
+
+
+def test_what_will_hardly_fit_is_tried_all_the_same(fit):
+    compute, said = fit(8)
+    assert compute is GPU
+    assert "may run out of memory" in said[0] and "expected at most 8.0 GB" in said[0]
+
+
+def test_a_cpu_is_left_alone(fit):
+    assert fit(1, compute=Compute()) == (Compute(), [])
+
+
+@pytest.mark.parametrize(
+    ("scales", "branches"),
+    [
+        ({}, [Branch.UNCONDITIONAL, Branch.VISUAL, Branch.FULL]),
+        ({"visual_guidance_scale": 1.0}, [Branch.VISUAL, Branch.FULL]),
+        ({"guidance_scale": 1.0, "visual_guidance_scale": 1.0}, [Branch.FULL]),
+    ],
+)
+def test_only_branches_that_run_are_counted(scales, branches):
+    assert list(run_sizes(plan(**scales)).branches) == branches

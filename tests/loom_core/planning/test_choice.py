@@ -1,0 +1,119 @@
+"""What is chosen for a budget: fits, costs least, and where nothing fits the sentence tells the truth."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from loom_core.config.model import LOOM_TINY
+from loom_core.errors import ResourceError
+from loom_core.planning.choice import GIGA, branches_together, choose, least_budget
+from loom_core.planning.plan import DECODE, DENOISE, ENCODE, PROMPT, Measures, Setting
+from loom_core.planning.run import RunSizes
+from loom_core.planning.sizes import FORMATS, ModelSizes
+
+EDIT = RunSizes(width=832, height=480, num_frames=81, has_source=True)
+
+
+def setting_of(form="bf16", *, on_gpu=True, **sizes):
+    return Setting(run=replace(EDIT, **sizes), model=ModelSizes(), form=FORMATS[form], on_gpu=on_gpu)
+
+
+def test_what_fits_is_left_as_it_is():
+    plan = choose(setting_of(), 24 * GIGA)
+    assert plan.measures == Measures() == choose(setting_of(), None).measures
+    assert plan.needed <= 24 * GIGA
+
+
+def test_text_alone_encodes_nothing():
+    names = [entry.phase.name for entry in choose(setting_of(has_source=False), None).fitted]
+    assert names == [PROMPT, DENOISE, DECODE]
+
+
+@pytest.mark.parametrize("form", ["bf16", "fp8"])
+@pytest.mark.parametrize("card", range(5, 25))
+@pytest.mark.parametrize("references", [0, 4])
+def test_every_phase_fits_or_none_is_promised(form, card, references):
+    setting = setting_of(form, num_references=references)
+    if card * GIGA < least_budget(setting):
+        with pytest.raises(ResourceError, match=f"expected at most {card}.0 GB"):
+            choose(setting, card * GIGA)
+        return
+    plan = choose(setting, card * GIGA)
+    for entry in plan.fitted:
+        assert entry.phase.on_cpu or entry.phase.peak.needed <= card * GIGA
+
+
+def test_one_measure_after_another_as_memory_shrinks():
+    setting = setting_of("fp8", num_references=4)
+    seen = []
+    for tenths in range(300, 0, -1):
+        budget = tenths * GIGA // 10
+        if budget < least_budget(setting):
+            break
+        measures = choose(setting, budget).measures
+        kind = (
+            measures.mllm_on_cpu,
+            measures.keeps_keys_values,
+            measures.encode_tile is None,
+            measures.decode_tile is None,
+        )
+        if not seen or seen[-1] != kind:
+            seen.append(kind)
+    assert seen[0] == (False, True, True, True)
+    assert seen[-1][:2] == (True, False)
+    for earlier, later in pairwise(seen):
+        assert earlier[0] <= later[0] and earlier[1] >= later[1]
+
+
+def test_the_least_budget_is_the_least():
+    setting = setting_of()
+    least = least_budget(setting)
+    assert choose(setting, least).needed <= least
+    with pytest.raises(ResourceError):
+        choose(setting, least - GIGA // 100)
+
+
+def test_ways_out_are_ways_out():
+    setting = setting_of(width=1280, height=704, num_frames=121)
+    with pytest.raises(ResourceError) as caught:
+        choose(setting, 12 * GIGA)
+    text = str(caught.value)
+    assert "1280x704, 121 frames, source with bf16 weights, whose phase denoise needs" in text
+    frames = int(re.search(r"use (\d+) frames", text).group(1))
+    choose(replace(setting, run=replace(setting.run, num_frames=frames)), 12 * GIGA)
+    with pytest.raises(ResourceError):
+        choose(replace(setting, run=replace(setting.run, num_frames=frames + 4)), 12 * GIGA)
+    width, height = map(int, re.search(r"use (\d+)x(\d+)", text).groups())
+    choose(replace(setting, run=replace(setting.run, width=width, height=height)), 12 * GIGA)
+    assert "use fp8 weights, which the ComfyUI nodes can load" in text
+    choose(replace(setting, form=FORMATS["fp8"]), 12 * GIGA)
+    needed = float(re.search(r"a device with ([\d.]+) GB free", text).group(1))
+    choose(setting, int((needed + 0.1) * GIGA))
+
+
+def test_on_a_cpu_all_is_in_one_memory():
+    gpu, cpu = choose(setting_of(), None), choose(setting_of(on_gpu=False), None)
+    of_gpu, of_cpu = ({entry.phase.name: entry.phase.peak.held for entry in plan.fitted} for plan in (gpu, cpu))
+    assert of_gpu[PROMPT] == of_gpu[DENOISE] == 0
+    assert min(of_cpu[PROMPT], of_cpu[ENCODE], of_cpu[DENOISE]) > 0
+    with pytest.raises(ResourceError, match="phase prompt needs"):
+        choose(setting_of(on_gpu=False), 16 * GIGA)  # no other processor to send it to
+
+
+def test_costs_are_told():
+    reasons = {entry.phase.name: entry.reason for entry in choose(setting_of("fp8", num_frames=37), 6 * GIGA).fitted}
+    assert "made anew" in reasons[DENOISE] and "% more work a step" in reasons[DENOISE]
+    tokens = sum(setting_of(num_frames=37).run.branches.values())
+    assert f"on the processor, about {2 * 7.56e9 * tokens / 1e12:.0f} TFLOP" in reasons[PROMPT]
+    assert "tiles of" in reasons[DECODE]
+
+
+def test_branches_together_take_more():
+    setting = setting_of()
+    more = branches_together(setting, Measures())
+    alone = max(moment.activations for moment in choose(setting, None).fitted[2].phase.moments)
+    assert more == pytest.approx(2 * alone, rel=0.01)
+    small = replace(setting, model=ModelSizes(dit=LOOM_TINY))
+    assert 0 < branches_together(small, Measures()) < more
