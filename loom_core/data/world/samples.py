@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ...errors import ConfigError
-from ...geometry import NATIVE_FPS
+from ...geometry import NATIVE_FPS, check_frames, check_size
 from ...types import Clip
 from ..sample import Sample
 from ..tasks import TrainingTask, training_task
@@ -17,7 +18,7 @@ from .busy import STYLE_KINDS, busy_scene
 from .captions import caption
 from .chance import arranged, is_for_training, is_held_out_background, is_held_out_thing, random_scene
 from .edits import EDITS, OF_CLIPS_ONLY, Ask, Edit
-from .references import Reference, ReferenceRequest, reference_edit, reference_scene
+from .references import PARTS, Reference, ReferenceRequest, reference_edit, reference_scene
 from .render import pictures
 from .scene import SIDE, Scene
 
@@ -79,7 +80,7 @@ class WorldSettings:
         """Refuse settings that make no samples.
 
         Raises:
-            ConfigError: A name is unknown.
+            ConfigError: A name is unknown, a number is out of range, or the shares leave nothing to draw.
         """
         if self.split not in SPLITS:
             raise ConfigError(f"split {self.split!r}", expected=" or ".join(SPLITS), fix="correct the name")
@@ -87,13 +88,57 @@ class WorldSettings:
             training_task(name)
         if unknown := sorted(set(self.edits) - set(EDITS)):
             raise ConfigError(f"kinds of edit {unknown}", expected=", ".join(EDITS), fix="correct the names")
+        check_size(*self.size)
+        if not self.frames:
+            raise ConfigError("a world without frames", expected="lengths of clips", fix="leave it out for [9]")
+        for num_frames in self.frames:
+            check_frames(num_frames)
+        if not 1 <= self.most_references <= len(PARTS):
+            raise ConfigError(
+                f"most_references {self.most_references}", expected=f"1 to {len(PARTS)}", fix="leave it out for all"
+            )
+        if not 0 <= self.busy <= 1:
+            raise ConfigError(f"busy {self.busy:g}", expected="a share, 0 to 1", fix="correct it")
+        _check_shares("tasks", self.tasks)
+        _check_shares("edits", self.edits)
+        self._check_draws()
+
+    def _check_draws(self) -> None:
+        """Refuse shares of which none is above 0 where one is drawn."""
+        if sum(self.tasks.values()) == 0:
+            raise ConfigError("a world without tasks", expected="a share above 0", fix="name one, as {edit-video: 1}")
+        drawn = [training_task(name) for name, share in self.tasks.items() if share and self.busy < 1]
+        for task in filter(_draws_edits, drawn):
+            kinds = _kinds(moving=not task.is_image)
+            if not any(self.edits.get(kind, 1.0) for kind in kinds):
+                raise ConfigError(
+                    f"edits of {task.name} that all have share 0",
+                    expected=f"one above 0 of {', '.join(kinds)}",
+                    fix="raise one, or leave the task out",
+                )
+
+
+def _check_shares(what: str, shares: Mapping[str, float]) -> None:
+    for name, share in shares.items():
+        if not (math.isfinite(share) and share >= 0):
+            raise ConfigError(f"{what}: {name} with share {share:g}", expected="0 or more", fix="correct it")
+
+
+def _draws_edits(task: TrainingTask) -> bool:
+    """Whether a task's samples are drawn from the kinds of edit."""
+    return task.needs_source and not task.needs_references and not task.is_reconstruction
+
+
+def _kinds(*, moving: bool) -> list[str]:
+    """Kinds of edit of a clip or a still."""
+    return [kind for kind in EDITS if moving or kind not in OF_CLIPS_ONLY]
 
 
 def draw_request(task: TrainingTask, chance: random.Random, settings: WorldSettings) -> Request:
     """A request of a task from the split that the settings name.
 
     Raises:
-        ConfigError: No request of this split turned up, as for shares that leave no kind of edit.
+        ConfigError: No request of this split turned up, as for held-out samples of busy scenes alone.
     """
     for _ in range(_MOST_TRIES):
         request = _any_request(task, chance, settings)
@@ -141,7 +186,7 @@ def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSetti
             return _of_references(task, reference_edit(scene, count=count, chance=chance))
         return _of_references(task, reference_scene(count=count, moving=moving, chance=chance))
     if task.needs_source:
-        kinds = [kind for kind in EDITS if moving or kind not in OF_CLIPS_ONLY]
+        kinds = _kinds(moving=moving)
         kind = chance.choices(kinds, [settings.edits.get(kind, 1.0) for kind in kinds])[0]
         return _of_edit(task, EDITS[kind](_still(random_scene(chance), moving=moving), chance), moving=moving)
     scene = _still(arranged(random_scene(chance, most_things=2, style_share=0.1), chance), moving=moving)

@@ -130,6 +130,43 @@ def test_unknown_names_are_refused(change):
         WorldSettings(**change)
 
 
+NO_EDITS = dict.fromkeys(EDITS, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"frames": ()}, "without frames"),
+        ({"frames": (4,)}, "4 frames"),
+        ({"frames": (9, 0)}, "0 frames"),
+        ({"size": (100, 100)}, "size 100x100"),
+        ({"size": (0, 0)}, "size 0x0"),
+        ({"tasks": {}}, "without tasks"),
+        ({"tasks": {"edit-video": 0.0, "text-to-image": 0.0}}, "without tasks"),
+        ({"tasks": {"edit-video": -1.0, "text-to-image": 2.0}}, "edit-video with share -1"),
+        ({"edits": {"motion": -3.0}}, "motion with share -3"),
+        ({"edits": {"motion": float("nan")}}, "motion with share nan"),
+        ({"edits": NO_EDITS}, "edits of edit-video"),
+        ({"edits": NO_EDITS | {"motion": 1.0}, "tasks": {"edit-image": 1.0}}, "edits of edit-image"),
+        ({"most_references": 0}, "most_references 0"),
+        ({"most_references": 7}, "most_references 7"),
+        ({"busy": -0.1}, "busy -0.1"),
+        ({"busy": 1.5}, "busy 1.5"),
+        ({"busy": float("nan")}, "busy nan"),
+    ],
+)
+def test_settings_that_make_no_samples_are_refused_at_once(change, told):
+    with pytest.raises(ConfigError, match=told):
+        WorldSettings(**change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"tasks": {"text-to-image": 1.0}}, {"tasks": {"reconstruct-video": 1.0}}, {"busy": 1.0}]
+)
+def test_shares_that_are_never_drawn_from_may_be_zero(change):
+    make_request(0, WorldSettings(edits=NO_EDITS, **change))
+
+
 def test_shares_that_allow_no_sample_are_told():
     settings = WorldSettings(split="held-out", busy=1.0)
     with pytest.raises(ConfigError, match="no held-out sample"):
