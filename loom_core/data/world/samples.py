@@ -59,7 +59,7 @@ class WorldSettings:
         seed: Of all of them.
         split: "train" or "held-out".
         size: (width, height) in pixels.
-        frames: Lengths of clips, each 4k + 1; drawn evenly.
+        frames: Lengths of clips, each 4k + 1; drawn evenly. One of 1 frame is asked for as a still is: nothing moves.
         tasks: Name of a training task -> its share.
         edits: Kind of edit -> its share; those that are not named have share 1.
         most_references: 1 to 4.
@@ -109,7 +109,7 @@ class WorldSettings:
             raise ConfigError("a world without tasks", expected="a share above 0", fix="name one, as {edit-video: 1}")
         drawn = [training_task(name) for name, share in self.tasks.items() if share and self.busy < 1]
         for task in filter(_draws_edits, drawn):
-            kinds = _kinds(moving=not task.is_image)
+            kinds = _kinds(moving=not task.is_image and 1 not in self.frames)
             if not any(self.edits.get(kind, 1.0) for kind in kinds):
                 raise ConfigError(
                     f"edits of {task.name} that all have share 0",
@@ -134,14 +134,20 @@ def _kinds(*, moving: bool) -> list[str]:
     return [kind for kind in EDITS if moving or kind not in OF_CLIPS_ONLY]
 
 
-def draw_request(task: TrainingTask, chance: random.Random, settings: WorldSettings) -> Request:
+def draw_request(task: TrainingTask, chance: random.Random, settings: WorldSettings, *, moving: bool) -> Request:
     """A request of a task from the split that the settings name.
+
+    Args:
+        task: The task.
+        chance: Source of chance.
+        settings: Of the world.
+        moving: Whether its pictures have more than one frame; else it asks for nothing that only those can show.
 
     Raises:
         ConfigError: No request of this split turned up, as for held-out samples of busy scenes alone.
     """
     for _ in range(_MOST_TRIES):
-        request = _any_request(task, chance, settings)
+        request = _any_request(task, chance, settings, moving=moving)
         if is_in_split(request, settings.split):
             return request
     raise ConfigError(
@@ -172,8 +178,7 @@ def _asked_scene(request: Request, ask: Ask) -> Scene:
     return request.before if ask.attribute == "absence" and request.before is not None else request.after
 
 
-def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSettings) -> Request:
-    moving = not task.is_image
+def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSettings, *, moving: bool) -> Request:
     if task.needs_source and not task.needs_references and settings.busy and chance.random() < settings.busy:
         return _busy_request(task, chance, moving=moving)
     if task.is_reconstruction:
@@ -183,8 +188,8 @@ def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSetti
         count = chance.randint(1, settings.most_references)
         if task.needs_source:
             scene = _still(random_scene(chance, most_things=2), moving=moving)
-            return _of_references(task, reference_edit(scene, count=count, chance=chance))
-        return _of_references(task, reference_scene(count=count, moving=moving, chance=chance))
+            return _of_references(task, reference_edit(scene, count=count, chance=chance), moving=moving)
+        return _of_references(task, reference_scene(count=count, moving=moving, chance=chance), moving=moving)
     if task.needs_source:
         kinds = _kinds(moving=moving)
         kind = chance.choices(kinds, [settings.edits.get(kind, 1.0) for kind in kinds])[0]
@@ -216,9 +221,9 @@ def _of_edit(task: TrainingTask, edit: Edit, *, moving: bool) -> Request:
     return Request(task, edit.kind, edit.instruction, before, after, edit.asks)
 
 
-def _of_references(task: TrainingTask, request: ReferenceRequest) -> Request:
+def _of_references(task: TrainingTask, request: ReferenceRequest, *, moving: bool) -> Request:
     count = len(request.references)
-    after = _still(request.after, moving=not task.is_image)
+    after = _still(request.after, moving=moving)
     return Request(
         task,
         f"{count} reference{'s' if count > 1 else ''}",
@@ -243,8 +248,11 @@ def make_request(index: int, settings: WorldSettings) -> tuple[Request, int]:
     chance = random.Random(f"{settings.seed} {settings.split} {index}")
     names = list(settings.tasks)
     task = training_task(chance.choices(names, [settings.tasks[name] for name in names])[0])
-    request = draw_request(task, chance, settings)
-    return request, 1 if task.is_image else chance.choice(settings.frames)
+    request = draw_request(task, chance, settings, moving=not task.is_image)
+    num_frames = 1 if task.is_image else chance.choice(settings.frames)
+    if num_frames == 1 and not task.is_image:  # drawn anew, so that longer clips stay what they were
+        request = draw_request(task, chance, settings, moving=False)
+    return request, num_frames
 
 
 def make_sample(index: int, settings: WorldSettings) -> WorldSample:

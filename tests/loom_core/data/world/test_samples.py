@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from loom_core.data.world.chance import is_for_training, is_held_out_background,
 from loom_core.data.world.edits import EDITS, OF_CLIPS_ONLY
 from loom_core.data.world.render import render
 from loom_core.data.world.samples import WorldSettings, is_in_split, make_request, make_sample
+from loom_core.data.world.words import MOTIONS
 from loom_core.errors import ConfigError
 
 ALL_TASKS = WorldSettings(tasks=dict.fromkeys(TRAINING_TASKS, 1.0), frames=(5, 9))
@@ -97,6 +100,26 @@ def test_stills_ask_for_nothing_that_moves():
     assert {thing.motion for request in requests for thing in request.after.things} == {"stays still"}
 
 
+def test_clips_of_one_frame_ask_for_nothing_that_moves():
+    settings = replace(ALL_TASKS, frames=(1, 9))
+    for index in range(COUNT):
+        request, num_frames = make_request(index, settings)
+        if num_frames > 1:
+            continue
+        assert request.kind not in OF_CLIPS_ONLY
+        assert {thing.motion for thing in request.after.things} == {"stays still"}
+        assert request.after.camera == "stays still"
+        assert not re.search("|".join([*MOTIONS, "camera"]), request.instruction)
+
+
+def test_that_some_clips_have_one_frame_changes_no_other():
+    """The length is drawn from the same numbers, whatever the lengths are."""
+    mixed, longer = (replace(ALL_TASKS, frames=frames) for frames in ((1, 9), (5, 9)))
+    pairs = [(make_request(index, mixed), make_request(index, longer)) for index in range(COUNT)]
+    assert all(found == expected for found, expected in pairs if found[1] == 9)
+    assert {found[1] for found, _ in pairs if not found[0].task.is_image} == {1, 9}
+
+
 def test_shares_choose_tasks_and_kinds():
     settings = WorldSettings(
         tasks={"edit-video": 1.0, "text-to-image": 0.0}, edits={name: float(name == "keep") for name in EDITS}
@@ -148,6 +171,7 @@ NO_EDITS = dict.fromkeys(EDITS, 0.0)
         ({"edits": {"motion": float("nan")}}, "motion with share nan"),
         ({"edits": NO_EDITS}, "edits of edit-video"),
         ({"edits": NO_EDITS | {"motion": 1.0}, "tasks": {"edit-image": 1.0}}, "edits of edit-image"),
+        ({"edits": NO_EDITS | {"motion": 1.0}, "frames": (1, 9)}, "edits of edit-video"),
         ({"most_references": 0}, "most_references 0"),
         ({"most_references": 7}, "most_references 7"),
         ({"busy": -0.1}, "busy -0.1"),

@@ -89,7 +89,7 @@ def test_other_settings_are_refused(folder):
 
 
 def test_a_world_of_another_version_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(writing, "WORLD_VERSION", -1)
+    monkeypatch.setattr(writing, "version_of", lambda _: -1)
     with pytest.raises(ConfigError, match="world_version"):
         write_world(folder, SETTINGS_OF_ALL, count=1)
 
