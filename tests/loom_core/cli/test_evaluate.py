@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import pytest
 
 from loom_core.cli.evaluate import main
 from loom_core.errors import ConfigError, OutputError, WeightsError
+from loom_core.evaluation.suite import run_suite
 
 FAST = ["--samples", "3", "--steps", "1", "--tasks", "edit-image", "text-to-image", "--quiet"]
 
@@ -36,6 +38,23 @@ def test_the_same_seed_gives_the_same(tmp_path):
         results.append(json.loads(path.read_text()))
     assert [one["key"] for one in results[0]["details"]] == [one["key"] for one in results[1]["details"]]
     assert results[0]["unchanged_psnr"] == pytest.approx(results[1]["unchanged_psnr"], abs=0.05)
+
+
+def test_pictures_are_let_go_of(monkeypatch):
+    """Of a suite of any length only those are in memory that are worked on."""
+    alive = []
+
+    def watched(plan, sampler, **options):
+        for answer in run_suite(plan, sampler, **options):
+            alive.append(weakref.ref(answer))
+            yield answer
+            del answer
+            assert sum(reference() is not None for reference in alive) <= 1
+
+    monkeypatch.setattr("loom_core.evaluation.suite.run_suite", watched)
+    monkeypatch.setattr("loom_core.evaluation.suite._CHUNK", 1)
+    assert main([*FAST, "--batch", "1"]) == 0
+    assert len(alive) == 3
 
 
 def test_the_judge_can_be_checked(capsys):
