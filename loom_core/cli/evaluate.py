@@ -149,7 +149,7 @@ def _evaluate(plan: SuitePlan, files: ModelFiles, arguments: argparse.Namespace)
     print(f"\n{len(scores)} samples in {seconds:.0f} s")
     if arguments.json is not None:
         settings = _settings(plan, files, compute, sampler, arguments) | {"seconds": round(seconds, 1)}
-        results = to_json(scores, settings=settings, seed=plan.seed) | {"details": samples_json(scores)}
+        results = to_json(scores, settings=settings) | {"details": samples_json(scores)}
         _write_json(arguments.json, results)
     if arguments.grids is not None:
         print(f"{len(grids.write(arguments.grids))} pictures in {arguments.grids}")
