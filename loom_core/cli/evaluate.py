@@ -75,6 +75,13 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}", expected="at least 1", fix="leave it out for the default")
+    for name in ("json", "grids"):
+        if arguments.check_judge and getattr(arguments, name) is not None:
+            raise ConfigError(
+                f"--check-judge with --{name}",
+                expected="one of the two: a check of the judge runs no model and writes nothing",
+                fix=f"leave --{name} out",
+            )
     require_present(arguments.model, arguments.mllm, arguments.vae)
     if arguments.json is not None:
         check_writable(arguments.json)

@@ -64,6 +64,13 @@ def test_the_judge_can_be_checked(capsys):
     assert any(line.startswith("noise: 0 of 4") for line in lines)
 
 
+@pytest.mark.parametrize("option", ["--json", "--grids"])
+def test_a_check_of_the_judge_writes_nothing(option, tmp_path):
+    with pytest.raises(ConfigError, match=f"--check-judge with {option}"):
+        main(["--check-judge", "--samples", "1", option, str(tmp_path / "results")])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
