@@ -129,7 +129,7 @@ def _check_same(path: Path, described: Mapping[str, Any]) -> None:
     differing = [name for name in described if found.get(name) != described[name]]
     if differing:
         raise ConfigError(
-            f"{path.parent} with another {', '.join(differing)}",
+            f"{path.parent}, made with other settings: {', '.join(differing)}",
             expected=f"the settings in its {SETTINGS}, to go on with it",
             fix="use those, or name another folder",
         )
