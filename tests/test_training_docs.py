@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from loom_core.cli.train import build_parser
 from loom_core.config.data import DataConfig, DataSetConfig
@@ -30,6 +31,8 @@ from loom_core.config.training import (
 )
 from loom_core.data.single_json import NAMES
 from loom_core.data.tasks import TRAINING_TASKS
+from loom_core.data.world.samples import WorldSettings
+from loom_core.data.world.source import world_source
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "training.md").read_text(encoding="utf-8")
@@ -89,6 +92,18 @@ def test_settings_and_defaults_are_those_of_the_code(title):
 def test_settings_of_rl_and_defaults_are_those_of_the_code(title):
     told = dict(ROW.findall(section(title, RL_PAGE)))
     assert told == {entry.name: default_text(entry) for entry in fields(RL_SECTIONS[title])}
+
+
+def test_options_of_the_world_are_those_of_the_code():
+    told = section("The procedural world").partition("the fields of `WorldSettings`")[2].partition(". ")[0]
+    names = re.sub(r"\([^)]*\)", "", told)
+    assert re.findall(r"`(\w+)`", names) == [entry.name for entry in fields(WorldSettings)]
+
+
+def test_the_example_of_a_world_can_be_read():
+    example = re.search(r"options: (\{.*\})\}\n", section("The procedural world"))[1]
+    source = world_source(yaml.safe_load(example))
+    assert (len(source), source.settings.frames) == (10_000, (1, 9))
 
 
 def test_every_reward_is_told():

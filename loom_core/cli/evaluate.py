@@ -21,9 +21,10 @@ from .exits import run
 if TYPE_CHECKING:
     from ..bundle import ModelFiles
     from ..compute import Compute
+    from ..evaluation.grids import Grids
     from ..evaluation.plan import SuitePlan
     from ..evaluation.sampler import BatchSampler
-    from ..evaluation.suite import Answer
+    from ..evaluation.scores import Score
 
 SUITES = ("tiny",)
 
@@ -74,6 +75,13 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}", expected="at least 1", fix="leave it out for the default")
+    for name in ("json", "grids"):
+        if arguments.check_judge and getattr(arguments, name) is not None:
+            raise ConfigError(
+                f"--check-judge with --{name}",
+                expected="one of the two: a check of the judge runs no model and writes nothing",
+                fix=f"leave --{name} out",
+            )
     require_present(arguments.model, arguments.mllm, arguments.vae)
     if arguments.json is not None:
         check_writable(arguments.json)
@@ -134,25 +142,24 @@ def _check_judge(plan: SuitePlan, files: ModelFiles) -> int:
 
 
 def _evaluate(plan: SuitePlan, files: ModelFiles, arguments: argparse.Namespace) -> int:
+    from ..evaluation.grids import Grids
     from ..evaluation.report import markdown, samples_json, to_json
 
     start = time.monotonic()
     words = ComputeWords(device=arguments.device, dtype=arguments.dtype)
     compute = choose_compute(words, files.dit_config())
     sampler = _load(files, compute, arguments)
-    answers = _answers(plan, sampler, arguments)
+    grids = Grids()
+    scores = _scores(plan, sampler, arguments, grids)
     seconds = time.monotonic() - start
-    scores = [answer.score for answer in answers]
     print(markdown(scores))
     print(f"\n{len(scores)} samples in {seconds:.0f} s")
     if arguments.json is not None:
         settings = _settings(plan, files, compute, sampler, arguments) | {"seconds": round(seconds, 1)}
-        results = to_json(scores, settings=settings, seed=plan.seed) | {"details": samples_json(scores)}
+        results = to_json(scores, settings=settings) | {"details": samples_json(scores)}
         _write_json(arguments.json, results)
     if arguments.grids is not None:
-        from ..evaluation.grids import write_grids
-
-        print(f"{len(write_grids(answers, arguments.grids))} pictures in {arguments.grids}")
+        print(f"{len(grids.write(arguments.grids))} pictures in {arguments.grids}")
     return 0
 
 
@@ -176,17 +183,23 @@ def _load(files: ModelFiles, compute: Compute, arguments: argparse.Namespace) ->
     )
 
 
-def _answers(plan: SuitePlan, sampler: BatchSampler, arguments: argparse.Namespace) -> list[Answer]:
+def _scores(plan: SuitePlan, sampler: BatchSampler, arguments: argparse.Namespace, grids: Grids) -> list[Score]:
+    """Scores of all samples, whose pictures are let go of unless grids show them."""
     from tqdm import tqdm
 
     from ..evaluation.suite import run_suite
 
+    scores = []
     with tqdm(total=plan.samples, unit="sample", file=sys.stderr, disable=arguments.quiet) as bar:
 
         def show(done: int, _total: int) -> None:
             bar.update(done - bar.n)
 
-        return list(run_suite(plan, sampler, batch_size=arguments.batch, progress=show))
+        for answer in run_suite(plan, sampler, batch_size=arguments.batch, progress=show):
+            scores.append(answer.score)
+            if arguments.grids is not None:
+                grids.add(answer)
+    return scores
 
 
 def _settings(

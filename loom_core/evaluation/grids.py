@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import atomic_target, explained
@@ -15,51 +14,67 @@ ROWS = 6
 """Most rows of a picture."""
 
 
-def write_grids(answers: Sequence[Answer], folder: Path, *, rows: int = ROWS) -> list[Path]:
-    """Write a picture of successes and one of failures for each task, and one of failures for each kind of edit.
+class Grids:
+    """A picture of successes and one of failures for each task, and one of failures for each kind of edit.
+
+    Answers come one by one; only those are kept that a picture shows, in turn by kind, so that a few show all kinds.
 
     Args:
-        answers: Of a whole suite.
-        folder: For the pictures; made when it is missing.
         rows: Most rows of a picture.
-
-    Returns:
-        The files, in order.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise explained(error, folder) from error
-    written = []
-    for name, group in _groups(answers).items():
-        path = folder / f"{name}.png"
-        with atomic_target(path) as temporary:
-            sample_grid([row_of(answer) for answer in _varied(group)[:rows]]).save(temporary, format="PNG")
-        written.append(path)
-    return written
 
+    def __init__(self, *, rows: int = ROWS) -> None:
+        self._rows = rows
+        self._groups: dict[str, _Group] = {}
 
-def _groups(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
-    groups: dict[str, list[Answer]] = {}
-    for answer in answers:
+    def add(self, answer: Answer) -> None:
+        """Take one answer into account; a suite's come in its order."""
         request, is_right = answer.score.request, answer.score.verdict.is_right
         names = [f"{request.task.name}-{'right' if is_right else 'wrong'}"]
         if not is_right:
             names.append(f"{request.task.name}-{request.kind.replace(' ', '-')}-wrong")
         for name in names:
-            groups.setdefault(name, []).append(answer)
-    return dict(sorted(groups.items()))
+            self._groups.setdefault(name, _Group()).add(answer, most=self._rows)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the pictures.
+
+        Args:
+            folder: For them; made when it is missing.
+
+        Returns:
+            The files, in order.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explained(error, folder) from error
+        written = []
+        for name, group in sorted(self._groups.items()):
+            path = folder / f"{name}.png"
+            with atomic_target(path) as temporary:
+                sample_grid(list(map(row_of, group.shown))).save(temporary, format="PNG")
+            written.append(path)
+        return written
 
 
-def _varied(answers: Sequence[Answer]) -> list[Answer]:
-    """The answers in turn by kind, so that a few of them show all kinds."""
-    seen: dict[str, int] = {}
-    places = []
-    for index, answer in enumerate(answers):
+class _Group:
+    """The answers of one picture: the first of every kind, the second of every kind ... as many as there are rows."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._kept: list[tuple[int, Answer]] = []
+
+    @property
+    def shown(self) -> list[Answer]:
+        return [answer for _, answer in self._kept]
+
+    def add(self, answer: Answer, *, most: int) -> None:
         kind = answer.score.request.kind
-        seen[kind] = seen.get(kind, 0) + 1
-        places.append((seen[kind], index))
-    return [answers[index] for _, index in sorted(places)]
+        self._seen[kind] = self._seen.get(kind, 0) + 1
+        self._kept.append((self._seen[kind], answer))
+        self._kept.sort(key=lambda entry: entry[0])  # stable: of the same turn those that came first
+        del self._kept[most:]
 
 
 def row_of(answer: Answer) -> SampleRow:

@@ -29,7 +29,7 @@ class SuitePlan:
         seed: Of scenes and noise.
         split: "held-out" or "train".
         size: (width, height) in pixels.
-        frames: Length of clips, 4k + 1.
+        frames: Length of clips, 4k + 1; one frame cannot show the kinds of clips only.
         tasks: Names of tasks; empty for all.
         kinds: Kinds of edit, "1 reference" ... "4 references", "generate"; empty for all.
 
@@ -59,12 +59,13 @@ class SuitePlan:
         for found, names, what in ((self.tasks, known, "task"), (self.kinds, kinds, "kind")):
             if unknown := sorted(set(found) - names):
                 raise ConfigError(f"{what} {unknown[0]!r}", expected=", ".join(sorted(names)), fix="correct the name")
-        cells = tuple(_cells(self.tasks, self.kinds))
+        cells = tuple(_cells(self.tasks, self.kinds, frames=self.frames))
         if not cells:
+            tasks = ", ".join(self.tasks or sorted(known))
             raise ConfigError(
-                f"no kind {', '.join(self.kinds)} in tasks {', '.join(self.tasks)}",
+                f"no kind {', '.join(self.kinds)} in tasks {tasks} with {self.frames} frames",
                 expected="kinds that the tasks have",
-                fix="leave one of the two out",
+                fix="leave one of the two out, or ask for more frames",
             )
         object.__setattr__(self, "cells", cells)
 
@@ -84,26 +85,24 @@ class SuiteSample:
     seed: int
 
 
-def kinds_of(task: Task) -> tuple[str, ...]:
-    """Kinds of request that a task has."""
+def kinds_of(task: Task, *, frames: int) -> tuple[str, ...]:
+    """Kinds of request that a task has, with clips of so many frames."""
     trained = training_task(task.value)
     if trained.needs_references:
         return REFERENCE_KINDS
     if task in EDIT_TASKS:
-        return tuple(kind for kind in EDITS if not (trained.is_image and kind in OF_CLIPS_ONLY))
+        is_still = trained.is_image or frames == 1
+        return tuple(kind for kind in EDITS if not (is_still and kind in OF_CLIPS_ONLY))
     return (GENERATION_KIND,)
 
 
-def _cells(tasks: tuple[str, ...], kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _cells(tasks: tuple[str, ...], kinds: tuple[str, ...], *, frames: int) -> Iterator[tuple[str, str]]:
     """(task, kind) in the order in which a suite goes through them, round and round: tasks alternate.
 
     Generation, which has one kind, comes up as often as a task with four.
     """
-    rows = {
-        task.value: kinds_of(task) * (4 if kinds_of(task) == (GENERATION_KIND,) else 1)
-        for task in Task
-        if not tasks or task.value in tasks
-    }
+    rows = {task.value: kinds_of(task, frames=frames) for task in Task if not tasks or task.value in tasks}
+    rows = {task: row * (4 if row == (GENERATION_KIND,) else 1) for task, row in rows.items()}
     places = [((index + 0.5) / len(row), task, kind) for task, row in rows.items() for index, kind in enumerate(row)]
     order = list(rows)
     for _, task, kind in sorted(places, key=lambda place: (place[0], order.index(place[1]))):

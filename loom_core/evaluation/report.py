@@ -10,7 +10,7 @@ from .scores import (
     Rate,
     Score,
     as_asked,
-    bootstrap_interval,
+    mean_interval,
     mean_of,
     mean_over_tasks,
     per_ask,
@@ -22,7 +22,7 @@ from .scores import (
 )
 
 
-def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
+def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All results as plain values; rates are 0 to 1.
 
     Success means that what was asked is there and nothing else changed; the rates under "asked" leave the rest out of
@@ -31,10 +31,9 @@ def to_json(scores: Sequence[Score], *, settings: Mapping[str, Any], seed: int =
     Args:
         scores: Of all samples.
         settings: How they came about: suite, seed, weights, steps ...
-        seed: Of the bootstrap.
     """
     tasks, kinds, cells = per_task(scores), per_edit_kind(scores), per_task_and_kind(scores)
-    low, high = bootstrap_interval(scores, seed=seed)
+    low, high = mean_interval(scores)
     return {
         "mean": _number(mean_over_tasks(scores)),
         "interval_95": [_number(low), _number(high)],
@@ -109,7 +108,7 @@ def _spilled(score: Score) -> dict[str, Any] | None:
 
 def markdown(scores: Sequence[Score]) -> str:
     """Tables for people: tasks by kinds, references, measures; "right" is strict, "asked" leaves out the rest."""
-    low, high = bootstrap_interval(scores)
+    low, high = mean_interval(scores)
     valid = sum(score.is_valid for score in scores)
     asked = per_task(scores, as_asked)
     lines = ["| task | right | asked | samples |", "|---|---:|---:|---:|"]

@@ -288,7 +288,7 @@ def load_checkpoint(
         folder: The checkpoint.
         model: Of its sizes and precision.
         optimiser: Of the model.
-        ema: Averaged weights, if the run has them.
+        ema: Averaged weights, if the run has them; they begin at the weights where its settings say it had none.
         adapters: The LoRA that is trained, if it is one, on a model that has its own weights already.
         rank: This one, whose generators come back; where the run had fewer ranks they stay as they are.
 
@@ -307,14 +307,22 @@ def load_checkpoint(
             adapters.load(load_file(folder / OWN_LORA_FILE), folder)
         optimiser.load_state(_optimiser_state(folder, optimiser))
         if ema is not None:
-            averages = load_file(folder / (OWN_EMA_FILE if adapters is None else OWN_LORA_EMA_FILE))
-            averages = averages if adapters is None else adapters.named(averages, folder)
-            own = {name: part_of(averages[name], optimiser.parameters[name]) for name in ema.weights}
-            ema.load(own, updates=state.ema_updates)
+            _load_averages(folder, state, ema, optimiser=optimiser, adapters=adapters)
         _restore_rng(load_file(folder / RNG_FILE), rank)
     except (OSError, SafetensorError, KeyError) as error:
         raise _damaged(folder, error) from error
     return state
+
+
+def _load_averages(folder: Path, state: RunState, ema: Ema, *, optimiser: Optimiser, adapters: Adapters | None) -> None:
+    """Put averaged weights back, or begin them at the weights where the run had none until now."""
+    if not state.settings.get("ema", True):
+        ema.load(optimiser.weights, updates=0)
+        return
+    averages = load_file(folder / (OWN_EMA_FILE if adapters is None else OWN_LORA_EMA_FILE))
+    averages = averages if adapters is None else adapters.named(averages, folder)
+    own = {name: part_of(averages[name], optimiser.parameters[name]) for name in ema.weights}
+    ema.load(own, updates=state.ema_updates)
 
 
 def _optimiser_state(folder: Path, optimiser: Optimiser) -> Mapping[str, Tensor]:

@@ -37,18 +37,14 @@ def room_for(there: Sequence[int], coming: Sequence[int], settings: CheckpointSe
     return max(1, at_the_last - len(there))
 
 
-def prune(run: Path, settings: CheckpointSettings) -> list[Path]:
+def prune(run: Path, settings: CheckpointSettings) -> None:
     """Remove a run's superseded checkpoints; one that cannot be removed stays.
 
     Args:
         run: The run's folder.
         settings: The policy.
-
-    Returns:
-        The folders that are gone.
     """
     folders = step_folders(run)
-    gone = []
     for step in superseded(folders, settings):
         # Renamed first: half a checkpoint must never look like a whole one.
         doomed = folders[step].with_name(f".{folders[step].name}.old")
@@ -57,5 +53,3 @@ def prune(run: Path, settings: CheckpointSettings) -> list[Path]:
         except OSError:
             continue
         shutil.rmtree(doomed, ignore_errors=True)
-        gone.append(folders[step])
-    return gone

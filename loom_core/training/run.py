@@ -42,6 +42,7 @@ from .run_lock import RunLock
 from .starting import add_lora, empty_model, starting_model
 from .trainer import Trainer
 from .validation import Validator
+from .watch.metrics_file import METRICS_FILE, is_measured
 from .watch.observer import TrainingObserver
 
 CONFIG_FILE = "config.yaml"
@@ -192,6 +193,7 @@ def _open_locked(
         "bad_samples": bad_samples,
         "validate": validator,
         "draw_samples": pictures,
+        "is_measured": plan.state.step == 0 or is_measured(config.run / METRICS_FILE, plan.state.step),
         "ranks": ranks,
     }
     return RunParts(plan, device, trained, objective, codec, encoder), arguments

@@ -67,6 +67,8 @@ class Trainer:
         validate: Measures the model after a number of steps, or gives it up (None) once the stop that it is given is
             asked for; None for no measurements.
         draw_samples: Generates held-out samples, or gives up likewise; None for none.
+        is_measured: Whether the step of `state` was measured, where it was time to: a stop may have come between its
+            checkpoint and its measurement.
         on_end: Called when the run ends, however it does: lets go of what makes the packs.
         ranks: The processes of the run.
     """
@@ -86,13 +88,14 @@ class Trainer:
         bad_samples: Callable[[Mapping[str, Any]], int] = lambda _: 0,
         validate: Callable[[int, IsStopped], ValidationMetrics | None] | None = None,
         draw_samples: Callable[[IsStopped], Sequence[SampleRow] | None] | None = None,
+        is_measured: bool = True,
         on_end: Callable[[], None] = lambda: None,
         ranks: Ranks | None = None,
     ) -> None:
         self.config, self.model, self.optimiser, self.ema = config, model, optimiser, ema
         self.adapters = adapters
         self.packs, self.objective, self.on_end = packs, objective, on_end
-        self.validate, self.draw_samples = validate, draw_samples
+        self.validate, self.draw_samples, self.is_measured = validate, draw_samples, is_measured
         self.state, self.observer, self.bad_samples = state, observer, bad_samples
         self.ranks: Ranks = ranks or OneRank()
         self.stopped_by: signal.Signals | None = None
@@ -142,6 +145,9 @@ class Trainer:
 
     def _take_steps(self, is_stopped: IsStopped) -> None:
         """Train until the last step or a stop of any rank."""
+        if self._any_rank(not self.is_measured):
+            self._measure(is_stopped)
+            self._show_samples(is_stopped)
         while self.state.step < self.config.steps and not is_stopped():
             try:
                 metrics = self.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ...errors import ConfigError
-from ...geometry import NATIVE_FPS
+from ...geometry import NATIVE_FPS, check_frames, check_size
 from ...types import Clip
 from ..sample import Sample
 from ..tasks import TrainingTask, training_task
@@ -17,7 +18,7 @@ from .busy import STYLE_KINDS, busy_scene
 from .captions import caption
 from .chance import arranged, is_for_training, is_held_out_background, is_held_out_thing, random_scene
 from .edits import EDITS, OF_CLIPS_ONLY, Ask, Edit
-from .references import Reference, ReferenceRequest, reference_edit, reference_scene
+from .references import PARTS, Reference, ReferenceRequest, reference_edit, reference_scene
 from .render import pictures
 from .scene import SIDE, Scene
 
@@ -58,7 +59,7 @@ class WorldSettings:
         seed: Of all of them.
         split: "train" or "held-out".
         size: (width, height) in pixels.
-        frames: Lengths of clips, each 4k + 1; drawn evenly.
+        frames: Lengths of clips, each 4k + 1; drawn evenly. One of 1 frame is asked for as a still is: nothing moves.
         tasks: Name of a training task -> its share.
         edits: Kind of edit -> its share; those that are not named have share 1.
         most_references: 1 to 4.
@@ -79,7 +80,7 @@ class WorldSettings:
         """Refuse settings that make no samples.
 
         Raises:
-            ConfigError: A name is unknown.
+            ConfigError: A name is unknown, a number is out of range, or the shares leave nothing to draw.
         """
         if self.split not in SPLITS:
             raise ConfigError(f"split {self.split!r}", expected=" or ".join(SPLITS), fix="correct the name")
@@ -87,16 +88,66 @@ class WorldSettings:
             training_task(name)
         if unknown := sorted(set(self.edits) - set(EDITS)):
             raise ConfigError(f"kinds of edit {unknown}", expected=", ".join(EDITS), fix="correct the names")
+        check_size(*self.size)
+        if not self.frames:
+            raise ConfigError("a world without frames", expected="lengths of clips", fix="leave it out for [9]")
+        for num_frames in self.frames:
+            check_frames(num_frames)
+        if not 1 <= self.most_references <= len(PARTS):
+            raise ConfigError(
+                f"most_references {self.most_references}", expected=f"1 to {len(PARTS)}", fix="leave it out for all"
+            )
+        if not 0 <= self.busy <= 1:
+            raise ConfigError(f"busy {self.busy:g}", expected="a share, 0 to 1", fix="correct it")
+        _check_shares("tasks", self.tasks)
+        _check_shares("edits", self.edits)
+        self._check_draws()
+
+    def _check_draws(self) -> None:
+        """Refuse shares of which none is above 0 where one is drawn."""
+        if sum(self.tasks.values()) == 0:
+            raise ConfigError("a world without tasks", expected="a share above 0", fix="name one, as {edit-video: 1}")
+        drawn = [training_task(name) for name, share in self.tasks.items() if share and self.busy < 1]
+        for task in filter(_draws_edits, drawn):
+            kinds = _kinds(moving=not task.is_image and 1 not in self.frames)
+            if not any(self.edits.get(kind, 1.0) for kind in kinds):
+                raise ConfigError(
+                    f"edits of {task.name} that all have share 0",
+                    expected=f"one above 0 of {', '.join(kinds)}",
+                    fix="raise one, or leave the task out",
+                )
 
 
-def draw_request(task: TrainingTask, chance: random.Random, settings: WorldSettings) -> Request:
+def _check_shares(what: str, shares: Mapping[str, float]) -> None:
+    for name, share in shares.items():
+        if not (math.isfinite(share) and share >= 0):
+            raise ConfigError(f"{what}: {name} with share {share:g}", expected="0 or more", fix="correct it")
+
+
+def _draws_edits(task: TrainingTask) -> bool:
+    """Whether a task's samples are drawn from the kinds of edit."""
+    return task.needs_source and not task.needs_references and not task.is_reconstruction
+
+
+def _kinds(*, moving: bool) -> list[str]:
+    """Kinds of edit of a clip or a still."""
+    return [kind for kind in EDITS if moving or kind not in OF_CLIPS_ONLY]
+
+
+def draw_request(task: TrainingTask, chance: random.Random, settings: WorldSettings, *, moving: bool) -> Request:
     """A request of a task from the split that the settings name.
 
+    Args:
+        task: The task.
+        chance: Source of chance.
+        settings: Of the world.
+        moving: Whether its pictures have more than one frame; else it asks for nothing that only those can show.
+
     Raises:
-        ConfigError: No request of this split turned up, as for shares that leave no kind of edit.
+        ConfigError: No request of this split turned up, as for held-out samples of busy scenes alone.
     """
     for _ in range(_MOST_TRIES):
-        request = _any_request(task, chance, settings)
+        request = _any_request(task, chance, settings, moving=moving)
         if is_in_split(request, settings.split):
             return request
     raise ConfigError(
@@ -127,8 +178,7 @@ def _asked_scene(request: Request, ask: Ask) -> Scene:
     return request.before if ask.attribute == "absence" and request.before is not None else request.after
 
 
-def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSettings) -> Request:
-    moving = not task.is_image
+def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSettings, *, moving: bool) -> Request:
     if task.needs_source and not task.needs_references and settings.busy and chance.random() < settings.busy:
         return _busy_request(task, chance, moving=moving)
     if task.is_reconstruction:
@@ -138,10 +188,10 @@ def _any_request(task: TrainingTask, chance: random.Random, settings: WorldSetti
         count = chance.randint(1, settings.most_references)
         if task.needs_source:
             scene = _still(random_scene(chance, most_things=2), moving=moving)
-            return _of_references(task, reference_edit(scene, count=count, chance=chance))
-        return _of_references(task, reference_scene(count=count, moving=moving, chance=chance))
+            return _of_references(task, reference_edit(scene, count=count, chance=chance), moving=moving)
+        return _of_references(task, reference_scene(count=count, moving=moving, chance=chance), moving=moving)
     if task.needs_source:
-        kinds = [kind for kind in EDITS if moving or kind not in OF_CLIPS_ONLY]
+        kinds = _kinds(moving=moving)
         kind = chance.choices(kinds, [settings.edits.get(kind, 1.0) for kind in kinds])[0]
         return _of_edit(task, EDITS[kind](_still(random_scene(chance), moving=moving), chance), moving=moving)
     scene = _still(arranged(random_scene(chance, most_things=2, style_share=0.1), chance), moving=moving)
@@ -171,9 +221,9 @@ def _of_edit(task: TrainingTask, edit: Edit, *, moving: bool) -> Request:
     return Request(task, edit.kind, edit.instruction, before, after, edit.asks)
 
 
-def _of_references(task: TrainingTask, request: ReferenceRequest) -> Request:
+def _of_references(task: TrainingTask, request: ReferenceRequest, *, moving: bool) -> Request:
     count = len(request.references)
-    after = _still(request.after, moving=not task.is_image)
+    after = _still(request.after, moving=moving)
     return Request(
         task,
         f"{count} reference{'s' if count > 1 else ''}",
@@ -198,8 +248,11 @@ def make_request(index: int, settings: WorldSettings) -> tuple[Request, int]:
     chance = random.Random(f"{settings.seed} {settings.split} {index}")
     names = list(settings.tasks)
     task = training_task(chance.choices(names, [settings.tasks[name] for name in names])[0])
-    request = draw_request(task, chance, settings)
-    return request, 1 if task.is_image else chance.choice(settings.frames)
+    request = draw_request(task, chance, settings, moving=not task.is_image)
+    num_frames = 1 if task.is_image else chance.choice(settings.frames)
+    if num_frames == 1 and not task.is_image:  # drawn anew, so that longer clips stay what they were
+        request = draw_request(task, chance, settings, moving=False)
+    return request, num_frames
 
 
 def make_sample(index: int, settings: WorldSettings) -> WorldSample:

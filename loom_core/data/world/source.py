@@ -17,6 +17,8 @@ from .samples import WorldSettings, make_sample
 
 WORLD_VERSION = 4
 """Raised whenever the same settings make other samples; part of the fingerprint, so that no cache serves old ones."""
+ONE_FRAME_VERSION = 5
+"""Of worlds that may have clips of one frame, which changed while all others stayed as they were."""
 
 DEFAULT_COUNT = 100_000
 """Samples of a world that does not say how many; they are made on demand, so that a large number costs nothing."""
@@ -41,7 +43,7 @@ class WorldSource:
         self.name = name
         self._count = count
         # The count is left out: more samples leave those that were there as they are.
-        described = json.dumps([WORLD_VERSION, asdict(settings)], sort_keys=True)
+        described = json.dumps([version_of(settings), asdict(settings)], sort_keys=True)
         self.fingerprint = "world-" + hashlib.sha256(described.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -71,6 +73,11 @@ class WorldSource:
     def _check(self, index: int) -> None:
         if not 0 <= index < self._count:
             raise IndexError(f"sample {index} of {self._count}")
+
+
+def version_of(settings: WorldSettings) -> int:
+    """Of the samples that settings make."""
+    return ONE_FRAME_VERSION if 1 in settings.frames else WORLD_VERSION
 
 
 def world_source(options: Mapping[str, Any], *, name: str = "world") -> WorldSource:

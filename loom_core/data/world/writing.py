@@ -20,7 +20,7 @@ from ...errors import ConfigError, OutputError
 from ...media.encode import write_image, write_video
 from ...types import Clip
 from .samples import Request, WorldSettings, make_request, make_sample
-from .source import WORLD_VERSION
+from .source import version_of
 
 MANIFEST = "metadata.jsonl"
 SETTINGS = "world.json"
@@ -99,7 +99,7 @@ def _write_sample(folder: Path, row: Mapping[str, Any], index: int, settings: Wo
 
 def _claim(folder: Path, settings: WorldSettings) -> None:
     """Make the folder ours: new or empty, or already so with the same settings."""
-    described = json.loads(json.dumps({"world_version": WORLD_VERSION} | asdict(settings)))
+    described = json.loads(json.dumps({"world_version": version_of(settings)} | asdict(settings)))
     path = folder / SETTINGS
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def _check_same(path: Path, described: Mapping[str, Any]) -> None:
     differing = [name for name in described if found.get(name) != described[name]]
     if differing:
         raise ConfigError(
-            f"{path.parent} with another {', '.join(differing)}",
+            f"{path.parent}, made with other settings: {', '.join(differing)}",
             expected=f"the settings in its {SETTINGS}, to go on with it",
             fix="use those, or name another folder",
         )

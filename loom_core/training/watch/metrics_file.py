@@ -110,6 +110,12 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return event if is_ours and line.endswith(b"\n") else None
 
 
+def is_measured(path: Path, step: int) -> bool:
+    """Whether a metrics file, if there is one, has validation losses of a step."""
+    events = read_events(path) if path.exists() else ()
+    return any(event["event"] == "validation" and event["step"] == step for event in events)
+
+
 def drop_later(path: Path, step: int) -> None:
     """Rewrite a metrics file without the lines after `step` and without torn ones; it is whole at every moment.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import pytest
 
 from loom_core.cli.evaluate import main
 from loom_core.errors import ConfigError, OutputError, WeightsError
+from loom_core.evaluation.suite import run_suite
 
 FAST = ["--samples", "3", "--steps", "1", "--tasks", "edit-image", "text-to-image", "--quiet"]
 
@@ -38,11 +40,35 @@ def test_the_same_seed_gives_the_same(tmp_path):
     assert results[0]["unchanged_psnr"] == pytest.approx(results[1]["unchanged_psnr"], abs=0.05)
 
 
+def test_pictures_are_let_go_of(monkeypatch):
+    """Of a suite of any length only those are in memory that are worked on."""
+    alive = []
+
+    def watched(plan, sampler, **options):
+        for answer in run_suite(plan, sampler, **options):
+            alive.append(weakref.ref(answer))
+            yield answer
+            del answer
+            assert sum(reference() is not None for reference in alive) <= 1
+
+    monkeypatch.setattr("loom_core.evaluation.suite.run_suite", watched)
+    monkeypatch.setattr("loom_core.evaluation.suite._CHUNK", 1)
+    assert main([*FAST, "--batch", "1"]) == 0
+    assert len(alive) == 3
+
+
 def test_the_judge_can_be_checked(capsys):
     assert main(["--check-judge", "--samples", "4", "--frames", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "truth: 4 of 4 judged right, 4 should be" in lines
     assert any(line.startswith("noise: 0 of 4") for line in lines)
+
+
+@pytest.mark.parametrize("option", ["--json", "--grids"])
+def test_a_check_of_the_judge_writes_nothing(option, tmp_path):
+    with pytest.raises(ConfigError, match=f"--check-judge with {option}"):
+        main(["--check-judge", "--samples", "1", option, str(tmp_path / "results")])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

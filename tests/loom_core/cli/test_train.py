@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from loom_core.cli.exits import run
 from loom_core.cli.train import build_parser, describe, main, to_config
+from loom_core.media.encode import write_video
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.planning import plan_run
 
@@ -85,6 +86,33 @@ def test_a_signal_to_the_whole_group_is_a_normal_stop_with_its_code(config_file,
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     last = max(row["step"] for row in rows if "loss" in row)
     assert read_state(newest_checkpoint(tmp_path / "run")).step == last
+
+
+def test_a_broken_video_among_a_thousand_is_counted_and_the_run_goes_on(write_config, tmp_path, capsys):
+    """An epoch is 999 samples that can be used, so that 1,000 of them need all to be looked at."""
+    clips, whole, count, per_pack = tmp_path / "clips", tmp_path / "whole.mp4", 1000, 100
+    clips.mkdir()
+    (tmp_path / "caption.txt").write_text("a clip")
+    write_video(whole, [torch.arange(5, dtype=torch.uint8).mul(40).view(5, 1, 1, 1).expand(5, 32, 32, 3)], fps=24.0,
+                size=(32, 32))  # fmt: skip
+    (tmp_path / "broken.mp4").write_bytes(whole.read_bytes()[:300])
+    for number in range(count):
+        path = clips / f"{number:04d}.mp4"
+        path.hardlink_to(whole if number != 417 else tmp_path / "broken.mp4")
+        path.with_suffix(".txt").hardlink_to(tmp_path / "caption.txt")
+    sets = f"data.sets=[{{kind: folder, name: clips, path: {clips}, tasks: [text-to-video]}}]"
+    command = ["--config", str(write_config(f"steps: {count // per_pack}")), "--device", "cpu", "--quiet",
+               "--set", sets, "--set", "data.sizes=[[32, 32]]", "--set", f"data.max_samples_per_pack={per_pack}",
+               "--set", "data.token_budget=100000"]  # fmt: skip
+    assert run(main, command) == 0
+    assert f"{count // per_pack} of {count // per_pack} steps" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = [row for row in rows if row["event"] == "step"]
+    assert sum(row["samples"] for row in steps) == count
+    assert steps[-1]["bad_samples"] == 1
+    (bad,) = [row for row in rows if row["event"] == "bad_sample"]
+    assert bad["set"] == "clips"
+    assert "0417.mp4" in bad["reason"]
 
 
 def test_the_plan_is_shown_without_training(config_file, tmp_path, capsys):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
 from loom_core.errors import OutputError
-from loom_core.evaluation.grids import findings, row_of, write_grids
+from loom_core.evaluation import grids as subject
+from loom_core.evaluation.grids import Grids, findings, row_of
 from loom_core.evaluation.plan import SuitePlan, suite_samples
 from loom_core.evaluation.suite import Answer, score_answer
 
@@ -22,8 +26,16 @@ def answers():
     return made
 
 
-def test_right_and_wrong_have_pictures(answers, tmp_path):
-    written = write_grids(answers, tmp_path / "pictures")
+@pytest.fixture
+def grids(answers):
+    grids = Grids()
+    for answer in answers:
+        grids.add(answer)
+    return grids
+
+
+def test_right_and_wrong_have_pictures(grids, tmp_path):
+    written = grids.write(tmp_path / "pictures")
     assert [path.name for path in written] == [
         "edit-image-recolour-wrong.png",
         "edit-image-reshape-wrong.png",
@@ -44,7 +56,29 @@ def test_a_row_says_what_is_wrong(answers):
     assert f"seen {colour}" in findings(wrong.score)
 
 
-def test_a_file_in_the_way_is_explained(answers, tmp_path):
+def test_kinds_take_turns_in_a_picture(answers, tmp_path, monkeypatch):
+    recoloured, reshaped = (answer for answer in answers if answer.score.verdict.is_right)
+    shown = []
+    monkeypatch.setattr(subject, "sample_grid", lambda rows: shown.append(rows) or Image.new("RGB", (8, 8)))
+    grids = Grids(rows=3)
+    for answer in (recoloured, recoloured, recoloured, reshaped, reshaped):
+        grids.add(answer)
+    grids.write(tmp_path)
+    told = ["recolour" if row.caption == row_of(recoloured).caption else "reshape" for row in shown[0]]
+    assert told == ["recolour", "reshape", "recolour"]
+
+
+def test_only_what_is_shown_is_kept(answers):
+    grids, alive = Grids(rows=2), []
+    for _ in range(20):
+        output = answers[0].output.clone()
+        alive.append(weakref.ref(output))
+        grids.add(replace(answers[0], output=output))
+        del output
+    assert sum(reference() is not None for reference in alive) == 2
+
+
+def test_a_file_in_the_way_is_explained(grids, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="taken"):
-        write_grids(answers, tmp_path / "taken")
+        grids.write(tmp_path / "taken")

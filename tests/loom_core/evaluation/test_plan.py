@@ -21,7 +21,7 @@ ROUND = len(SuitePlan().cells)
 
 def test_a_round_has_every_task_and_kind():
     cells = Counter(SuitePlan().cells)
-    wanted = {(task.value, kind) for task in Task for kind in kinds_of(task)}
+    wanted = {(task.value, kind) for task in Task for kind in kinds_of(task, frames=9)}
     assert set(cells) == wanted
     assert {cell: count for cell, count in cells.items() if count != 1} == {
         ("text-to-video", "generate"): 4,
@@ -30,9 +30,10 @@ def test_a_round_has_every_task_and_kind():
 
 
 def test_kinds_of_tasks():
-    assert kinds_of(Task.EDIT_VIDEO) == tuple(EDITS)
-    assert set(kinds_of(Task.EDIT_IMAGE)) == set(EDITS) - OF_CLIPS_ONLY
-    assert kinds_of(Task.REFERENCE_EDIT) == REFERENCE_KINDS
+    assert kinds_of(Task.EDIT_VIDEO, frames=5) == tuple(EDITS)
+    assert set(kinds_of(Task.EDIT_IMAGE, frames=5)) == set(EDITS) - OF_CLIPS_ONLY
+    assert set(kinds_of(Task.EDIT_VIDEO, frames=1)) == set(EDITS) - OF_CLIPS_ONLY
+    assert kinds_of(Task.REFERENCE_EDIT, frames=5) == REFERENCE_KINDS
 
 
 def test_even_a_short_suite_has_all_tasks():
@@ -64,6 +65,13 @@ def test_no_sample_is_right_when_nothing_is_done():
         assert not judge(sample.world.request, sample.world.sample.source.frames, codec=None).is_right
 
 
+def test_no_clip_of_one_frame_is_right_when_nothing_is_done():
+    for sample in suite_samples(SuitePlan(samples=16, frames=1, tasks=("edit-video",))):
+        request = sample.world.request
+        verdict = judge(request, sample.world.sample.source.frames, codec=None)
+        assert verdict.is_right == (request.kind == "keep")
+
+
 def test_tasks_and_kinds_can_be_chosen():
     assert set(SuitePlan(tasks=("edit-image",), kinds=("recolour", "keep")).cells) == {
         ("edit-image", "recolour"),
@@ -81,6 +89,7 @@ def test_tasks_and_kinds_can_be_chosen():
         {"tasks": ("edit",)},
         {"kinds": ("paint",)},
         {"tasks": ("edit-image",), "kinds": ("motion",)},
+        {"tasks": ("edit-video",), "kinds": ("motion", "camera"), "frames": 1},
     ],
 )
 def test_what_makes_no_suite_is_refused(settings):

@@ -62,7 +62,8 @@ def test_samples_have_their_asks(scores):
 def test_tables_for_people(scores):
     text = markdown(scores)
     assert "| edit-video | 50 % | 50 % | 2 |" in text
-    assert "| **mean over tasks** | **50 %**" in text
+    low, high = (f"{100 * edge:.0f} %" for edge in to_json(scores, settings={})["interval_95"])
+    assert f"| **mean over tasks** | **50 %** ({low} to {high})" in text
     assert "| of 2 | 50 % | 2 |" in text
     assert "| unchanged region | 50.0 dB |" in text
     assert "flicker" not in text

@@ -83,11 +83,38 @@ def test_keeping_everything_asks_nothing_and_is_judged():
 
 def test_the_interval_holds_the_mean_and_narrows():
     few = MANY[:2] * 5
-    low, high = scores.bootstrap_interval(few)
+    low, high = scores.mean_interval(few)
     assert low < scores.mean_over_tasks(few) < high
-    narrow = scores.bootstrap_interval(few * 16)
+    narrow = scores.mean_interval(few * 16)
     assert narrow[1] - narrow[0] < (high - low) / 2
-    assert scores.bootstrap_interval(few, seed=1) == scores.bootstrap_interval(few, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("rate", "low", "high"),
+    [
+        (Rate(0, 10), 0.0, 0.2775),
+        (Rate(5, 10), 0.2366, 0.7634),
+        (Rate(81, 263), 0.2553, 0.3662),
+        (Rate(1, 1), 0.2065, 1),
+    ],
+)
+def test_wilsons_interval_is_the_published_one(rate, low, high):
+    """Source of 81 of 263: Newcombe, "Two-sided confidence intervals for the single proportion", 1998, method 3."""
+    assert scores.wilson_interval(rate) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_tasks_that_are_all_right_or_all_wrong_leave_a_doubt():
+    right, wrong = score("edit-image", "recolour", True), score("text-to-image", "generate", False)
+    low, high = scores.mean_interval([right, wrong])
+    assert low < 0.2
+    assert high > 0.8
+    with_zeros = scores.mean_interval(MANY[:2] * 50 + [wrong] * 21)
+    without = [edge / 2 for edge in scores.mean_interval(MANY[:2] * 50)]
+    assert with_zeros[1] - with_zeros[0] > without[1] - without[0]
+
+
+def test_the_interval_of_one_task_is_wilsons():
+    assert scores.mean_interval(MANY[:2] * 5) == pytest.approx(scores.wilson_interval(Rate(5, 10)))
 
 
 def test_means_of_measures_leave_out_what_is_undefined():
@@ -97,4 +124,4 @@ def test_means_of_measures_leave_out_what_is_undefined():
 
 def test_nothing_at_all():
     assert math.isnan(scores.mean_over_tasks([]))
-    assert all(map(math.isnan, scores.bootstrap_interval([])))
+    assert all(map(math.isnan, scores.mean_interval([])))

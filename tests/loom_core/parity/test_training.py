@@ -1,4 +1,4 @@
-"""The functions around training; packs are in the full set of cases alone, which the command runs."""
+"""Packs through the loss with its gradients, and the functions around training."""
 
 from __future__ import annotations
 
@@ -19,5 +19,18 @@ def test_a_changed_number_is_noticed(recheck, failed, change, name):
     assert all(found.startswith(name) for found in names)
 
 
-def test_the_same_numbers_pass(recheck):
-    assert recheck("training/functions").ok
+@pytest.mark.parametrize("name", ["functions", "packed2_scalar_t", "packed3"])
+def test_the_same_numbers_pass(recheck, name):
+    report = recheck(f"training/{name}")
+    assert report.ok, report.line()
+    assert report.checks
+
+
+@pytest.mark.parametrize("kind", ["grad.", "grad_norm.", "gen_loss"])
+def test_another_loss_or_gradient_is_noticed(recheck, failed, kind):
+    def change(tensors, _about):
+        name = next(name for name in tensors if name.startswith(kind))
+        tensors[name] *= 1.01
+
+    (name,) = failed(recheck("training/packed2_scalar_t", change))
+    assert name.startswith(kind)

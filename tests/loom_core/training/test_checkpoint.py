@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from loom_core.config.reading import flatten
 from loom_core.config.training import CheckpointSettings, LoraSettings
 from loom_core.errors import OutputError, ResourceError, WeightsError
 from loom_core.lora.lora_file import open_lora, shapes_of
@@ -104,6 +105,21 @@ def test_what_is_saved_comes_back(config, trained, make_trainer, make_packs):
     assert other.ema.updates == 3
     assert all(torch.equal(w, other.ema.weights[name]) for name, w in trained.ema.weights.items())
     assert all(torch.equal(w, other.model.state_dict()[name]) for name, w in trained.model.state_dict().items())
+
+
+def test_averages_begin_at_the_weights_where_the_run_had_none(config, make_trainer, make_packs):
+    without = replace(config, steps=2, ema=0.0)
+    state = RunState(settings=flatten(without))
+    before = make_trainer(without, state=state, packs=make_packs(num_samples=4))
+    before.run()
+    folder = newest_checkpoint(config.run)
+    after = resumed(replace(config, ema=0.9), make_trainer, make_packs, folder)
+    assert after.ema.updates == 0
+    assert all(torch.equal(weight, after.ema.weights[name]) for name, weight in before.optimiser.weights.items())
+    written = folder / "state.json"
+    written.write_text(written.read_text().replace('"ema": 0.0', '"ema": 0.9'))  # so its averages are lost
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
+        resumed(replace(config, ema=0.9), make_trainer, make_packs, folder)
 
 
 def test_torchs_own_generator_comes_back(config, trained, make_trainer, make_packs):

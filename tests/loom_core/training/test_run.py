@@ -47,6 +47,22 @@ def test_it_trains_measures_saves_and_goes_on(world, recorder):
     assert trained(replace(world, steps=4, seed=1), recorder, allow_config_change=True).step == 4
 
 
+def test_a_stop_after_the_last_checkpoint_leaves_nothing_unmeasured(world, recorder):
+    """The same command measures what the first one was stopped before, once."""
+
+    def train(is_stopped=lambda: False):
+        world.run.mkdir(exist_ok=True)
+        observer = Observers(watch_run(world.run), recorder)
+        return open_trainer(plan_run(world), device=CPU, observer=observer).run(is_stopped)
+
+    assert train(lambda: bool(recorder.checkpoints)).step == world.steps
+    assert recorder.validations == []
+    for _ in range(2):
+        train()
+    assert [metrics.step for metrics in recorder.validations] == [world.steps]
+    assert [metrics.step for metrics in recorder.steps] == [1, 2]
+
+
 def test_a_place_that_cannot_be_written(world, tmp_path, recorder):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="the run's folder"):

@@ -12,7 +12,7 @@ import torch
 from loom_core.config.training import CheckpointSettings, OptimiserSettings, ValidationSettings
 from loom_core.data.problems import BadSample, BadSamplesError
 from loom_core.errors import CancelledError, MediaError, ResourceError, TrainingError
-from loom_core.training.checkpoint import newest_checkpoint, read_state
+from loom_core.training.checkpoint import RunState, newest_checkpoint, read_state
 from loom_core.training.starting import starting_model
 from loom_core.training.watch.observer import ValidationMetrics
 
@@ -460,6 +460,23 @@ def test_a_stop_gives_up_the_measurement_that_is_under_way(config, make_trainer,
     assert make_trainer(config, validate=measuring, draw_samples=lambda _: pytest.fail("drawn")).run().step == 1
     assert recorder.validations == []
     assert read_state(newest_checkpoint(config.run)).step == 1
+
+
+@pytest.mark.parametrize(("is_measured", "measured"), [(False, [4, 6]), (True, [6])])
+def test_a_measurement_that_a_stop_prevented_is_made_up_for(config, make_trainer, recorder, is_measured, measured):
+    """Also where no step is left."""
+    config = replace(config, validation=ValidationSettings(every=4))
+    arguments = {
+        "validate": lambda step, _: ValidationMetrics(step=step, losses=()),
+        "draw_samples": lambda _: ["row"],
+        "is_measured": is_measured,
+    }
+    make_trainer(config, state=RunState(step=4), **arguments).run()
+    assert [metrics.step for metrics in recorder.validations] == measured
+    assert [step for step, _ in recorder.samples] == measured
+    recorder.validations.clear()
+    make_trainer(config, state=RunState(step=6), **arguments).run()
+    assert [metrics.step for metrics in recorder.validations] == ([] if is_measured else [6])
 
 
 def test_a_checkpoint_has_the_position_of_each_rank(config, make_trainer, make_packs):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from loom_core.data.world.chance import is_for_training, is_held_out_background,
 from loom_core.data.world.edits import EDITS, OF_CLIPS_ONLY
 from loom_core.data.world.render import render
 from loom_core.data.world.samples import WorldSettings, is_in_split, make_request, make_sample
+from loom_core.data.world.words import MOTIONS
 from loom_core.errors import ConfigError
 
 ALL_TASKS = WorldSettings(tasks=dict.fromkeys(TRAINING_TASKS, 1.0), frames=(5, 9))
@@ -97,6 +100,26 @@ def test_stills_ask_for_nothing_that_moves():
     assert {thing.motion for request in requests for thing in request.after.things} == {"stays still"}
 
 
+def test_clips_of_one_frame_ask_for_nothing_that_moves():
+    settings = replace(ALL_TASKS, frames=(1, 9))
+    for index in range(COUNT):
+        request, num_frames = make_request(index, settings)
+        if num_frames > 1:
+            continue
+        assert request.kind not in OF_CLIPS_ONLY
+        assert {thing.motion for thing in request.after.things} == {"stays still"}
+        assert request.after.camera == "stays still"
+        assert not re.search("|".join([*MOTIONS, "camera"]), request.instruction)
+
+
+def test_that_some_clips_have_one_frame_changes_no_other():
+    """The length is drawn from the same numbers, whatever the lengths are."""
+    mixed, longer = (replace(ALL_TASKS, frames=frames) for frames in ((1, 9), (5, 9)))
+    pairs = [(make_request(index, mixed), make_request(index, longer)) for index in range(COUNT)]
+    assert all(found == expected for found, expected in pairs if found[1] == 9)
+    assert {found[1] for found, _ in pairs if not found[0].task.is_image} == {1, 9}
+
+
 def test_shares_choose_tasks_and_kinds():
     settings = WorldSettings(
         tasks={"edit-video": 1.0, "text-to-image": 0.0}, edits={name: float(name == "keep") for name in EDITS}
@@ -128,6 +151,44 @@ def test_busy_scenes_only_keep_and_change_the_style():
 def test_unknown_names_are_refused(change):
     with pytest.raises(ConfigError):
         WorldSettings(**change)
+
+
+NO_EDITS = dict.fromkeys(EDITS, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"frames": ()}, "without frames"),
+        ({"frames": (4,)}, "4 frames"),
+        ({"frames": (9, 0)}, "0 frames"),
+        ({"size": (100, 100)}, "size 100x100"),
+        ({"size": (0, 0)}, "size 0x0"),
+        ({"tasks": {}}, "without tasks"),
+        ({"tasks": {"edit-video": 0.0, "text-to-image": 0.0}}, "without tasks"),
+        ({"tasks": {"edit-video": -1.0, "text-to-image": 2.0}}, "edit-video with share -1"),
+        ({"edits": {"motion": -3.0}}, "motion with share -3"),
+        ({"edits": {"motion": float("nan")}}, "motion with share nan"),
+        ({"edits": NO_EDITS}, "edits of edit-video"),
+        ({"edits": NO_EDITS | {"motion": 1.0}, "tasks": {"edit-image": 1.0}}, "edits of edit-image"),
+        ({"edits": NO_EDITS | {"motion": 1.0}, "frames": (1, 9)}, "edits of edit-video"),
+        ({"most_references": 0}, "most_references 0"),
+        ({"most_references": 7}, "most_references 7"),
+        ({"busy": -0.1}, "busy -0.1"),
+        ({"busy": 1.5}, "busy 1.5"),
+        ({"busy": float("nan")}, "busy nan"),
+    ],
+)
+def test_settings_that_make_no_samples_are_refused_at_once(change, told):
+    with pytest.raises(ConfigError, match=told):
+        WorldSettings(**change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"tasks": {"text-to-image": 1.0}}, {"tasks": {"reconstruct-video": 1.0}}, {"busy": 1.0}]
+)
+def test_shares_that_are_never_drawn_from_may_be_zero(change):
+    make_request(0, WorldSettings(edits=NO_EDITS, **change))
 
 
 def test_shares_that_allow_no_sample_are_told():

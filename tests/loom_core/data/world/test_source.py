@@ -38,6 +38,15 @@ def test_the_fingerprint_tells_worlds_apart(change):
     assert world_source(OPTIONS | change).fingerprint != world_source(OPTIONS).fingerprint
 
 
+def test_worlds_with_clips_of_one_frame_are_newer_than_the_others(monkeypatch):
+    """Caches of the others go on to serve."""
+    mixed, longer = OPTIONS, OPTIONS | {"frames": [5, 9]}
+    before = [world_source(options).fingerprint for options in (mixed, longer)]
+    monkeypatch.setattr("loom_core.data.world.source.ONE_FRAME_VERSION", -1)
+    after = [world_source(options).fingerprint for options in (mixed, longer)]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True]
+
+
 def test_the_fingerprint_does_not_depend_on_how_many_there_are():
     assert world_source(OPTIONS | {"count": 9}).fingerprint == world_source(OPTIONS).fingerprint
 

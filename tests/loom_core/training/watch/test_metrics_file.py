@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loom_core.data.problems import BadSample
-from loom_core.training.watch.metrics_file import MetricsFile, drop_later, read_events, read_history
+from loom_core.training.watch.metrics_file import MetricsFile, drop_later, is_measured, read_events, read_history
 from loom_core.training.watch.observer import (
     Observers,
     RunAbout,
@@ -167,6 +167,16 @@ def test_foreign_lines_are_passed_over(path):
 
 def test_no_file_yet_is_an_empty_history(path):
     assert read_history(path).steps == ()
+
+
+def test_a_step_is_measured_once_its_losses_are_there(path, tmp_path):
+    assert not is_measured(path, 2)
+    file = MetricsFile(path)
+    file.on_step(step(2))
+    assert not is_measured(path, 2)
+    file.on_validation(validation(2, 0.75))
+    assert is_measured(path, 2)
+    assert not is_measured(path, 1)
 
 
 def test_a_step_told_twice_counts_once(path):
