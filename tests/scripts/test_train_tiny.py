@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from loom_core.bundle import find_model
+from loom_core.training.watch.metrics_file import METRICS_FILE, MetricsFile
+from loom_core.training.watch.observer import ValidationLoss, ValidationMetrics
 from loom_core.vae.loading import load_codec
 from loom_core.weights.reading import open_checkpoint
 
@@ -48,9 +50,13 @@ def test_what_is_made_is_a_whole_model(made):
     assert set(json.loads(metadata["training"])) == {"mllm", "stage1", "stage2", "stage3"}
 
 
+@pytest.fixture(scope="module")
+def script(load_script):
+    return load_script("train_tiny")
+
+
 @pytest.fixture
-def workshop(load_script, tmp_path):
-    script = load_script("train_tiny")
+def workshop(script, tmp_path):
     return script.Workshop(tmp_path, script.SMOKE, threads=1)
 
 
@@ -80,3 +86,85 @@ def test_ctrl_c_leaves_a_part_its_time_to_save(workshop, caplog):
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     assert caplog.messages == ["stage1 was stopped; the same command goes on with it"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ((0.5, 0.9, 0.4), None),
+        ((0.5, 0.4, 0.6), "of stage1 did not fall: 0.5000 at first, 0.6000 at last"),
+        ((0.5, 0.5), "did not fall"),
+    ],
+)
+def test_a_held_out_loss_that_does_not_fall_is_refused(script, workshop, losses, said):
+    run = workshop.run_folder("stage1")
+    run.mkdir()
+    metrics = MetricsFile(run / METRICS_FILE)
+    for index, loss in enumerate(losses):
+        cell = ValidationLoss(task="edit-image", noise="low", loss=loss, count=6)
+        metrics.on_validation(ValidationMetrics(step=6 * index, losses=(cell,)))
+    metrics.close()
+    if said is None:
+        script.check_losses_fall(run)
+    else:
+        with pytest.raises(SystemExit, match=said):
+            script.check_losses_fall(run)
+
+
+STAGE = """
+import json, sys, time
+from pathlib import Path
+
+def tell(events):
+    with metrics.open("a") as file:
+        file.writelines(json.dumps(event) + "\\n" for event in events)
+
+def steps(first, last):
+    return [{"event": "step", "step": step, "loss": 1 / step} for step in range(first, last + 1)]
+
+metrics, kind = Path(sys.argv[1]), sys.argv[2]
+metrics.parent.mkdir(exist_ok=True)
+if kind == "too quick":
+    tell([{"event": "start", "step": 0}, *steps(1, 8)])
+elif not metrics.exists():
+    tell([{"event": "start", "step": 0}, *steps(1, 4)])
+    time.sleep(600)  # until it is killed
+elif kind == "restarted":
+    metrics.unlink()
+    tell([{"event": "start", "step": 0}, {"event": "start", "step": 0}, *steps(1, 8)])
+elif kind == "lost":
+    metrics.unlink()
+    tell([{"event": "start", "step": 4}, *steps(1, 8)])
+else:
+    others = [{"event": "step", "step": 8, "loss": 0.2}] if kind == "other loss" else steps(8, 8)
+    tell([{"event": "start", "step": 4}, *steps(5, 7), *([] if kind == "ends early" else others)])
+"""
+"""A stage's metrics without its training: eight steps, killed after the fourth."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("as if whole", None),
+        ("other loss", "the losses of the continued run differ"),
+        ("ends early", "the losses of the continued run differ"),
+        ("restarted", r"the run began anew instead of going on: it started at steps \[0, 0\]"),
+        ("lost", r"the run began anew instead of going on: it started at steps \[4\]"),
+        ("too quick", "the run ended before it could be killed"),
+    ],
+)
+def test_a_run_that_does_not_continue_as_it_should_is_refused(script, tmp_path, kind, said):
+    class Rehearsal(script.Workshop):
+        def stage_command(self, stage, run):
+            return ["-c", STAGE, str(run / METRICS_FILE), kind]
+
+    workshop = Rehearsal(tmp_path, script.SMOKE, threads=1)
+    whole = workshop.run_folder("stage1")
+    whole.mkdir()
+    events = [{"event": "step", "step": step, "loss": 1 / step} for step in range(1, 9)]
+    (whole / METRICS_FILE).write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    if said is None:
+        script.check_resume(workshop, after=4)
+    else:
+        with pytest.raises(SystemExit, match=said):
+            script.check_resume(workshop, after=4)
