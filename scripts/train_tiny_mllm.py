@@ -40,6 +40,7 @@ BATCH, PARTS = 48, 4  # dialogues of a step; parts of like length that they are 
 RATE = OptimiserSettings(lr=2e-3, warmup=100, decay="cosine", final_lr=0.01)
 SCORED_TOKENS = 3  # at the end of a question; each of them has to say all that `slots` asks
 SLOTS_WEIGHT = 1.0
+SEED = 0  # of the heads
 PLACE_SCALE = 4.0  # of the vision tower's positions at first, so that they stand out beside what is seen there
 logger = logging.getLogger("train_tiny_mllm")
 
@@ -186,6 +187,7 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     """Train the encoder's model in place."""
     model = encoder.model.requires_grad_(True).train()
     model.set_attn_implementation("eager")  # on a CPU three times as fast as the fused kernel's backward pass
+    torch.manual_seed(SEED)
     heads = SlotHeads(encoder.hidden_size, encoder.num_blocks)
     weights = [*model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.01)

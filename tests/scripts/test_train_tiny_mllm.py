@@ -17,6 +17,18 @@ def script(repo_root, load_script):
         return load_script("train_tiny_mllm")
 
 
+@pytest.fixture
+def train(script, monkeypatch):
+    """Runs the command with two dialogues a step."""
+    monkeypatch.setattr(script, "BATCH", 2)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["train", *map(str, arguments)])
+        script.main()
+
+    return run
+
+
 def batch_of(script, slots):
     return script.AnswerBatch(prompts=None, labels=None, ends=torch.tensor([4, 5]), slots=torch.tensor(slots))
 
@@ -57,13 +69,17 @@ def test_places_differ_and_stand_out_at_first(script):
     assert near.norm() < far.norm()
 
 
-def test_a_stopped_run_goes_on_and_each_step_is_told_once(script, tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "BATCH", 2)
-    arguments = ["--output", str(tmp_path / "mllm"), "--state", str(tmp_path / "state")]
-    arguments += ["--metrics", str(tmp_path / "metrics.jsonl")]
-    for steps in ("1", "2"):
-        monkeypatch.setattr("sys.argv", ["train", *arguments, "--steps", steps])
-        script.main()
+def test_two_runs_make_the_same_weights(train, tmp_path):
+    for name in ("first", "second"):
+        train("--output", tmp_path / name, "--steps", 1)
+    made = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second")]
+    assert made[0] == made[1]
+
+
+def test_a_stopped_run_goes_on_and_each_step_is_told_once(train, tmp_path):
+    arguments = ["--output", tmp_path / "mllm", "--state", tmp_path / "state", "--metrics", tmp_path / "metrics.jsonl"]
+    for steps in (1, 2):
+        train(*arguments, "--steps", steps)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(line["loss"] > 0 and 0 <= line["slots"] <= 1 for line in lines)
