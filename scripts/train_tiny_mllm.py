@@ -41,6 +41,7 @@ RATE = OptimiserSettings(lr=2e-3, warmup=100, decay="cosine", final_lr=0.01)
 SCORED_TOKENS = 3  # at the end of a question; each of them has to say all that `slots` asks
 SLOTS_WEIGHT = 1.0
 SEED = 0  # of the heads
+SAVE_EVERY = 200  # steps
 PLACE_SCALE = 4.0  # of the vision tower's positions at first, so that they stand out beside what is seen there
 logger = logging.getLogger("train_tiny_mllm")
 
@@ -221,7 +222,7 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
             if metrics is not None:
                 with metrics.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
-        if state is not None and ((step + 1) % 200 == 0 or step + 1 == steps):
+        if state is not None and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
             with atomic_target(state) as draft:
                 saved = {"model": model.state_dict(), "heads": heads.state_dict(), "optimiser": optimiser.state_dict()}
                 torch.save({**saved, "step": step + 1}, draft)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -73,6 +74,48 @@ def test_two_runs_make_the_same_weights(train, tmp_path):
     for name in ("first", "second"):
         train("--output", tmp_path / name, "--steps", 1)
     made = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second")]
+    assert made[0] == made[1]
+
+
+class Killed(BaseException):
+    """Where a kill ends a run."""
+
+
+@pytest.fixture
+def train_and_kill(train, script, monkeypatch):
+    """Runs the command until some steps are made, the last of them saved; the schedule is that of all steps."""
+
+    def run(*arguments, after):
+        calls = itertools.count()
+        add_gradients = script.add_gradients
+
+        def add_gradients_or_die(*inputs):
+            if next(calls) == after:
+                raise Killed
+            return add_gradients(*inputs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(script, "SAVE_EVERY", after)
+            patch.setattr(script, "add_gradients", add_gradients_or_die)
+            with pytest.raises(Killed):
+                train(*arguments)
+
+    return run
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(train, train_and_kill, tmp_path):
+    whole, killed = (["--output", tmp_path / name, "--steps", 2] for name in ("whole", "killed"))
+    train(*whole, "--state", tmp_path / "whole.state")
+    train_and_kill(*killed, "--state", tmp_path / "killed.state", after=1)
+    assert torch.load(tmp_path / "killed.state")["step"] == 1
+    train(*killed, "--state", tmp_path / "killed.state")
+    left_alone, continued = (torch.load(tmp_path / f"{name}.state") for name in ("whole", "killed"))
+    assert continued["step"] == left_alone["step"] == 2
+    for part in ("model", "heads"):
+        assert continued[part].keys() == left_alone[part].keys()
+        unequal = [name for name, weight in continued[part].items() if not torch.equal(weight, left_alone[part][name])]
+        assert unequal == []
+    made = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
     assert made[0] == made[1]
 
 
