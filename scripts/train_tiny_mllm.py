@@ -35,6 +35,7 @@ from loom_core.mllm.batch import PromptBatch, batch_prompts
 from loom_core.mllm.encoder import QwenEncoder, positions_of, state_taps
 from loom_core.mllm.tokens import TokenizedPrompt
 from loom_core.training.learning_rate import learning_rate
+from loom_core.training.watch.metrics_file import drop_later
 
 BATCH, PARTS = 48, 4  # dialogues of a step; parts of like length that they are read in, as padding costs by its square
 RATE = OptimiserSettings(lr=2e-3, warmup=100, decay="cosine", final_lr=0.01)
@@ -192,7 +193,7 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     heads = SlotHeads(encoder.hidden_size, encoder.num_blocks)
     weights = [*model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.01)
-    first = 0
+    first, seconds = 0, 0.0
     if state is None or not state.exists():
         stand_out(model.visual.pos_embed.weight)
     else:
@@ -200,13 +201,12 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
         model.load_state_dict(saved["model"])
         heads.load_state_dict(saved["heads"])
         optimiser.load_state_dict(saved["optimiser"])
-        first = saved["step"]
+        first, seconds = saved["step"], saved["seconds"]
     if metrics is not None and metrics.exists():  # lines of steps that a kill undid would stand there twice
-        lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= first]
-        metrics.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        drop_later(metrics, first)
     batches = DataLoader(Batches(encoder, first, steps), batch_size=None, num_workers=1, prefetch_factor=4)
     losses: list[float] = []
-    began = time.monotonic()
+    began = time.monotonic() - seconds
     for step, parts in enumerate(batches, start=first):
         optimiser.zero_grad()
         told = add_gradients(encoder, heads, parts)
@@ -221,11 +221,11 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
             logger.info("of %d: %s", steps, ", ".join(f"{name} {value:.5g}" for name, value in line.items()))
             if metrics is not None:
                 with metrics.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                    file.write(json.dumps({"event": "step", **line}) + "\n")
         if state is not None and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
             with atomic_target(state) as draft:
                 saved = {"model": model.state_dict(), "heads": heads.state_dict(), "optimiser": optimiser.state_dict()}
-                torch.save({**saved, "step": step + 1}, draft)
+                torch.save({**saved, "step": step + 1, "seconds": time.monotonic() - began}, draft)
     model.requires_grad_(False).eval()
 
 

@@ -8,6 +8,8 @@ import json
 import pytest
 import torch
 
+from loom_core.training.watch.metrics_file import drop_later
+
 pytest.importorskip("transformers", reason="the script loads Qwen3-VL, which comes from transformers")
 
 
@@ -119,10 +121,18 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(train, train_and_kill, tmp_p
     assert made[0] == made[1]
 
 
-def test_a_stopped_run_goes_on_and_each_step_is_told_once(train, tmp_path):
-    arguments = ["--output", tmp_path / "mllm", "--state", tmp_path / "state", "--metrics", tmp_path / "metrics.jsonl"]
-    for steps in (1, 2):
-        train(*arguments, "--steps", steps)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+def test_each_step_of_a_killed_run_is_told_once_and_its_seconds_go_on(train, train_and_kill, tmp_path):
+    state, metrics = tmp_path / "state", tmp_path / "metrics.jsonl"
+    arguments = ["--output", tmp_path / "mllm", "--steps", 2, "--state", state, "--metrics", metrics]
+    train_and_kill(*arguments, after=1)
+    torch.save(torch.load(state) | {"seconds": 1000.0}, state)
+    told = [json.dumps({"event": "step", "step": step, "loss": 1.0, "slots": 0.5, "seconds": 999.0}) for step in (1, 2)]
+    metrics.write_text("\n".join([*told, '{"event": "step", "ste']), encoding="utf-8")  # step 2 is to be made again
+    train(*arguments)
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
+    assert lines[0]["seconds"] == 999 < 1000 < lines[1]["seconds"] < 2000
     assert all(line["loss"] > 0 and 0 <= line["slots"] <= 1 for line in lines)
+    assert torch.load(state)["seconds"] > 1000
+    drop_later(metrics, 2)  # what the next start would do: it knows the lines as its own
+    assert len(metrics.read_text(encoding="utf-8").splitlines()) == 2
