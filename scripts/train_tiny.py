@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from fit_tiny_codec import CLIPS
+from train_tiny_mllm import STEPS
 
 from loom_core import __version__
 from loom_core.atomic import atomic_target
@@ -54,8 +56,8 @@ class Size:
         overrides: Settings of all stages that differ from their configs.
     """
 
-    codec_clips: int = 480
-    mllm_steps: int = 1700
+    codec_clips: int = CLIPS
+    mllm_steps: int = STEPS
     overrides: tuple[str, ...] = ()
 
 

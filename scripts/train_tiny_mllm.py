@@ -1,6 +1,6 @@
 """Train loom-tiny's MLLM on captions and attributes of the procedural world; afterwards it is frozen.
 
-    python scripts/train_tiny_mllm.py [--output FOLDER] [--steps N] [--state FILE] [--metrics FILE]
+    python scripts/train_tiny_mllm.py --output FOLDER [--steps N] [--state FILE] [--metrics FILE]
 
 The real Qwen3-VL reads pictures and instructions before a DiT ever sees its states; this one learns as much of it as
 the world needs, from the dialogues of tiny_dialogues.py. Two things are scored: the answer, word by word, and what the
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from make_tiny_mllm import ASSETS, write
+from make_tiny_mllm import write
 from safetensors.torch import save_file
 from tiny_dialogues import IGNORED, SLOTS, Dialogue, make_dialogue
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ from loom_core.mllm.tokens import TokenizedPrompt
 from loom_core.training.learning_rate import learning_rate
 from loom_core.training.watch.metrics_file import drop_later
 
+STEPS = 2500
 BATCH, PARTS = 48, 4  # dialogues of a step; parts of like length that they are read in, as padding costs by its square
 RATE = OptimiserSettings(lr=2e-3, warmup=100, decay="cosine", final_lr=0.01)
 SCORED_TOKENS = 3  # at the end of a question; each of them has to say all that `slots` asks
@@ -242,8 +243,8 @@ def save(encoder: QwenEncoder, folder: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train loom-tiny's MLLM.")
-    parser.add_argument("--output", type=Path, default=ASSETS, help="folder to write (default: the built-in assets)")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
     parser.add_argument("--state", type=Path, help="file from which an interrupted run goes on")
     parser.add_argument("--metrics", type=Path, help="JSONL file that losses are added to")
     arguments = parser.parse_args()

@@ -51,8 +51,10 @@ def test_what_is_made_is_a_whole_model(made):
 
 
 @pytest.fixture(scope="module")
-def script(load_script):
-    return load_script("train_tiny")
+def script(repo_root, load_script):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(repo_root / "scripts"))  # it takes over what other scripts do by default
+        yield load_script("train_tiny")
 
 
 @pytest.fixture
@@ -168,3 +170,17 @@ def test_a_run_that_does_not_continue_as_it_should_is_refused(script, tmp_path, 
     else:
         with pytest.raises(SystemExit, match=said):
             script.check_resume(workshop, after=4)
+
+
+@pytest.mark.usefixtures("script")
+@pytest.mark.parametrize(
+    ("name", "deed"), [("fit_tiny_codec", "material"), ("make_tiny_mllm", "write"), ("train_tiny_mllm", "write")]
+)
+def test_no_part_is_written_where_nobody_said(load_script, monkeypatch, capsys, name, deed):
+    part = load_script(name)
+    monkeypatch.setattr(part, deed, lambda *_: pytest.fail("begun"))
+    monkeypatch.setattr("sys.argv", [name])
+    with pytest.raises(SystemExit) as ended:
+        part.main()
+    assert ended.value.code == 2
+    assert "the following arguments are required: --output" in capsys.readouterr().err
