@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,14 +193,14 @@ def ship(workshop: Workshop, folder: Path) -> None:
         "made_by": f"scripts/train_tiny.py, loom_core {__version__}",
         "training": json.dumps(training_record(workshop), sort_keys=True),
     }
-    weights = {name: parameter.detach() for name, parameter in model.state_dict().items()}
-    save_safetensors(folder / "dit.safetensors", entries_of(weights, dtype=torch.bfloat16), metadata=metadata)
+    entries = entries_of({name: value.detach() for name, value in model.state_dict().items()}, dtype=torch.bfloat16)
     (folder / "mllm").mkdir(exist_ok=True)
     parts = {workshop.codec: folder / "codec.safetensors"}
     parts |= {file: folder / "mllm" / file.name for file in workshop.mllm.iterdir()}
-    for made, place in parts.items():
-        with atomic_target(place) as draft:
-            shutil.copyfile(made, draft)
+    with ExitStack() as drafts:  # all take their places at its end, so that a full disk leaves the old model whole
+        save_safetensors(drafts.enter_context(atomic_target(folder / "dit.safetensors")), entries, metadata=metadata)
+        for made, place in parts.items():
+            shutil.copyfile(made, drafts.enter_context(atomic_target(place)))
 
 
 def check_losses_fall(run: Path) -> None:

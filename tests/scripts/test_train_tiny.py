@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from shutil import copyfile
 
 import pytest
 import torch
 
-from loom_core.bundle import find_model
+from loom_core.bundle import BUILT_IN, find_model
+from loom_core.errors import ResourceError
 from loom_core.training.watch.metrics_file import METRICS_FILE, MetricsFile
 from loom_core.training.watch.observer import ValidationLoss, ValidationMetrics
 from loom_core.vae.loading import load_codec
@@ -88,6 +93,40 @@ def test_ctrl_c_leaves_a_part_its_time_to_save(workshop, caplog):
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     assert caplog.messages == ["stage1 was stopped; the same command goes on with it"]
+
+
+def find_files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_disk_that_fills_while_it_ships_leaves_the_old_model_whole(script, workshop, tmp_path, monkeypatch):
+    shutil.copytree(BUILT_IN / "mllm", workshop.mllm)
+    shutil.copyfile(BUILT_IN / "codec.safetensors", workshop.codec)
+    shutil.copyfile(BUILT_IN / "dit.safetensors", tmp_path / "ema.safetensors")
+    monkeypatch.setattr(script, "last_checkpoint", lambda _: tmp_path)  # as if the stages were finished
+    monkeypatch.setattr(script, "is_finished", lambda *_: True)
+    monkeypatch.setattr(script, "training_record", lambda _: {})
+    new, model = {path.relative_to(BUILT_IN) for path in find_files(BUILT_IN)}, tmp_path / "model"
+    (model / "mllm").mkdir(parents=True)
+    for name in new:
+        (model / name).write_bytes(b"old")
+    room = iter(range(3))  # for the codec and two files of the MLLM
+
+    def copy_while_there_is_room(source, target):
+        if next(room, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_while_there_is_room)
+    with pytest.raises(ResourceError, match="no space left while writing"):
+        script.ship(workshop, model)
+    assert {path.relative_to(model): path.read_bytes() for path in find_files(model)} == dict.fromkeys(new, b"old")
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    script.ship(workshop, model)
+    assert {path.relative_to(model) for path in find_files(model)} == new
+    for name in new - {Path("dit.safetensors")}:
+        assert (model / name).read_bytes() == (BUILT_IN / name).read_bytes()
+    assert find_model(model).check() == find_model().check()
 
 
 @pytest.mark.parametrize(
