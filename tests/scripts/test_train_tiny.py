@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from loom_core.bundle import BUILT_IN, find_model
-from loom_core.errors import ResourceError
+from loom_core.errors import ConfigError, ResourceError
 from loom_core.training.watch.metrics_file import METRICS_FILE, MetricsFile
 from loom_core.training.watch.observer import ValidationLoss, ValidationMetrics
 from loom_core.vae.loading import load_codec
@@ -223,3 +223,49 @@ def test_no_part_is_written_where_nobody_said(load_script, monkeypatch, capsys, 
         part.main()
     assert ended.value.code == 2
     assert "the following arguments are required: --output" in capsys.readouterr().err
+
+
+def test_a_smoke_run_is_not_shipped(script, capsys, monkeypatch):
+    monkeypatch.setattr(script, "train_all", lambda _: pytest.fail("begun"))
+    with pytest.raises(SystemExit) as ended:
+        script.main(["--smoke", "--ship"])
+    assert ended.value.code == 2
+    assert "must not replace the built-in model: leave out --ship" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [([], "runs/tiny"), (["--smoke"], "build/tiny-smoke"), (["--smoke", "--work", "mine"], "mine")],
+)
+def test_a_smoke_run_has_a_folder_of_its_own(script, tmp_path, monkeypatch, arguments, folder):
+    class Begun(BaseException):
+        """Where the work would begin."""
+
+    def train_all(workshop):
+        raise Begun(workshop.folder)
+
+    monkeypatch.setattr(script, "train_all", train_all)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Begun) as begun:
+        script.main(arguments)
+    assert begun.value.args == ((tmp_path / folder).resolve(),)
+
+
+@pytest.mark.parametrize("file", ["codec.safetensors", "mllm.state", "mllm"])
+def test_parts_made_from_something_else_are_refused(script, workshop, monkeypatch, file):
+    part = file.split(".")[0]
+    number = {"codec": "clips", "mllm": "steps"}[part]
+    (workshop.folder / file).touch()
+    with pytest.raises(ConfigError, match=rf"found the {part} .*nothing that is noted.*to fix: delete {file} in"):
+        script.train_all(workshop)  # refused before anything is made
+    (workshop.folder / file).unlink()
+    workshop.claim(part, **{number: 7})
+    (workshop.folder / file).touch()
+    workshop.claim(part, **{number: 7})  # the same goes on
+    with pytest.raises(ConfigError, match=rf'"{number}": 7.*expected.*"{number}": 8.*to fix: delete .*{file}.*--work'):
+        workshop.claim(part, **{number: 8})
+    monkeypatch.setattr(script, "WORLD_VERSION", -1)
+    with pytest.raises(ConfigError, match=r'expected from .*"world_version": -1'):
+        workshop.claim(part, **{number: 7})
+    (workshop.folder / file).unlink()
+    workshop.claim(part, **{number: 8})  # without it there is nothing to refuse
