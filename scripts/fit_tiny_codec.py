@@ -1,6 +1,6 @@
 """Fit the linear codec of loom-tiny in closed form and write its weights.
 
-    python scripts/fit_tiny_codec.py [--output FILE] [--clips N]
+    python scripts/fit_tiny_codec.py --output FILE [--clips N]
 
 The material is made here, from a fixed seed, so that the weights derive from nobody's pictures: every other clip is of
 the procedural world that the model is trained on, the others are moving dead leaves, so that real clips pass as well.
@@ -42,9 +42,8 @@ from loom_core.media.resize import to_pixels
 from loom_core.vae.latents import LATENT_CHANNELS
 from loom_core.vae.linear import FILE_METADATA, RANKS, BlockTransform, colour_basis, cosine_basis, mirror_pad
 
-OUTPUT = Path(__file__).resolve().parent.parent / "loom_core" / "assets" / "loom_tiny" / "codec.safetensors"
+CLIPS = 480
 SEED = 0
-NUM_CLIPS = 320
 SIDE = 128  # pixels
 FRAMES = 1 + 2 * TEMPORAL_STRIDE
 LEAVES = 40
@@ -264,8 +263,8 @@ def main() -> None:
     """Fit and write."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="Fit the linear codec of loom-tiny.")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="safetensors file to write")
-    parser.add_argument("--clips", type=int, default=NUM_CLIPS, help="number of clips to fit on")
+    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="clips to fit on (default: %(default)s)")
     arguments = parser.parse_args()
     tensors = fit(torch.stack(list(material(arguments.clips))))
     recipe = f"scripts/fit_tiny_codec.py: {arguments.clips} clips, world and {LEAVES} dead leaves by turns, seed {SEED}"

@@ -1,6 +1,6 @@
 """Makes the untrained MLLM of the built-in tiny model: a real Qwen3-VL, small, with its own tokenizer.
 
-    python scripts/make_tiny_mllm.py [--output FOLDER]
+    python scripts/make_tiny_mllm.py --output FOLDER
 
 The weights are drawn from a fixed seed; `train_tiny_mllm.py` trains them. The tokenizer is Qwen's kind (byte-level BPE,
 the same cutting into words, the same special tokens), its merges learned on requests of the procedural world and on
@@ -31,8 +31,6 @@ from loom_core.mllm.loading import build_empty
 from loom_core.mllm.prompts import NEGATIVE_PREFIX, TASKS
 from loom_core.mllm.tokens import QWEN_SPLIT
 from loom_core.types import Task
-
-ASSETS = Path(__file__).resolve().parent.parent / "loom_core" / "assets" / "loom_tiny" / "mllm"
 
 SEED = 20240607
 VOCABULARY = 1280  # at most; the sentences give a few merges less
@@ -267,7 +265,7 @@ def write(folder: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ASSETS, help="folder to write (default: the built-in assets)")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
     write(parser.parse_args().output)
 
 

@@ -1,8 +1,9 @@
 """Train loom-tiny from nothing: codec, MLLM, then the three stages; `make train-tiny` runs this.
 
-    python scripts/train_tiny.py [--work FOLDER] [--ship] [--smoke] [--threads N]
+    python scripts/train_tiny.py [--work FOLDER] [--ship | --smoke] [--threads N]
 
-Every part goes on where it was stopped, so the same command finishes an interrupted run. `--ship` writes the result
+Every part goes on where it was stopped, so the same command finishes an interrupted run; what was made from something
+else is refused. `--ship` writes the result
 over the built-in model. `--smoke` makes a few steps of everything in about a minute, kills a stage in the middle, and
 fails unless the held-out losses fall and the continued run's losses equal those of one that was not killed.
 """
@@ -20,17 +21,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from fit_tiny_codec import CLIPS
+from train_tiny_mllm import STEPS
 
 from loom_core import __version__
 from loom_core.atomic import atomic_target
 from loom_core.bundle import BUILT_IN
-from loom_core.cli.exits import code_of_signal
+from loom_core.cli.exits import code_of_signal, run
 from loom_core.config.training import read_training_config
+from loom_core.data.world.source import WORLD_VERSION
+from loom_core.errors import ConfigError
 from loom_core.training.checkpoint import newest_checkpoint, read_state
 from loom_core.training.watch.metrics_file import METRICS_FILE, read_events, read_history
 from loom_core.weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY
@@ -39,6 +44,7 @@ from loom_core.weights.saving import entries_of, save_safetensors
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "training" / "tiny"
+WORK, SMOKE_WORK = Path("runs/tiny"), Path("build/tiny-smoke")
 STAGES = ("stage1", "stage2", "stage3")
 STOPPED = tuple(map(code_of_signal, (signal.SIGINT, signal.SIGTERM)))
 logger = logging.getLogger("train_tiny")
@@ -54,8 +60,8 @@ class Size:
         overrides: Settings of all stages that differ from their configs.
     """
 
-    codec_clips: int = 480
-    mllm_steps: int = 1700
+    codec_clips: int = CLIPS
+    mllm_steps: int = STEPS
     overrides: tuple[str, ...] = ()
 
 
@@ -93,6 +99,27 @@ class Workshop:
     def mllm(self) -> Path:
         """The MLLM's folder."""
         return self.folder / "mllm"
+
+    def claim(self, part: str, **made_from: int) -> None:
+        """Note beside a part what it is made from, before anything of it is made.
+
+        Args:
+            part: Name that its files begin with.
+            made_from: What its files depend on, beside the version of the world.
+
+        Raises:
+            ConfigError: Files are left there that were made from something else, or that no note tells of.
+        """
+        note, made_from = self.folder / f"{part}.made_from.json", made_from | {"world_version": WORLD_VERSION}
+        there = [path for path in (self.folder / part, *sorted(self.folder.glob(f"{part}.*"))) if path.exists()]
+        noted = note.read_text(encoding="utf-8") if note.exists() else "nothing that is noted"
+        wanted = json.dumps(made_from)
+        if noted != wanted and set(there) - {note}:
+            names = ", ".join(path.name for path in there)
+            fix = f"delete {names} in {self.folder}, or give another --work"
+            raise ConfigError(f"the {part} in {self.folder} made from {noted}", expected=f"from {wanted}", fix=fix)
+        with atomic_target(note) as draft:
+            draft.write_text(wanted, encoding="utf-8")
 
     def run_folder(self, stage: str) -> Path:
         """A stage's run."""
@@ -136,6 +163,8 @@ def train_all(workshop: Workshop) -> None:
     """Make every part that is not finished yet."""
     workshop.folder.mkdir(parents=True, exist_ok=True)
     size, scripts = workshop.size, ROOT / "scripts"
+    workshop.claim("codec", clips=size.codec_clips)
+    workshop.claim("mllm", steps=size.mllm_steps)
     if not workshop.codec.exists():
         fit = scripts / "fit_tiny_codec.py"
         workshop.run(str(fit), "--output", str(workshop.codec), "--clips", str(size.codec_clips), what="the codec")
@@ -191,14 +220,14 @@ def ship(workshop: Workshop, folder: Path) -> None:
         "made_by": f"scripts/train_tiny.py, loom_core {__version__}",
         "training": json.dumps(training_record(workshop), sort_keys=True),
     }
-    weights = {name: parameter.detach() for name, parameter in model.state_dict().items()}
-    save_safetensors(folder / "dit.safetensors", entries_of(weights, dtype=torch.bfloat16), metadata=metadata)
+    entries = entries_of({name: value.detach() for name, value in model.state_dict().items()}, dtype=torch.bfloat16)
     (folder / "mllm").mkdir(exist_ok=True)
     parts = {workshop.codec: folder / "codec.safetensors"}
     parts |= {file: folder / "mllm" / file.name for file in workshop.mllm.iterdir()}
-    for made, place in parts.items():
-        with atomic_target(place) as draft:
-            shutil.copyfile(made, draft)
+    with ExitStack() as drafts:  # all take their places at its end, so that a full disk leaves the old model whole
+        save_safetensors(drafts.enter_context(atomic_target(folder / "dit.safetensors")), entries, metadata=metadata)
+        for made, place in parts.items():
+            shutil.copyfile(made, drafts.enter_context(atomic_target(place)))
 
 
 def check_losses_fall(run: Path) -> None:
@@ -233,13 +262,16 @@ def check_resume(workshop: Workshop, *, after: int) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train loom-tiny from nothing.")
-    parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="folder of all parts (default: runs/tiny)")
+    parser.add_argument("--work", type=Path, help=f"folder of all parts (default: {WORK}, with --smoke {SMOKE_WORK})")
     parser.add_argument("--ship", action="store_true", help="write the result over the built-in model")
     parser.add_argument("--smoke", action="store_true", help="a few steps of everything, and a resumed run")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     arguments = parser.parse_args(argv)
+    if arguments.smoke and arguments.ship:
+        parser.error("--smoke makes a few steps only, which must not replace the built-in model: leave out --ship")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    workshop = Workshop(arguments.work.resolve(), SMOKE if arguments.smoke else Size(), arguments.threads)
+    work = arguments.work or (SMOKE_WORK if arguments.smoke else WORK)
+    workshop = Workshop(work.resolve(), SMOKE if arguments.smoke else Size(), arguments.threads)
     for stage in STAGES:
         read_training_config(CONFIGS / f"{stage}.yaml", overrides=workshop.size.overrides)
     train_all(workshop)
@@ -255,4 +287,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -1,6 +1,6 @@
 """Train loom-tiny's MLLM on captions and attributes of the procedural world; afterwards it is frozen.
 
-    python scripts/train_tiny_mllm.py [--output FOLDER] [--steps N] [--state FILE] [--metrics FILE]
+    python scripts/train_tiny_mllm.py --output FOLDER [--steps N] [--state FILE] [--metrics FILE]
 
 The real Qwen3-VL reads pictures and instructions before a DiT ever sees its states; this one learns as much of it as
 the world needs, from the dialogues of tiny_dialogues.py. Two things are scored: the answer, word by word, and what the
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from make_tiny_mllm import ASSETS, write
+from make_tiny_mllm import write
 from safetensors.torch import save_file
 from tiny_dialogues import IGNORED, SLOTS, Dialogue, make_dialogue
 from torch import Tensor, nn
@@ -35,11 +35,15 @@ from loom_core.mllm.batch import PromptBatch, batch_prompts
 from loom_core.mllm.encoder import QwenEncoder, positions_of, state_taps
 from loom_core.mllm.tokens import TokenizedPrompt
 from loom_core.training.learning_rate import learning_rate
+from loom_core.training.watch.metrics_file import drop_later
 
+STEPS = 2500
 BATCH, PARTS = 48, 4  # dialogues of a step; parts of like length that they are read in, as padding costs by its square
 RATE = OptimiserSettings(lr=2e-3, warmup=100, decay="cosine", final_lr=0.01)
 SCORED_TOKENS = 3  # at the end of a question; each of them has to say all that `slots` asks
 SLOTS_WEIGHT = 1.0
+SEED = 0  # of the heads
+SAVE_EVERY = 200  # steps
 PLACE_SCALE = 4.0  # of the vision tower's positions at first, so that they stand out beside what is seen there
 logger = logging.getLogger("train_tiny_mllm")
 
@@ -186,10 +190,11 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
     """Train the encoder's model in place."""
     model = encoder.model.requires_grad_(True).train()
     model.set_attn_implementation("eager")  # on a CPU three times as fast as the fused kernel's backward pass
+    torch.manual_seed(SEED)
     heads = SlotHeads(encoder.hidden_size, encoder.num_blocks)
     weights = [*model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.01)
-    first = 0
+    first, seconds = 0, 0.0
     if state is None or not state.exists():
         stand_out(model.visual.pos_embed.weight)
     else:
@@ -197,13 +202,12 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
         model.load_state_dict(saved["model"])
         heads.load_state_dict(saved["heads"])
         optimiser.load_state_dict(saved["optimiser"])
-        first = saved["step"]
+        first, seconds = saved["step"], saved["seconds"]
     if metrics is not None and metrics.exists():  # lines of steps that a kill undid would stand there twice
-        lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= first]
-        metrics.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        drop_later(metrics, first)
     batches = DataLoader(Batches(encoder, first, steps), batch_size=None, num_workers=1, prefetch_factor=4)
     losses: list[float] = []
-    began = time.monotonic()
+    began = time.monotonic() - seconds
     for step, parts in enumerate(batches, start=first):
         optimiser.zero_grad()
         told = add_gradients(encoder, heads, parts)
@@ -218,11 +222,11 @@ def train(encoder: QwenEncoder, *, steps: int, state: Path | None, metrics: Path
             logger.info("of %d: %s", steps, ", ".join(f"{name} {value:.5g}" for name, value in line.items()))
             if metrics is not None:
                 with metrics.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-        if state is not None and ((step + 1) % 200 == 0 or step + 1 == steps):
+                    file.write(json.dumps({"event": "step", **line}) + "\n")
+        if state is not None and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
             with atomic_target(state) as draft:
                 saved = {"model": model.state_dict(), "heads": heads.state_dict(), "optimiser": optimiser.state_dict()}
-                torch.save({**saved, "step": step + 1}, draft)
+                torch.save({**saved, "step": step + 1, "seconds": time.monotonic() - began}, draft)
     model.requires_grad_(False).eval()
 
 
@@ -239,8 +243,8 @@ def save(encoder: QwenEncoder, folder: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train loom-tiny's MLLM.")
-    parser.add_argument("--output", type=Path, default=ASSETS, help="folder to write (default: the built-in assets)")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
     parser.add_argument("--state", type=Path, help="file from which an interrupted run goes on")
     parser.add_argument("--metrics", type=Path, help="JSONL file that losses are added to")
     arguments = parser.parse_args()

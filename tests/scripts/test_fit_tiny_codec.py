@@ -1,7 +1,9 @@
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
+from loom_core.bundle import BUILT_IN
 from loom_core.vae.linear import LinearCodec
 
 
@@ -34,6 +36,11 @@ def test_a_fit_on_little_material_makes_a_working_codec(script, clips, repo_root
     assert latents.std() == pytest.approx(1, abs=0.1)
     error = (codec.decode(latents) - clips).square().mean()
     assert error < 0.05 * clips.var()
+
+
+def test_the_built_in_codec_is_fitted_on_as_many_clips_as_are_used_by_default(script):
+    with safe_open(BUILT_IN / "codec.safetensors", framework="pt") as file:
+        assert f" {script.CLIPS} clips" in file.metadata()["recipe"]
 
 
 def test_a_reduced_rank_is_cut_off_in_targets_not_in_weights(script):

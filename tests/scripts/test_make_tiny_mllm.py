@@ -2,6 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from loom_core.bundle import BUILT_IN
 from loom_core.config.sampling import DEFAULT_NEGATIVE_PROMPT
 from loom_core.mllm.encoder import QwenEncoder
 from loom_core.mllm.prompts import TASKS
@@ -16,8 +17,8 @@ def script(load_script):
 
 
 @pytest.fixture(scope="module")
-def shipped(script):
-    return script.ASSETS
+def shipped():
+    return BUILT_IN / "mllm"
 
 
 @pytest.fixture(scope="module")
