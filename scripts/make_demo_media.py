@@ -119,7 +119,7 @@ def make_sound(num_frames: int) -> bytes:
 
 def shapes_scene() -> Scene:
     """What shapes.mp4 and shapes.png show; both things are wholly in the picture all the time."""
-    square = Thing("square", "blue", COLOURS["blue"], place="bottom", motion="moves right", angle=0.1)
+    square = Thing("square", "blue", COLOURS["blue"], place="bottom", motion="moves right")
     triangle = Thing("triangle", "yellow", COLOURS["yellow"], size="small", place="top right", motion="spins")
     return Scene((square, triangle), Background("grey", TONES["grey"]))
 

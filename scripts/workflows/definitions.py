@@ -205,7 +205,7 @@ IMAGE_EDIT = Workflow(
         }),
         Column("3. Source and prompt", {
             "source": _source("picture"),
-            "encode": _encode("Make the square red.", Output("source", 1), source=Output("source")),
+            "encode": _encode("Make the blue square red.", Output("source", 1), source=Output("source")),
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "save": _save_image("image_edit"),

@@ -30,7 +30,6 @@ def still(colour):
     return Clip(torch.tensor(colour, dtype=torch.uint8).expand(1, 128, 128, 3), 0.0, is_image=True)
 
 
-@pytest.mark.xfail(strict=True, reason="the shipped MLLM read the world while things stood anywhere: other sentences")
 def test_the_script_makes_what_is_shipped_but_for_the_training(script, shipped, tmp_path):
     script.write(tmp_path / "made")
     names = sorted(file.name for file in shipped.iterdir())

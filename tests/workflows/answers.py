@@ -58,7 +58,7 @@ ANSWERS = {
     ),
     "image_edit": edit(
         "edit-image",
-        "Make the square red.",
+        "Make the blue square red.",
         Ask("colour", SQUARE),
         after=square(colour="red"),
     ),
