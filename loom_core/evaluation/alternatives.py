@@ -87,7 +87,7 @@ def unasked(request: Request, scene: Scene, *, is_clip: bool) -> list[Unasked]:
             asked.add("shape")
         if index in free:
             asked.add("size")
-        looks = _other_looks(scene, index, {"shape", "texture", "size"} - asked)
+        looks = _looks_of(scene, index, {"shape", "texture", "size"} - asked)
         parts.append(Unasked(f"the {thing.shape}", Ask("presence", index), looks))
         if is_clip and "motion" not in asked:
             motion = Ask("motion", index)
@@ -97,15 +97,23 @@ def unasked(request: Request, scene: Scene, *, is_clip: bool) -> list[Unasked]:
     return parts
 
 
-def _other_looks(scene: Scene, index: int, attributes: set[str]) -> tuple[Alternative, ...]:
+def other_looks(thing: Thing, attribute: str) -> list[tuple[str, Thing]]:
+    """A thing with every other value of one attribute: of its shape, texture or size."""
+    every = {
+        "shape": _shapes,
+        "texture": _textures,
+        "size": lambda it: [(size, replace(it, size=size)) for size in SIZES],
+    }[attribute](thing)
+    return [(value, other) for value, other in every if value != getattr(thing, attribute)]
+
+
+def _looks_of(scene: Scene, index: int, attributes: set[str]) -> tuple[Alternative, ...]:
     """A thing as it is, gone, and with another shape, texture or size."""
     thing = scene.things[index]
-    values = {"shape": SHAPES, "texture": TEXTURES, "size": tuple(SIZES)}
     others = [
-        Alternative(value, with_thing(scene, index, replace(thing, **{attribute: value})))
+        Alternative(value, with_thing(scene, index, other))
         for attribute in sorted(attributes)
-        for value in values[attribute]
-        if value != getattr(thing, attribute)
+        for value, other in other_looks(thing, attribute)
     ]
     absent = Alternative(NOTHING, replace(scene, things=scene.things[:index] + scene.things[index + 1 :]))
     return (Alternative(thing.shape, scene, is_right=True), absent, *others)
@@ -127,7 +135,7 @@ def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
     answers = {
         "colour": _colours,
         "shape": _shapes,
-        "texture": lambda it: [(texture, replace(it, texture=texture)) for texture in TEXTURES],
+        "texture": _textures,
         "motion": lambda it: [(motion, replace(it, motion=motion)) for motion in MOTIONS],
     }[ask.attribute](thing)
     own = getattr(thing, ask.attribute)
@@ -146,6 +154,10 @@ def _colours(thing: Thing) -> list[tuple[str, Thing]]:
 
 def _shapes(thing: Thing) -> list[tuple[str, Thing]]:
     return [(shape, replace(thing, shape=shape)) for shape in SHAPES]
+
+
+def _textures(thing: Thing) -> list[tuple[str, Thing]]:
+    return [(texture, replace(thing, texture=texture)) for texture in TEXTURES]
 
 
 def _shades(thing: Thing, ask: Ask) -> list[Thing]:

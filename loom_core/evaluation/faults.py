@@ -10,7 +10,8 @@ from ..data.world.chance import free_places, random_thing
 from ..data.world.edits import with_thing
 from ..data.world.samples import Request
 from ..data.world.scene import Scene
-from ..data.world.words import COLOURS, PATTERNS, SHAPES, SIZES, TEXTURES, TONES
+from ..data.world.words import COLOURS, PATTERNS, SIZES, TONES
+from .alternatives import other_looks
 from .fitting import free_things
 
 Fault = Callable[[Request, random.Random], Scene | None]
@@ -66,17 +67,17 @@ def other_pattern(request: Request, chance: random.Random) -> Scene | None:
 
 def other_thing_reshaped(request: Request, chance: random.Random) -> Scene | None:
     """Another shape of a thing that nothing was asked of."""
-    return _looking_otherwise(request, _other_thing(request, chance), "shape", SHAPES, chance)
+    return _looking_otherwise(request, _other_thing(request, chance), "shape", chance)
 
 
 def other_thing_retextured(request: Request, chance: random.Random) -> Scene | None:
     """Another texture of a thing that nothing was asked of."""
-    return _looking_otherwise(request, _other_thing(request, chance), "texture", TEXTURES, chance)
+    return _looking_otherwise(request, _other_thing(request, chance), "texture", chance)
 
 
 def other_thing_resized(request: Request, chance: random.Random) -> Scene | None:
     """The other size of a thing that nothing was asked of."""
-    return _looking_otherwise(request, _other_thing(request, chance), "size", tuple(SIZES), chance)
+    return _looking_otherwise(request, _other_thing(request, chance), "size", chance)
 
 
 def asked_thing_reshaped(request: Request, chance: random.Random) -> Scene | None:
@@ -84,17 +85,14 @@ def asked_thing_reshaped(request: Request, chance: random.Random) -> Scene | Non
     looks = {ask.thing for ask in request.asks if ask.attribute in ("colour", "texture", "motion")}
     shapes = {ask.thing for ask in request.asks if ask.attribute in ("shape", "presence")}
     things = sorted(index for index in looks - shapes if index is not None)
-    return _looking_otherwise(request, chance.choice(things) if things else None, "shape", SHAPES, chance)
+    return _looking_otherwise(request, chance.choice(things) if things else None, "shape", chance)
 
 
-def _looking_otherwise(
-    request: Request, index: int | None, attribute: str, values: tuple[str, ...], chance: random.Random
-) -> Scene | None:
+def _looking_otherwise(request: Request, index: int | None, attribute: str, chance: random.Random) -> Scene | None:
     if index is None:
         return None
-    thing = request.after.things[index]
-    value = chance.choice([value for value in values if value != getattr(thing, attribute)])
-    return with_thing(request.after, index, replace(thing, **{attribute: value}))
+    _, thing = chance.choice(other_looks(request.after.things[index], attribute))
+    return with_thing(request.after, index, thing)
 
 
 def other_side(request: Request, chance: random.Random) -> Scene | None:
