@@ -98,11 +98,13 @@ def unasked(request: Request, scene: Scene, *, is_clip: bool) -> list[Unasked]:
 
 
 def other_looks(thing: Thing, attribute: str) -> list[tuple[str, Thing]]:
-    """A thing with every other value of one attribute: of its shape, texture or size."""
+    """A thing with every other value of one attribute: of its colour, shape, texture, size or motion."""
     every = {
-        "shape": _shapes,
-        "texture": _textures,
+        "colour": lambda it: [(name, replace(it, colour=name, rgb=rgb)) for name, rgb in COLOURS.items()],
+        "shape": lambda it: [(shape, replace(it, shape=shape)) for shape in SHAPES],
+        "texture": lambda it: [(texture, replace(it, texture=texture)) for texture in TEXTURES],
         "size": lambda it: [(size, replace(it, size=size)) for size in SIZES],
+        "motion": lambda it: [(motion, replace(it, motion=motion)) for motion in MOTIONS],
     }[attribute](thing)
     return [(value, other) for value, other in every if value != getattr(thing, attribute)]
 
@@ -115,8 +117,11 @@ def _looks_of(scene: Scene, index: int, attributes: set[str]) -> tuple[Alternati
         for attribute in sorted(attributes)
         for value, other in other_looks(thing, attribute)
     ]
-    absent = Alternative(NOTHING, replace(scene, things=scene.things[:index] + scene.things[index + 1 :]))
-    return (Alternative(thing.shape, scene, is_right=True), absent, *others)
+    return (Alternative(thing.shape, scene, is_right=True), _absent(scene, index), *others)
+
+
+def _absent(scene: Scene, index: int) -> Alternative:
+    return Alternative(NOTHING, replace(scene, things=scene.things[:index] + scene.things[index + 1 :]))
 
 
 def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
@@ -126,38 +131,16 @@ def _of_thing(ask: Ask, scene: Scene) -> tuple[Alternative, ...]:
     def seen(name: str, other: Thing, *, is_right: bool) -> Alternative:
         return Alternative(name, with_thing(scene, index, other), is_right)
 
-    absent = Alternative(NOTHING, replace(scene, things=scene.things[:index] + scene.things[index + 1 :]))
+    absent = _absent(scene, index)
     if ask.attribute == "presence":  # of what was asked for: its colour and shape count
-        looks = [seen(*answer, is_right=False) for answer in _colours(thing) + _shapes(thing)]
-        wrong = [look for look in looks if _look(look.scene.things[index]) != _look(thing)]
+        others = other_looks(thing, "colour") + other_looks(thing, "shape")
+        wrong = [seen(name, other, is_right=False) for name, other in others]
         right = [seen(f"{thing.colour} {thing.shape}", version, is_right=True) for version in _shades(thing, ask)]
         return (*right, absent, *wrong)
-    answers = {
-        "colour": _colours,
-        "shape": _shapes,
-        "texture": _textures,
-        "motion": lambda it: [(motion, replace(it, motion=motion)) for motion in MOTIONS],
-    }[ask.attribute](thing)
-    own = getattr(thing, ask.attribute)
-    wrong = [seen(name, other, is_right=False) for name, other in answers if name != own]
+    wrong = [seen(name, other, is_right=False) for name, other in other_looks(thing, ask.attribute)]
     versions = _shades(thing, ask) if ask.attribute == "colour" else [thing]
+    own = getattr(thing, ask.attribute)
     return (*(seen(own, version, is_right=True) for version in versions), absent, *wrong)
-
-
-def _look(thing: Thing) -> tuple[str, str]:
-    return thing.colour, thing.shape
-
-
-def _colours(thing: Thing) -> list[tuple[str, Thing]]:
-    return [(name, replace(thing, colour=name, rgb=rgb)) for name, rgb in COLOURS.items()]
-
-
-def _shapes(thing: Thing) -> list[tuple[str, Thing]]:
-    return [(shape, replace(thing, shape=shape)) for shape in SHAPES]
-
-
-def _textures(thing: Thing) -> list[tuple[str, Thing]]:
-    return [(texture, replace(thing, texture=texture)) for texture in TEXTURES]
 
 
 def _shades(thing: Thing, ask: Ask) -> list[Thing]:

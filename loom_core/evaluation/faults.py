@@ -10,7 +10,7 @@ from ..data.world.chance import free_places, random_thing
 from ..data.world.edits import with_thing
 from ..data.world.samples import Request
 from ..data.world.scene import Scene
-from ..data.world.words import COLOURS, PATTERNS, SIZES, TONES
+from ..data.world.words import PATTERNS, SIZES, TONES
 from .alternatives import other_looks
 from .fitting import free_things
 
@@ -38,12 +38,7 @@ def other_tone(request: Request, chance: random.Random) -> Scene:
 
 def other_thing_recoloured(request: Request, chance: random.Random) -> Scene | None:
     """Another colour of a thing that nothing was asked of."""
-    index = _other_thing(request, chance)
-    if index is None:
-        return None
-    thing = request.after.things[index]
-    colour = chance.choice([colour for colour in COLOURS if colour != thing.colour])
-    return with_thing(request.after, index, replace(thing, colour=colour, rgb=COLOURS[colour]))
+    return _looking_otherwise(request, _other_thing(request, chance), "colour", chance)
 
 
 def other_thing_moved(request: Request, chance: random.Random) -> Scene | None:
