@@ -15,7 +15,7 @@ set -euo pipefail
 PYTHON=${PYTHON:-python}
 NODES=${NODES:-1}
 GRACE=${GRACE:-600}
-GPUS=${GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}
+GPUS=${GPUS:-$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)}
 if [ "$GPUS" -lt 1 ]; then GPUS=1; fi
 
 if [ "$NODES" -gt 1 ]; then

@@ -69,6 +69,23 @@ def test_a_launch_file_shows_memory_and_command(repo_root, name):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="launch files are for bash")
+@pytest.mark.parametrize(("listed", "processes"), [("", 1), ("echo one; echo two; echo three", 3)])
+def test_without_a_number_there_is_a_process_for_each_gpu_or_one(repo_root, tmp_path, listed, processes):
+    """Also where the command that counts GPUs is missing or fails."""
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\n{listed or 'exit 9'}\n")
+    command.chmod(0o755)
+    environment = {**os.environ, "DRY_RUN": "1", "PYTHON": sys.executable, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment.pop("GPUS", None)
+    done = subprocess.run(
+        ["bash", "configs/launch/torchrun.sh", "--config", "configs/training/stage3.yaml"],
+        cwd=repo_root, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f" --nproc-per-node {processes} " in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="launch files are for bash")
 def test_machines_without_a_place_to_meet_are_refused(repo_root):
     environment = {**os.environ, "NODES": "2", "GPUS": "1"}
     environment.pop("HOST", None)
