@@ -17,7 +17,7 @@ from typing import Any
 from ..config.rl import RLConfig
 from ..data.sample import EncodedSample
 from ..data.seeds import derive_seed
-from ..errors import LoomError, TrainingError
+from ..errors import TrainingError
 from ..sampling.guidance import branch_weights
 from ..training.interruption import IsStopped
 from ..training.learning_rate import learning_rate
@@ -100,7 +100,9 @@ class RLTrainer(Trainer):
         samples = [sample for pack in packs for sample in pack.samples]
         try:
             experience = self.learner.collect(self._prompts(samples))
-        except LoomError:
+        except GivenUpError:
+            raise
+        except Exception:  # a reward may be the user's own code
             self._save(is_last=True)  # nothing was updated yet
             raise
         self._is_updating = True

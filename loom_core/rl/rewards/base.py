@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Reward(Protocol):
-    """Judges answers."""
+    """Judges answers. A function of one's own is one as well: `rl.rewards: [{kind: "module:name"}]`."""
 
     def __call__(self, outcomes: Sequence[Outcome]) -> Tensor:
         """How good each answer is: float [N], finite."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from loom_core.cli.exits import run
 from loom_core.cli.rl import RL, describe, main
 from loom_core.cli.train import build_parser
 from loom_core.config.rl import read_rl_config
+from loom_core.training.checkpoint import newest_checkpoint, read_state
 
 OF_RL = """
 steps: 1
@@ -68,6 +70,35 @@ def test_guidance_is_shown(config_file):
 def test_a_config_that_makes_no_sense(config_file, capsys, override, code, message):
     assert run(main, ["--config", str(config_file), "--set", override]) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ("[0.5] * len(outcomes)", 7, "the reward mine:reward, which gave list for 4 answers; expected a tensor [4]"),
+        ("torch.zeros(len(outcomes), 1)", 7, "the reward mine:reward, which gave [4, 1] for 4 answers"),
+        (
+            "torch.full((len(outcomes),), torch.nan)",
+            7,
+            "the reward mine:reward, which gave nan for an answer to",
+        ),
+        ("1 / 0", 1, "ZeroDivisionError"),
+    ],
+)
+def test_a_reward_of_ones_own_that_makes_no_sense_ends_the_run_at_the_last_whole_round(
+    config_file, tmp_path, capsys, monkeypatch, body, code, message
+):
+    """It is well for a round, so that there is something to keep."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\nCALLS = []\n\n\ndef reward(outcomes):\n    CALLS.append(1)\n"
+        f"    return torch.arange(float(len(outcomes))) if len(CALLS) == 1 else {body}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    arguments = ["--config", str(config_file), "--device", "cpu", "--steps", "3", "--set", "checkpoint.every=100"]
+    assert run(main, [*arguments, "--set", "rl.rewards=[{kind: 'mine:reward'}]"]) == code
+    assert message in capsys.readouterr().err
+    assert read_state(newest_checkpoint(tmp_path / "run")).step == 1
 
 
 def test_options_are_those_of_training_but_for_those_of_several_processes():

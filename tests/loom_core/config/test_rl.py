@@ -59,6 +59,8 @@ def test_a_run_that_goes_on_may_change_its_stops_and_nothing_else_of_rl(config):
     [
         (lambda: RewardSettings(kind="motion", weight=0), "weight 0"),
         (lambda: RewardSettings(kind="motion", path=Path("x")), "path of the reward motion"),
+        (lambda: RewardSettings(kind="mine:of", path=Path("x")), "path of the reward mine:of"),
+        (lambda: RewardSettings(kind="mine of:x"), "the reward 'mine of:x'"),
         (lambda: RolloutSettings(group_size=1), "group_size 1"),
         (lambda: RolloutSettings(num_inference_steps=1), "num_inference_steps 1"),
         (lambda: RolloutSettings(guidance_scale=-1), "guidance_scale -1"),
