@@ -57,7 +57,6 @@ RL = RunKind(
     read_rl_config,
     _parts,
     describe,
-    why_alone="answers come in packs whose number differs from process to process",
 )
 
 

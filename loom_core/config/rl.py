@@ -268,4 +268,11 @@ class RLConfig(TrainingConfig):
 
 def read_rl_config(path: Path, *, overrides: Iterable[str] = ()) -> RLConfig:
     """The RL run that a config file describes; see `read_training_config`."""
-    return build(RLConfig, read_settings(path, overrides=overrides))
+    values = read_settings(path, overrides=overrides)
+    if "rl" not in values:
+        raise ConfigError(
+            f"{path}, which says nothing of rl",
+            expected="an RL run: what its answers are rewarded for, rl.rewards",
+            fix="train it with python -m loom_core.cli.train, or add rl as in configs/training/rl.yaml",
+        )
+    return build(RLConfig, values)

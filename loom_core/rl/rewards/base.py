@@ -60,6 +60,12 @@ class Rewarded:
     parts: Mapping[str, Tensor]
 
 
+def joined_rewards(every: Sequence[Rewarded]) -> Rewarded:
+    """The rewards of all ranks' answers, one rank after the other."""
+    parts = {name: torch.cat([each.parts[name] for each in every]) for name in every[0].parts}
+    return Rewarded(torch.cat([each.total for each in every]), parts)
+
+
 class RewardSum:
     """Several rewards as one.
 

@@ -19,7 +19,7 @@ from loom_core.config.rl import (
     StopSettings,
     read_rl_config,
 )
-from loom_core.config.training import LoraSettings, changed_settings
+from loom_core.config.training import LoraSettings, changed_settings, read_training_config
 from loom_core.errors import ConfigError
 
 REWARDS = (RewardSettings(kind="sharpness"),)
@@ -29,6 +29,14 @@ REWARDS = (RewardSettings(kind="sharpness"),)
 def config():
     data = DataConfig(sets=(DataSetConfig(kind="world"),), sizes=((64, 64),))
     return RLConfig(name="rl", run=Path("runs/rl"), steps=3, data=data, rl=RLSettings(rewards=REWARDS))
+
+
+def test_the_command_for_a_config_is_named(repo_root):
+    configs = repo_root / "configs" / "training"
+    with pytest.raises(ConfigError, match=r"stage3.yaml, which says nothing of rl.*loom_core\.cli\.train"):
+        read_rl_config(configs / "stage3.yaml")
+    with pytest.raises(ConfigError, match=r"rl.yaml, which describes an RL run.*loom_core\.cli\.rl"):
+        read_training_config(configs / "rl.yaml")
 
 
 @pytest.mark.parametrize("name", ["rl.yaml", "tiny/rl.yaml"])
