@@ -129,7 +129,7 @@ def main_of(kind: RunKind, argv: Sequence[str] | None = None) -> int:
     if not launch.is_single:
         config.optimiser.check_shared()
     if arguments.memory or (arguments.dry_run and not launch.is_first):
-        for line in memory_lines(config) if launch.is_first else ():
+        for line in [*memory_lines(config), *kind.describe(config)] if launch.is_first else ():
             print(line)
         return DONE
     require_present(config.mllm, config.codec)

@@ -112,6 +112,13 @@ def test_options_are_those_of_training():
         assert f"torchrun ... -m -- loom_core.cli.{module} with" in parser.description
 
 
+def test_memory_names_the_reference_that_stays_beside_the_model(repo_root, capsys):
+    assert run(main, ["--config", str(repo_root / "configs" / "training" / "rl.yaml"), "--memory"]) == 0
+    out = capsys.readouterr().out
+    assert "\n  64 " in out
+    assert "reference   20.27 GB in the CPU's memory, spread over all ranks, 10.1" in out
+
+
 def test_torchrun_shares_a_round_and_a_single_process_goes_on(config_file, processes, tmp_path, capsys):
     arguments = ["--config", str(config_file), "--device", "cpu"]
     launcher = [
