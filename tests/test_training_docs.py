@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
@@ -13,9 +12,9 @@ import yaml
 from loom_core.cli.train import build_parser
 from loom_core.config.data import DataConfig, DataSetConfig
 from loom_core.config.rl import (
+    REWARD_KINDS,
     GRPOSettings,
     NFTSettings,
-    RewardKind,
     RewardSettings,
     RLSettings,
     RolloutSettings,
@@ -108,7 +107,7 @@ def test_the_example_of_a_world_can_be_read():
 
 def test_every_reward_is_told():
     table = RL_PAGE.partition("| kind | what it is |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"`([\w-]+)`", table)) - {"path"} == set(get_args(RewardKind))
+    assert set(re.findall(r"`([\w-]+)`", table)) - {"path"} == set(REWARD_KINDS)
 
 
 def test_every_task_is_there_with_its_prefix():

@@ -6,6 +6,7 @@
 # GPUS=4           processes on this machine, one a GPU (default: all GPUs)
 # NODES=2          machines; start this on each of them, with the same arguments
 # HOST=first:29500 where they meet: name or address of the first machine, and a port that is free there
+# MODULE=loom_core.cli.rl  trains by RL (default: loom_core.cli.train)
 # DRY_RUN=1        print the memory that each of 1 to 64 GPUs needs, and the command, without running it
 #
 # A run that was stopped goes on when the same command is given again, with any number of GPUs. SIGTERM saves first,
@@ -13,9 +14,10 @@
 set -euo pipefail
 
 PYTHON=${PYTHON:-python}
+MODULE=${MODULE:-loom_core.cli.train}
 NODES=${NODES:-1}
 GRACE=${GRACE:-600}
-GPUS=${GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}
+GPUS=${GPUS:-$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)}
 if [ "$GPUS" -lt 1 ]; then GPUS=1; fi
 
 if [ "$NODES" -gt 1 ]; then
@@ -30,9 +32,9 @@ fi
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=$GRACE
 
 # "--" since torchrun takes options such as --run for shortened ones of its own otherwise
-COMMAND=("$PYTHON" -m torch.distributed.run "${MEETING[@]}" --nproc-per-node "$GPUS" -m -- loom_core.cli.train "$@")
+COMMAND=("$PYTHON" -m torch.distributed.run "${MEETING[@]}" --nproc-per-node "$GPUS" -m -- "$MODULE" "$@")
 if [ -n "${DRY_RUN:-}" ]; then
-  "$PYTHON" -m loom_core.cli.train --memory "$@"
+  "$PYTHON" -m "$MODULE" --memory "$@"
   echo "command: ${COMMAND[*]}"
   exit 0
 fi

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m loom_core.cli.generate",
         description="Generate or edit a clip or an image. What is done follows from what is given: a prompt alone "
-        "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2 . "
+        "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2. "
         "Several GPUs share the work of one clip: torchrun --nproc-per-node 2 -m -- loom_core.cli.generate ...",
     )
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="text or instruction")

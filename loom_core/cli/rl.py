@@ -47,7 +47,8 @@ def _kept(config: RLConfig) -> str:
 
     needs = training_needs(config)
     return (
-        f"{format_bytes(4 * needs.parameters)} in the CPU's memory, {format_bytes(needs.trained)} in the run's folder"
+        f"{format_bytes(4 * needs.parameters)} in the CPU's memory, spread over all ranks, "
+        f"{format_bytes(needs.trained)} in the run's folder"
     )
 
 
@@ -57,7 +58,6 @@ RL = RunKind(
     read_rl_config,
     _parts,
     describe,
-    why_alone="answers come in packs whose number differs from process to process",
 )
 
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from ..training.planning import RunPlan
     from ..training.trainer import Trainer
 
-_OF_SEVERAL = (
-    " Several GPUs or machines: torchrun ... -m -- loom_core.cli.train with the same arguments (configs/launch/)."
-)
 OF_EACH_RANK = ("data.workers", "data.prefetch", "data.cache", "data.cache_reserve_gb", "prompt_cache")
 """Settings that may differ between the machines of a run."""
 
@@ -45,7 +42,6 @@ class RunKind:
         read: Reads its config: (file, overrides) -> config.
         parts: Gives what plans a run and what opens its trainer; imports torch.
         describe: Lines of its plan beside those of every run.
-        why_alone: Why several processes cannot share it; empty if they can.
     """
 
     prog: str
@@ -53,7 +49,6 @@ class RunKind:
     read: Callable[..., TrainingConfig]
     parts: Callable[[], tuple[Callable[..., RunPlan], Callable[..., Trainer]]]
     describe: Callable[[TrainingConfig], list[str]] = lambda _: []
-    why_alone: str = ""
 
 
 def _training_parts() -> tuple[Callable[..., RunPlan], Callable[..., Trainer]]:
@@ -71,8 +66,8 @@ def build_parser(kind: RunKind = TRAINING) -> argparse.ArgumentParser:
     parser = Parser(
         prog=kind.prog,
         description=f"{kind.about} What is trained on what is said by a config file (configs/training/); a run that "
-        "was stopped or killed goes on from its newest checkpoint when the same command is given again."
-        + ("" if kind.why_alone else _OF_SEVERAL),
+        "was stopped or killed goes on from its newest checkpoint when the same command is given again. Several GPUs "
+        f"or machines: torchrun ... -m -- {kind.prog.split()[-1]} with the same arguments (configs/launch/).",
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file of the run")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="where the run writes (default: the config's)")
@@ -82,7 +77,7 @@ def build_parser(kind: RunKind = TRAINING) -> argparse.ArgumentParser:
         metavar="HOW",
         help="auto: from the newest checkpoint of the run, if there is one (default); never; or a checkpoint's folder",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps in all (default: the config's)")
+    parser.add_argument("--steps", type=int, metavar="N", help="steps in all, of RL rounds (default: the config's)")
     parser.add_argument(
         "--set",
         action="append",
@@ -99,12 +94,11 @@ def build_parser(kind: RunKind = TRAINING) -> argparse.ArgumentParser:
     parser.add_argument("--tensorboard", action="store_true", help="also write metrics for TensorBoard")
     parser.add_argument("--log-every", type=int, default=10, metavar="N", help="steps between lines without a terminal")
     parser.add_argument("--dry-run", action="store_true", help="check everything and show the plan, without training")
-    if not kind.why_alone:
-        parser.add_argument(
-            "--memory",
-            action="store_true",
-            help="only show what 1 to 64 GPUs need each, for which nothing has to be there",
-        )
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="only show what 1 to 64 GPUs need each, for which nothing has to be there",
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress; metrics are written all the same")
     return parser
 
@@ -132,16 +126,10 @@ def main_of(kind: RunKind, argv: Sequence[str] | None = None) -> int:
     if arguments.threads is not None and arguments.threads < 1:
         raise ConfigError(f"{arguments.threads} threads", expected="at least 1", fix="leave --threads out")
     config, launch = to_config(arguments, kind), find_launch()
-    if kind.why_alone and not launch.is_single:
-        raise ConfigError(
-            f"{launch.size} processes for a run that cannot be shared: {kind.why_alone}",
-            expected="one",
-            fix="start it without torchrun",
-        )
     if not launch.is_single:
         config.optimiser.check_shared()
-    if getattr(arguments, "memory", False) or (arguments.dry_run and not launch.is_first):
-        for line in memory_lines(config) if launch.is_first else ():
+    if arguments.memory or (arguments.dry_run and not launch.is_first):
+        for line in [*memory_lines(config), *kind.describe(config)] if launch.is_first else ():
             print(line)
         return DONE
     require_present(config.mllm, config.codec)

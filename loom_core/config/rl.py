@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ from .reading import build, read_settings
 from .sampling import MAX_STEPS, SamplingConfig
 from .training import TrainingConfig, require
 
-RewardKind = Literal[
+REWARD_KINDS = (
     "preservation", "sharpness", "motion", "world-success", "world-asks", "world-unchanged", "mllm-judge", "pickscore",
     "clip",
-]  # fmt: skip
+)  # fmt: skip
+"""Rewards that are part of this."""
+_OWN_KIND = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +28,31 @@ class RewardSettings:
     Args:
         kind: Which one: "preservation" of what an edit does not touch; the guards "sharpness" and "motion"; of samples
             of the world "world-success", "world-asks" and "world-unchanged"; "mllm-judge", "pickscore" and "clip".
+            Or one of the user's own: "module:name", see `rewards.base.Reward`.
         weight: Its value is multiplied by this; negative for what is to be avoided.
         path: Weights of "pickscore" and "clip"; of another MLLM than the run's for "mllm-judge".
     """
 
-    kind: RewardKind
+    kind: str
     weight: float = 1.0
     path: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what says nothing."""
         require(self, weight=self.weight != 0)
+        if self.kind not in REWARD_KINDS and not self.is_own:
+            raise ConfigError(
+                f"the reward {self.kind!r}",
+                expected=f"one of {', '.join(REWARD_KINDS)}, or module:name of one of your own",
+                fix="correct rl.rewards",
+            )
         if self.path is not None and self.kind not in ("mllm-judge", "pickscore", "clip"):
             raise ConfigError(f"a path of the reward {self.kind}", expected="none, it has no weights", fix="remove it")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is code of the user's."""
+        return _OWN_KIND.fullmatch(self.kind) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,4 +268,11 @@ class RLConfig(TrainingConfig):
 
 def read_rl_config(path: Path, *, overrides: Iterable[str] = ()) -> RLConfig:
     """The RL run that a config file describes; see `read_training_config`."""
-    return build(RLConfig, read_settings(path, overrides=overrides))
+    values = read_settings(path, overrides=overrides)
+    if "rl" not in values:
+        raise ConfigError(
+            f"{path}, which says nothing of rl",
+            expected="an RL run: what its answers are rewarded for, rl.rewards",
+            fix="train it with python -m loom_core.cli.train, or add rl as in configs/training/rl.yaml",
+        )
+    return build(RLConfig, values)

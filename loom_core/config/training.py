@@ -304,7 +304,14 @@ def read_training_config(path: Path, *, overrides: Iterable[str] = ()) -> Traini
     Raises:
         ConfigError: Something in it makes no sense; the message names it.
     """
-    return build(TrainingConfig, read_settings(path, overrides=overrides))
+    values = read_settings(path, overrides=overrides)
+    if "rl" in values:
+        raise ConfigError(
+            f"{path}, which describes an RL run",
+            expected="a run without rl",
+            fix="give it to python -m loom_core.cli.rl",
+        )
+    return build(TrainingConfig, values)
 
 
 FREE_TO_CHANGE = (

@@ -115,7 +115,7 @@ def joined(launch: Launch, device: torch.device) -> Iterator[ProcessRanks]:
     torch.distributed.destroy_process_group()
 
 
-_AGAIN = "look at what that rank said last, and give the same command again: training goes on from its last checkpoint"
+_AGAIN = "look at what that rank said last, and give the same command again; training goes on from its last checkpoint"
 
 
 _OF_TRANSPORT = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL")

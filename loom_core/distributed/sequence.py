@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import cast
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
@@ -70,6 +69,6 @@ class SequenceParallel:
 
     def _gathered(self, tokens: Tensor) -> Tensor:
         """All ranks' tokens [B, P, D]."""
-        runs = tokens.new_empty(self._size * len(tokens), *tokens.shape[1:])
-        torch.distributed.all_gather_into_tensor(runs, tokens.contiguous())
-        return rearrange(runs, "(n b) p d -> b (n p) d", n=self._size)
+        runs = [torch.empty_like(tokens) for _ in range(self._size)]
+        torch.distributed.all_gather(runs, tokens.contiguous())
+        return torch.cat(runs, dim=1)

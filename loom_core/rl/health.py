@@ -22,39 +22,61 @@ MEASURES = ("motion", "sharpness", "diversity", "size")
 """What is watched beside the reward."""
 
 
-def health(outcomes: Sequence[Outcome], *, group_size: int) -> dict[str, float]:
-    """Measures of a round's answers; one that says nothing, such as motion of stills, is left out.
+Looks = Mapping[str, tuple[float, float]]
+"""By measure what answers have of it and what as many targets have, summed, so that ranks can be added up."""
+_SQUARED = ("diversity", "size")
+
+
+def looks_of(outcomes: Sequence[Outcome], *, group_size: int) -> Looks:
+    """How answers look.
 
     Args:
         outcomes: Group after group.
         group_size: Answers to a prompt.
 
     Returns:
-        motion: Change from frame to frame, as a part of the targets'.
-        sharpness: Size of the Laplacian, likewise.
-        diversity: Root mean squared distance of a group's latents to their mean, as a part of the targets' size.
-        size: Root mean square of the latents, likewise.
+        motion: Change from frame to frame.
+        sharpness: Size of the Laplacian.
+        diversity: Squared distance of a group's latents to their mean, and squares of the targets'.
+        size: Squares of the latents, likewise.
+    """
+    asked = outcomes[::group_size]  # one of each prompt, whose answers share their truth
+    looks = {
+        name: (
+            sum(measure(outcome.frames) for outcome in outcomes),
+            group_size * sum(measure(outcome.truth) for outcome in asked),
+        )
+        for name, measure in (("motion", motion), ("sharpness", laplacian))
+    }
+    wanted = group_size * _squares([outcome.sample.target for outcome in asked])
+    groups = [
+        torch.stack([outcome.latents for outcome in outcomes[start : start + group_size]])
+        for start in range(0, len(outcomes), group_size)
+    ]
+    looks["diversity"] = _squares([group - group.mean(dim=0) for group in groups]), wanted
+    looks["size"] = _squares([outcome.latents for outcome in outcomes]), wanted
+    return looks
+
+
+def health(every: Sequence[Looks]) -> dict[str, float]:
+    """Measures of a round, as parts of the targets'; one that says nothing, such as motion of stills, is left out.
+
+    Args:
+        every: Of each rank's answers.
+
+    Returns:
+        Ratios of what `looks_of` has; for diversity and size of the roots of the mean squares.
     """
     found: dict[str, float] = {}
-    asked = outcomes[::group_size]  # one of each prompt, whose answers share their truth
-    for name, measure in (("motion", motion), ("sharpness", laplacian)):
-        wanted = group_size * sum(measure(outcome.truth) for outcome in asked)
+    for name in MEASURES:
+        has, wanted = (sum(values) for values in zip(*(looks[name] for looks in every), strict=True))
         if wanted > 0:
-            found[name] = sum(measure(outcome.frames) for outcome in outcomes) / wanted
-    wanted = _root_mean_square([outcome.sample.target for outcome in asked])
-    if wanted > 0:
-        groups = [
-            torch.stack([outcome.latents for outcome in outcomes[start : start + group_size]])
-            for start in range(0, len(outcomes), group_size)
-        ]
-        found["diversity"] = _root_mean_square([group - group.mean(dim=0) for group in groups]) / wanted
-        found["size"] = _root_mean_square([outcome.latents for outcome in outcomes]) / wanted
+            found[name] = (has / wanted) ** (0.5 if name in _SQUARED else 1)
     return found
 
 
-def _root_mean_square(tensors: Sequence[Tensor]) -> float:
-    total = sum(float(tensor.double().square().sum()) for tensor in tensors)
-    return (total / sum(tensor.numel() for tensor in tensors)) ** 0.5
+def _squares(tensors: Sequence[Tensor]) -> float:
+    return sum(float(tensor.double().square().sum()) for tensor in tensors)
 
 
 @dataclass

@@ -16,9 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..distributed.sharding import local_part, part_of
 from ..errors import WeightsError
+from ..training.checkpoint import whole_entries
 from ..training.ema import Ema, measured_weights
-from ..weights.saving import entries_of, save_safetensors
+from ..training.ranks import Ranks
+from ..weights.saving import entries_of, save_safetensors, writing_order
 from .rollout import Velocities
 
 REFERENCE_FILE = "reference.safetensors"
@@ -94,28 +97,38 @@ class Policy:
 
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a model that are trained, by name, on the CPU: a GPU has no second set of them."""
-    return {name: weight.detach().cpu() for name, weight in model.named_parameters() if weight.requires_grad}
+    """The weights of a model that are trained, by name, on the CPU: a GPU has no second set of them.
+
+    Of a model that is spread over several ranks, this one's parts of them.
+    """
+    return {name: local_part(weight.detach()).cpu() for name, weight in _trained(model).items()}
 
 
-def keep_reference(run: Path, model: nn.Module) -> Ema:
-    """The weights that a run starts with.
+def keep_reference(run: Path, model: nn.Module, ranks: Ranks | None = None) -> Ema:
+    """The weights that a run starts with, or this rank's parts of them.
 
     Args:
         run: Its folder, in which they are kept for later.
         model: Has them.
+        ranks: All of which call this together; the first one writes.
     """
-    weights = trained_weights(model)
-    save_safetensors(run / REFERENCE_FILE, entries_of(weights))
+    weights, is_first = trained_weights(model), ranks is None or ranks.rank == 0
+    entries = whole_entries(weights, _trained(model))
+    if is_first:
+        save_safetensors(run / REFERENCE_FILE, entries)
+    else:
+        for entry in writing_order(entries):
+            entry.load()
     return Ema(weights, decay=0.0)
 
 
-def read_reference(run: Path, model: nn.Module, *, begun_in: Path | None = None) -> Ema:
+def read_reference(run: Path, model: nn.Module, ranks: Ranks | None = None, *, begun_in: Path | None = None) -> Ema:
     """The weights that a run started with.
 
     Args:
         run: Its folder.
         model: Of the same sizes.
+        ranks: The first of which writes.
         begun_in: Folder of the run that it goes on from, if that is another: it gets its own copy.
 
     Raises:
@@ -132,7 +145,13 @@ def read_reference(run: Path, model: nn.Module, *, begun_in: Path | None = None)
             fix="restore the file, or go on with --set rl.kl=0 --allow-config-change",
         ) from error
     reference = Ema(trained_weights(model), decay=0.0)
-    reference.load(weights, updates=0)
-    if path.parent.resolve() != run.resolve():
+    likes = _trained(model)
+    own = {name: part_of(weight, likes[name]) if name in likes else weight for name, weight in weights.items()}
+    reference.load(own, updates=0)
+    if path.parent.resolve() != run.resolve() and (ranks is None or ranks.rank == 0):
         save_safetensors(run / REFERENCE_FILE, entries_of(weights))
     return reference
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -23,7 +23,9 @@ from ..sampling.schedule import Schedule, schedule_for
 from ..sampling.sde import DrawnStep
 from ..sampling.solvers import History, get_solver
 from ..training.interruption import IsStopped, never_stopped
+from ..training.ranks import OneRank, Ranks
 from ..types import Branch, Condition
+from .together import in_step
 
 
 class GivenUpError(Exception):
@@ -144,6 +146,7 @@ def roll_out(
     *,
     device: torch.device | str = "cpu",
     is_stopped: IsStopped = never_stopped,
+    ranks: Ranks | None = None,
 ) -> list[Rollout]:
     """Answer every prompt `group_size` times.
 
@@ -153,21 +156,38 @@ def roll_out(
         plan: How.
         device: Where latents are while they are computed with.
         is_stopped: Asked before each step.
+        ranks: All of which answer prompts of their own.
 
     Returns:
         The answers to the first prompt, then those to the second and so on.
 
     Raises:
-        TrainingError: An answer is not finite.
         GivenUpError: A stop was asked for.
     """
     places = [(number, turn) for number in range(len(prompts)) for turn in range(plan.settings.group_size)]
     tokens = [prompts[number].tokens(tuple(prompts[number].weights)) for number, _ in places]
     rollouts: list[Rollout] = []
-    for pack in packs_of(tokens, plan.token_budget):
-        running = [_started(prompts, *places[index], plan=plan, device=device) for index in pack]
-        rollouts += _finished(velocities, running, plan, is_stopped=is_stopped)
+    packs = list(packs_of(tokens, plan.token_budget))
+    for pack in in_step(packs, ranks or OneRank()):
+        running = [_started(prompts, *places[index], plan=plan, device=device) for index in pack or packs[-1]]
+        finished = _finished(velocities, running, plan, is_stopped=is_stopped)
+        rollouts += finished if pack else ()
     return rollouts
+
+
+def check_finite(rollouts: Sequence[Rollout]) -> None:
+    """Refuse answers of a model that is out of hand.
+
+    Raises:
+        TrainingError: One is not finite.
+    """
+    for rollout in rollouts:
+        if not bool(torch.isfinite(rollout.clean).all()):
+            raise TrainingError(
+                f"an answer to {rollout.sample.key} that is not finite",
+                expected="finite latents",
+                fix="go on from an older checkpoint with a lower optimiser.lr",
+            )
 
 
 def packs_of(tokens: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -215,13 +235,6 @@ def _finished(
                 _draw(answer, velocity, step, noise_level=plan.noise_level)
             else:
                 _follow(answer, velocity, step, solver=plan.settings.solver)
-    for answer in running:
-        if not bool(torch.isfinite(answer.latents).all()):
-            raise TrainingError(
-                f"an answer to {answer.given.sample.key} that is not finite",
-                expected="finite latents",
-                fix="go on from an older checkpoint with a lower optimiser.lr",
-            )
     return [
         Rollout(
             prompt=answer.prompt,

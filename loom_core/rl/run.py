@@ -17,6 +17,7 @@ from ..training.ema import Ema
 from ..training.estimate import training_needs
 from ..training.interruption import IsStopped, never_stopped
 from ..training.planning import RunPlan, plan_run
+from ..training.ranks import Ranks
 from ..training.resuming import AUTO
 from ..training.run import RunParts, open_trainer
 from ..training.trainer import Trainer
@@ -50,6 +51,7 @@ def open_rl_trainer(
     *,
     device: torch.device,
     observer: TrainingObserver,
+    ranks: Ranks | None = None,
     is_stopped: IsStopped = never_stopped,
 ) -> Trainer:
     """Load everything and return the trainer at the place where the run stands; see `training.run.open_trainer`.
@@ -58,10 +60,11 @@ def open_rl_trainer(
         plan: From `plan_rl_run`.
         device: Of all parts.
         observer: Is told what happens.
+        ranks: The processes of the run.
         is_stopped: Asked while prompts are kept.
     """
     return open_trainer(
-        plan, device=device, observer=observer, is_stopped=is_stopped, averages=old_policy, build=_build
+        plan, device=device, observer=observer, ranks=ranks, is_stopped=is_stopped, averages=old_policy, build=_build
     )
 
 
@@ -91,7 +94,7 @@ def _run_of(checkpoint: Path) -> Path:
     return checkpoint.parent.parent
 
 
-def _reference(config: RLConfig, parts: RunParts, *, is_base: bool) -> Reference | None:
+def _reference(config: RLConfig, parts: RunParts, ranks: Ranks, *, is_base: bool) -> Reference | None:
     """What the run started with."""
     model, adapters = parts.trained.model, parts.trained.adapters
     if not config.rl.kl:
@@ -100,9 +103,9 @@ def _reference(config: RLConfig, parts: RunParts, *, is_base: bool) -> Reference
         return adapters.disabled
     checkpoint = parts.plan.checkpoint
     if checkpoint is None:
-        kept = keep_reference(config.run, model)
+        kept = keep_reference(config.run, model, ranks)
     else:
-        kept = read_reference(config.run, model, begun_in=_run_of(checkpoint))
+        kept = read_reference(config.run, model, ranks, begun_in=_run_of(checkpoint))
     return partial(kept.swapped_into, model)
 
 
@@ -111,10 +114,10 @@ def _build(parts: RunParts, arguments: Mapping[str, Any]) -> Trainer:
     plan, device = parts.plan, parts.device
     config = plan.config
     assert isinstance(config, RLConfig)
-    state = arguments["state"]
+    state, ranks = arguments["state"], arguments["ranks"]
     is_base = bool(state.extra.get(_STARTED_AT_BASE, config.starts_at_base))
     state = replace(state, extra={**state.extra, _STARTED_AT_BASE: is_base})
-    reference = _reference(config, parts, is_base=is_base)
+    reference = _reference(config, parts, ranks, is_base=is_base)
     learner = Learner(
         Policy(parts.trained.model, parts.objective.velocities, parts.trained.ema, reference),
         algorithm_of(config),
@@ -122,5 +125,6 @@ def _build(parts: RunParts, arguments: Mapping[str, Any]) -> Trainer:
         Pictures(parts.codec, device=device),
         settings=config.rl,
         token_budget=config.data.token_budget,
+        ranks=ranks,
     )
     return RLTrainer(config, learner=learner, **{**arguments, "state": state})

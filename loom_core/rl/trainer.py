@@ -1,8 +1,7 @@
 """The RL loop: a step of the run is a round, which is answered, rewarded, learned from and then saved whole.
 
-Everything else is the trainer's own: stops, checkpoints, held-out losses, pictures, metrics. It is one process: answers
-and what is learned from them come in packs whose number differs from process to process, and the model's parts can only
-be put together by all at once.
+Everything else is the trainer's own: stops, checkpoints, held-out losses, pictures, metrics. Several processes
+have prompts of their own each, and learn together from all answers (`together.py`).
 """
 
 from __future__ import annotations
@@ -14,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from ..config.rl import RLConfig
 from ..data.sample import EncodedSample
 from ..data.seeds import derive_seed
-from ..errors import LoomError, TrainingError
+from ..errors import TrainingError
 from ..sampling.guidance import branch_weights
 from ..training.interruption import IsStopped
 from ..training.learning_rate import learning_rate
@@ -28,6 +29,7 @@ from ..training.watch.observer import RunAbout, StepMetrics
 from .health import Stops
 from .learner import Experience, Learner
 from .rollout import GivenUpError, Prompt
+from .together import FailedTogetherError
 
 _STOPS = "stops"
 
@@ -94,15 +96,16 @@ class RLTrainer(Trainer):
             GivenUpError: A stop was asked for while it was answered; the run is as after the round before.
             TrainingError: An answer or a reward makes no sense, too many rounds in a row had no finite update, or the
                 reward is earned in a way that `StopSettings` does not allow; the last whole round is saved.
+            RankError: An answer or a reward of another rank makes no sense; likewise.
         """
         start = time.perf_counter()
         packs = self._next_packs()
         samples = [sample for pack in packs for sample in pack.samples]
         try:
             experience = self.learner.collect(self._prompts(samples))
-        except LoomError:
+        except FailedTogetherError as failed:
             self._save(is_last=True)  # nothing was updated yet
-            raise
+            raise failed.reason from None
         self._is_updating = True
         learned = self._learn(experience)
         if self.ema is not None:
@@ -110,22 +113,29 @@ class RLTrainer(Trainer):
         measures = self._measures(experience, learned)
         reason = self.stops.reason(measures)
         seconds = time.perf_counter() - start
-        tokens = sum(experience.prompts[rollout.prompt].sample.shift_tokens for rollout in experience.rollouts)
+        answers, tokens, bad_samples = self._counted(experience, bad_samples=self.bad_samples(packs[-1].state))
         after = self._after(
             packs[-1].state,
-            samples=len(experience.rollouts),
+            samples=answers,
             tokens=tokens,
-            bad_samples=self.bad_samples(packs[-1].state),
+            bad_samples=bad_samples,
             is_finite=learned.made > 0 or not learned.left_out,
             seconds=seconds,
         )
         self.state = replace(after, extra={**after.extra, _STOPS: self.stops.state()})
         self._is_updating = False
-        metrics = self._metrics(learned, measures, samples=len(experience.rollouts), tokens=tokens, seconds=seconds)
+        metrics = self._metrics(learned, measures, samples=answers, tokens=tokens, seconds=seconds)
         self._tell(experience, learned)
         if reason is not None:
             self._stop(metrics, reason)
         return metrics
+
+    def _counted(self, experience: Experience, *, bad_samples: int) -> tuple[int, int, int]:
+        """Answers, their tokens and bad samples, of all ranks."""
+        tokens = sum(experience.prompts[rollout.prompt].sample.shift_tokens for rollout in experience.rollouts)
+        own = torch.tensor([len(experience.rollouts), tokens, bad_samples], dtype=torch.float64)
+        answers, tokens, bad_samples = map(int, self.ranks.sum(own).tolist())
+        return answers, tokens, bad_samples
 
     def _prompts(self, samples: Sequence[EncodedSample]) -> list[Prompt]:
         """The prompts of a round, read."""
@@ -161,7 +171,7 @@ class RLTrainer(Trainer):
                 lr = learning_rate(update, self.config.optimiser, steps=self.config.steps * updates)
                 self.optimiser.step(lr=lr)
                 norms.append(norm)
-                points += len(batch)
+                points += int(found.pop("points"))
                 for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + value
             else:
@@ -195,7 +205,7 @@ class RLTrainer(Trainer):
     def _tell(self, experience: Experience, learned: _Learned) -> None:
         """Note what was not learned from."""
         step = self.state.step
-        if not experience.points:
+        if experience.measures["groups_without_contrast"] == 1:
             self.observer.on_note(f"round {step}: zero contrast, all answers to each prompt have the same reward")
         elif learned.made > 1 and learned.sums.get("contrast") == 0:
             self.observer.on_note(f"round {step}: zero contrast, the policy is still the old one after its updates")

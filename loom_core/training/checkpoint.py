@@ -216,17 +216,17 @@ def _tensors(
     if ema is not None:
         of_trained = ema.weights if adapters is None else adapters.tensors(ema.weights)
         name = OWN_EMA_FILE if adapters is None else OWN_LORA_EMA_FILE
-        averages = {name: _whole_entries({**parts, **of_trained}, weights)}
+        averages = {name: whole_entries({**parts, **of_trained}, weights)}
     states = {_rng_name(name, rank): state for rank, own in enumerate(rng) for name, state in own.items()}
     return {
-        OWN_MODEL_FILE if adapters is None else OWN_LORA_FILE: _whole_entries(parts, weights),
+        OWN_MODEL_FILE if adapters is None else OWN_LORA_FILE: whole_entries(parts, weights),
         **averages,
         **({} if optimiser.is_sharded else {OPTIMISER_FILE: entries_of(optimiser.state())}),
         RNG_FILE: entries_of(states),
     }
 
 
-def _whole_entries(parts: Mapping[str, Tensor], likes: Mapping[str, Tensor]) -> list[Entry]:
+def whole_entries(parts: Mapping[str, Tensor], likes: Mapping[str, Tensor]) -> list[Entry]:
     """Entries of whole tensors, put together from the ranks' parts as their turn comes."""
     entries = []
     for name, part in parts.items():

@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Reward(Protocol):
-    """Judges answers."""
+    """Judges answers. A function of one's own is one as well: `rl.rewards: [{kind: "module:name"}]`."""
 
     def __call__(self, outcomes: Sequence[Outcome]) -> Tensor:
         """How good each answer is: float [N], finite."""
@@ -58,6 +58,12 @@ class Rewarded:
 
     total: Tensor
     parts: Mapping[str, Tensor]
+
+
+def joined_rewards(every: Sequence[Rewarded]) -> Rewarded:
+    """The rewards of all ranks' answers, one rank after the other."""
+    parts = {name: torch.cat([each.parts[name] for each in every]) for name in every[0].parts}
+    return Rewarded(torch.cat([each.total for each in every]), parts)
 
 
 class RewardSum:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from ...config.rl import RewardKind, RewardSettings, RLConfig
+from ...config.rl import RewardSettings, RLConfig
+from ...errors import ConfigError
 from ...mllm.encoder import QwenEncoder
 from ...mllm.loading import open_qwen
 from ...protocols import VideoCodec
@@ -37,13 +40,14 @@ def check_rewards(config: RLConfig) -> None:
 
     Raises:
         WeightsError: Weights are missing or of another model.
-        ConfigError: A reward of the world is asked for with sets that are none.
+        ConfigError: A reward of the world is asked for with sets that are none, or one of the user's is not there.
     """
-    kinds: list[RewardKind] = [settings.kind for settings in config.rl.rewards]
-    if any(kind in _OF_WORLD for kind in kinds):
+    if any(settings.kind in _OF_WORLD for settings in config.rl.rewards):
         WorldKnowledge(config.data, codec=None)
     for settings in config.rl.rewards:
-        if settings.kind in ("pickscore", "clip"):
+        if settings.is_own:
+            own_reward(settings.kind)
+        elif settings.kind in ("pickscore", "clip"):
             check_path(settings.path, is_pickscore=settings.kind == "pickscore")
         elif settings.kind == "mllm-judge" and settings.path is not None:
             open_qwen(settings.path)
@@ -74,10 +78,39 @@ def open_rewards(
             reward = _OF_WORLD[settings.kind](world)
         elif settings.kind in _OF_PIXELS:
             reward = _OF_PIXELS[settings.kind]
+        elif settings.is_own:
+            reward = own_reward(settings.kind)
         else:
             reward = _of_model(settings, encoder=encoder, mllm=mllm, device=device)
         parts[settings.kind] = reward, settings.weight
     return RewardSum(parts)
+
+
+def own_reward(kind: str) -> Reward:
+    """A reward of the user's own.
+
+    Args:
+        kind: "module:name", a module that Python finds and the name of a callable in it.
+
+    Raises:
+        ConfigError: It is not there, or nothing that can be called.
+    """
+    module, _, name = kind.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise ConfigError(
+            f"the reward {kind}, which cannot be imported ({error})",
+            expected="a module that Python finds, and in it a callable of that name",
+            fix="correct rl.rewards, or name the module's folder in PYTHONPATH",
+        ) from error
+    if not callable(found) or isinstance(found, type):
+        raise ConfigError(
+            f"the reward {kind}, which is {'a class' if isinstance(found, type) else type(found).__name__}",
+            expected="a function, or an object that can be called, of outcomes that gives a tensor [N]",
+            fix="name a function, or an object of the class",
+        )
+    return cast("Reward", found)
 
 
 def _of_model(settings: RewardSettings, *, encoder: QwenEncoder | None, mllm: Path, device: torch.device) -> Reward:

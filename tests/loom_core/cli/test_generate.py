@@ -248,6 +248,24 @@ def test_two_processes_make_the_same_edit_and_the_first_one_writes_it(
     assert difference.float().mean() < 0.1  # a pixel that rounds the other way changes a block of the compressed file
 
 
+def test_processes_with_different_requests_are_refused_by_name(model, small, processes, tmp_path):
+    port, command = processes.free_port(), [sys.executable, "-m", "loom_core.cli.generate", "--device", "cpu"]
+    running = [
+        subprocess.Popen(
+            [*command, *model, *small, "--prompt", prompt, "--output", str(tmp_path / f"{rank}.mp4"), "--quiet"],
+            stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **processes.environment_of(rank, 2, port)},
+        )
+        for rank, prompt in enumerate(("a red circle", "a blue circle"))
+    ]  # fmt: skip
+    said = [process.communicate(timeout=240)[1] for process in running]
+    assert [process.returncode for process in running] == [2, 2], "\n".join(said)
+    for words in said:
+        assert "rank 1 with other settings than rank 0: prompt is 'a blue circle' there and 'a red circle'" in words
+        assert "output" not in words
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_processes_that_heads_cannot_be_shared_out_over_are_one_sentence(model, small, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", "0")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +13,7 @@ from loom_core.cli.exits import run
 from loom_core.cli.rl import RL, describe, main
 from loom_core.cli.train import build_parser
 from loom_core.config.rl import read_rl_config
+from loom_core.training.checkpoint import newest_checkpoint, read_state
 
 OF_RL = """
 steps: 1
@@ -70,23 +74,65 @@ def test_a_config_that_makes_no_sense(config_file, capsys, override, code, messa
     assert message in capsys.readouterr().err
 
 
-def test_options_are_those_of_training_but_for_those_of_several_processes():
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ("[0.5] * len(outcomes)", 7, "the reward mine:reward, which gave list for 4 answers; expected a tensor [4]"),
+        ("torch.zeros(len(outcomes), 1)", 7, "the reward mine:reward, which gave [4, 1] for 4 answers"),
+        (
+            "torch.full((len(outcomes),), torch.nan)",
+            7,
+            "the reward mine:reward, which gave nan for an answer to",
+        ),
+        ("1 / 0", 1, "ZeroDivisionError"),
+    ],
+)
+def test_a_reward_of_ones_own_that_makes_no_sense_ends_the_run_at_the_last_whole_round(
+    config_file, tmp_path, capsys, monkeypatch, body, code, message
+):
+    """It is well for a round, so that there is something to keep."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\nCALLS = []\n\n\ndef reward(outcomes):\n    CALLS.append(1)\n"
+        f"    return torch.arange(float(len(outcomes))) if len(CALLS) == 1 else {body}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    arguments = ["--config", str(config_file), "--device", "cpu", "--steps", "3", "--set", "checkpoint.every=100"]
+    assert run(main, [*arguments, "--set", "rl.rewards=[{kind: 'mine:reward'}]"]) == code
+    assert message in capsys.readouterr().err
+    assert read_state(newest_checkpoint(tmp_path / "run")).step == 1
+
+
+def test_options_are_those_of_training():
     parsers = build_parser(), build_parser(RL)
     training, rl = ([action.option_strings for action in parser._actions] for parser in parsers)
-    assert [option for option in training if option not in rl] == [["--memory"]]
-    assert [option for option in rl if option not in training] == []
+    assert training == rl
     assert parsers[1].prog == "python -m loom_core.cli.rl"
-    assert "torchrun" in parsers[0].description
-    assert "torchrun" not in parsers[1].description
+    for parser, module in zip(parsers, ("train", "rl"), strict=True):
+        assert f"torchrun ... -m -- loom_core.cli.{module} with" in parser.description
 
 
-def test_several_processes_are_refused(config_file, capsys, monkeypatch, tmp_path):
-    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", "1")
-    assert run(main, ["--config", str(config_file), "--device", "cpu"]) == 2
-    told = capsys.readouterr().err
-    assert "2 processes for a run that cannot be shared: answers come in packs" in told
-    assert "start it without torchrun" in told
-    assert not (tmp_path / "run").exists()
+def test_memory_names_the_reference_that_stays_beside_the_model(repo_root, capsys):
+    assert run(main, ["--config", str(repo_root / "configs" / "training" / "rl.yaml"), "--memory"]) == 0
+    out = capsys.readouterr().out
+    assert "\n  64 " in out
+    assert "reference   20.27 GB in the CPU's memory, spread over all ranks, 10.1" in out
+
+
+def test_torchrun_shares_a_round_and_a_single_process_goes_on(config_file, processes, tmp_path, capsys):
+    arguments = ["--config", str(config_file), "--device", "cpu"]
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
+        "--master-port", str(processes.free_port()), "-m", "--", "loom_core.cli.rl",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*launcher, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"{tmp_path / 'run'}:", "1", "of", "1", "steps"]
+    state = read_state(newest_checkpoint(tmp_path / "run"))
+    assert (sorted(state.data), state.samples) == (["0", "1"], 8)
+    assert run(main, [*arguments, "--steps", "2"]) == 0
+    assert "2 of 2 steps" in capsys.readouterr().out
+    assert read_state(newest_checkpoint(tmp_path / "run")).samples == 12

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,22 @@ def test_torchrun_trains_and_a_single_process_goes_on_with_the_same_command(conf
     state = read_state(newest_checkpoint(tmp_path / "run"))
     assert (state.step, state.samples) == (4, 12)
     assert state.data["0"]["next"] == 12, "no sample was left out or came twice"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="launch files are for bash")
+def test_two_machines_share_a_run_by_the_same_command_on_each(config_file, processes, repo_root, tmp_path):
+    environment = {
+        **os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "GPUS": "1", "NODES": "2",
+        "HOST": f"127.0.0.1:{processes.free_port()}",
+    }  # fmt: skip
+    command = ["bash", "configs/launch/torchrun.sh", "--config", str(config_file), "--device", "cpu", "--steps", "1"]
+    machines = [
+        subprocess.Popen(command, cwd=repo_root, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [machine.communicate(timeout=240)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], "\n".join(said)
+    state = read_state(newest_checkpoint(tmp_path / "run"))
+    assert (state.step, sorted(state.data)) == (1, ["0", "1"])
 
 
 def test_ranks_with_different_configs_are_refused_by_name(config_file, processes, tmp_path):

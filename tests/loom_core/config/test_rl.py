@@ -19,7 +19,7 @@ from loom_core.config.rl import (
     StopSettings,
     read_rl_config,
 )
-from loom_core.config.training import LoraSettings, changed_settings
+from loom_core.config.training import LoraSettings, changed_settings, read_training_config
 from loom_core.errors import ConfigError
 
 REWARDS = (RewardSettings(kind="sharpness"),)
@@ -29,6 +29,14 @@ REWARDS = (RewardSettings(kind="sharpness"),)
 def config():
     data = DataConfig(sets=(DataSetConfig(kind="world"),), sizes=((64, 64),))
     return RLConfig(name="rl", run=Path("runs/rl"), steps=3, data=data, rl=RLSettings(rewards=REWARDS))
+
+
+def test_the_command_for_a_config_is_named(repo_root):
+    configs = repo_root / "configs" / "training"
+    with pytest.raises(ConfigError, match=r"stage3.yaml, which says nothing of rl.*loom_core\.cli\.train"):
+        read_rl_config(configs / "stage3.yaml")
+    with pytest.raises(ConfigError, match=r"rl.yaml, which describes an RL run.*loom_core\.cli\.rl"):
+        read_training_config(configs / "rl.yaml")
 
 
 @pytest.mark.parametrize("name", ["rl.yaml", "tiny/rl.yaml"])
@@ -59,6 +67,8 @@ def test_a_run_that_goes_on_may_change_its_stops_and_nothing_else_of_rl(config):
     [
         (lambda: RewardSettings(kind="motion", weight=0), "weight 0"),
         (lambda: RewardSettings(kind="motion", path=Path("x")), "path of the reward motion"),
+        (lambda: RewardSettings(kind="mine:of", path=Path("x")), "path of the reward mine:of"),
+        (lambda: RewardSettings(kind="mine of:x"), "the reward 'mine of:x'"),
         (lambda: RolloutSettings(group_size=1), "group_size 1"),
         (lambda: RolloutSettings(num_inference_steps=1), "num_inference_steps 1"),
         (lambda: RolloutSettings(guidance_scale=-1), "guidance_scale -1"),

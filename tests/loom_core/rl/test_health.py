@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loom_core.config.rl import StopSettings
-from loom_core.rl.health import Stops, health
+from loom_core.rl.health import Stops, health, looks_of
 
 SETTINGS = StopSettings(first_rounds=3, last_rounds=2)
 
@@ -22,26 +22,38 @@ def clip(*, moves=True, contrast=200):
     return frames
 
 
+def seen(outcomes):
+    return health([looks_of(outcomes, group_size=2)])
+
+
 def test_measures_are_parts_of_what_the_targets_have(make_outcome):
     truth = clip()
-    same = health([make_outcome(truth)] * 2, group_size=2)
+    same = seen([make_outcome(truth)] * 2)
     assert same == pytest.approx({"motion": 1.0, "sharpness": 1.0, "diversity": 0.0, "size": 1.0})
     frozen = [make_outcome(clip(moves=False, contrast=100), truth=truth)] * 2
-    found = health(frozen, group_size=2)
+    found = seen(frozen)
     assert found["motion"] == 0
     assert found["sharpness"] == pytest.approx(0.5)
 
 
 def test_stills_say_nothing_of_motion(make_outcome):
-    assert "motion" not in health([make_outcome(clip()[:1])] * 2, group_size=2)
+    assert "motion" not in seen([make_outcome(clip()[:1])] * 2)
 
 
 def test_diversity_is_within_groups_and_size_is_not(make_outcome):
     latents = [torch.full((1, 1, 2, 2), value) for value in (1.0, 3.0, 2.0, 2.0)]
     outcomes = [make_outcome(clip(), latents=each) for each in latents]
-    found = health(outcomes, group_size=2)
+    found = seen(outcomes)
     assert found["diversity"] == pytest.approx(0.5**0.5)  # half of the answers are 1 from their mean
     assert found["size"] == pytest.approx((18 / 4) ** 0.5)
+
+
+def test_answers_of_two_ranks_look_as_those_of_one(make_outcome):
+    one = [make_outcome(clip(moves=index > 0, contrast=90 + 20 * index), truth=clip()) for index in range(4)]
+    two = [make_outcome(clip()[:1], latents=torch.full((1, 1, 2, 2), value)) for value in (1.0, 4.0)]
+    parts = [looks_of(outcomes, group_size=2) for outcomes in (one, two)]
+    assert health(parts) == pytest.approx(seen(one + two))
+    assert health(parts) != pytest.approx(seen(one))
 
 
 def reasons(stops, rounds):

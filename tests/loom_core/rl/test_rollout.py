@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loom_core.errors import TrainingError
-from loom_core.rl.rollout import GivenUpError, Prompt, packs_of, roll_out
+from loom_core.rl.rollout import GivenUpError, Prompt, check_finite, packs_of, roll_out
 from loom_core.types import Branch
 
 
@@ -66,7 +66,7 @@ def test_an_answer_that_is_not_finite(make_prompt, make_plan):
         return [torch.full_like(each, float("nan")) for each in latents]
 
     with pytest.raises(TrainingError, match="an answer to prompt 3 that is not finite"):
-        roll_out(broken, [make_prompt(3)], make_plan())
+        check_finite(roll_out(broken, [make_prompt(3)], make_plan()))
 
 
 def test_a_stop_is_heard_before_the_next_step(toy, make_prompt, make_plan):

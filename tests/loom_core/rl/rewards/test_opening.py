@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 import torch
 
 from loom_core.bundle import BUILT_IN
-from loom_core.config.rl import RewardKind, RewardSettings
+from loom_core.config.rl import REWARD_KINDS, RewardSettings
 from loom_core.errors import ConfigError, WeightsError
 from loom_core.rl.rewards import opening
 from loom_core.rl.rewards.clip_score import TextImageScore
@@ -31,7 +31,7 @@ def opened(config, *rewards):
 def test_each_kind_is_opened(world, tmp_path, monkeypatch):
     monkeypatch.setattr(TextImageScore, "load", lambda path, *, is_pickscore, device: (path, is_pickscore))
     monkeypatch.setattr(MLLMJudge, "of", lambda encoder, path: (encoder, path))
-    kinds = get_args(RewardKind)
+    kinds = REWARD_KINDS
     rewards = [
         RewardSettings(kind=kind, weight=index + 1.0, path=tmp_path if kind in ("pickscore", "clip") else None)
         for index, kind in enumerate(kinds)
@@ -55,6 +55,41 @@ def test_a_judge_of_its_own_is_loaded_from_its_path(world, monkeypatch):
     path = BUILT_IN / "mllm"
     assert opened(world, RewardSettings(kind="mllm-judge", path=path)).parts["mllm-judge"][0] == ("other", path)
     assert loaded == [path]
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A module of the user's."""
+    (tmp_path / "my_rewards.py").write_text(
+        "class Judge:\n    def __call__(self, outcomes):\n        return len(outcomes)\n\njudge = Judge()\nlimit = 3\n"
+    )
+    (tmp_path / "torn_rewards.py").write_text("def torn(:")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("my_rewards", None)
+
+
+def test_one_of_the_users_own_is_imported(world, own_module):
+    (kind, (reward, weight)) = next(
+        iter(opened(world, RewardSettings(kind="my_rewards:judge", weight=-2)).parts.items())
+    )
+    assert (kind, weight, reward([1, 2, 3])) == ("my_rewards:judge", -2, 3)
+    check_rewards(with_rewards(world, RewardSettings(kind="my_rewards:judge")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("my_rewards:gone", "my_rewards:gone, which cannot be imported .* no attribute 'gone'"),
+        ("no_such_module:x", "No module named 'no_such_module'"),
+        ("torn_rewards:x", "torn_rewards:x, which cannot be imported"),
+        ("my_rewards:limit", "my_rewards:limit, which is int"),
+        ("my_rewards:Judge", "my_rewards:Judge, which is a class"),
+    ],
+)
+def test_one_of_the_users_own_that_is_none_is_told_first(world, own_module, kind, message):
+    with pytest.raises(ConfigError, match=message):
+        check_rewards(with_rewards(world, RewardSettings(kind=kind)))
 
 
 def test_what_cannot_be_had_is_told_first(world, tmp_path):
