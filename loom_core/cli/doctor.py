@@ -126,12 +126,11 @@ def _request(arguments: argparse.Namespace, config: DiTConfig | None) -> tuple[P
         findings.append(Finding.of_error("preset", error))
         preset = get_preset(usual)
     request = to_request(argparse.Namespace(**{**vars(arguments), "prompt": arguments.prompt or ""}))
-    plan, more = None, []
     more, plan = request_findings(request, preset, has_prompt=has_prompt, is_released=usual == "official")
     findings += more
     if arguments.compare and request.source is None:
-        error = ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
-        findings.append(Finding.of_error("request", error))
+        unfit = ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
+        findings.append(Finding.of_error("request", unfit))
     if plan is not None and arguments.output is not None:
         try:
             check_places(plan, arguments)

@@ -84,12 +84,12 @@ def look_at_dit(path: Path, *, ema: bool = True, takes_quantised: bool = False, 
         return DiTLook((Finding.of_error(MODEL, error),))
     findings = [_present(MODEL, checkpoint, is_quantised=bool(layers))]
     if is_edit and checkpoint.kind is ModelKind.LOOMVIDEO_STAGE_1:
-        error = WeightsError(
+        unfit = WeightsError(
             f"{path}, {checkpoint.kind.value}, for an edit",
             expected="weights of stage 2 or later, which know sources",
             fix="give those, or leave the source out",
         )
-        findings.append(Finding.of_error(MODEL, error))
+        findings.append(Finding.of_error(MODEL, unfit))
     return DiTLook(tuple(findings), inspection.config, format_of(inspection))
 
 
@@ -120,12 +120,12 @@ def look_at_encoder(
     except LoomError as error:
         return EncoderLook((Finding.of_error(ENCODER, error),))
     if planned.num_layers != sizes.num_layers or planned.hidden_size != sizes.hidden_size:
-        error = WeightsError(
+        unfit = WeightsError(
             f"{path} with {sizes.num_layers} layers of width {sizes.hidden_size}",
             expected=f"{planned.num_layers} layers of width {planned.hidden_size}, as its config.json says",
             fix="put the config.json of this very model beside it",
         )
-        return EncoderLook((Finding.of_error(ENCODER, error),), sizes)
+        return EncoderLook((Finding.of_error(ENCODER, unfit),), sizes)
     return EncoderLook((_present(ENCODER, checkpoint, is_quantised=is_quantised),), sizes, planned)
 
 

@@ -85,18 +85,20 @@ def installed(package: str) -> str | None:
         return None
 
 
-def check_packages(names: Mapping[str, str] = REQUIRED) -> list[Finding]:
-    """Whether every package is there and new enough.
+def check_packages() -> list[Finding]:
+    """Whether every package of the command line is there and new enough."""
+    findings = [check_package(name, oldest) for name, oldest in REQUIRED.items()]
+    return findings + [check_package(name, oldest, needed_for=use) for name, (oldest, use) in OPTIONAL.items()]
+
+
+def check_package(name: str, oldest: str, *, needed_for: str = "") -> Finding:
+    """Whether a package is there and new enough.
 
     Args:
-        names: Package -> oldest version of those that nothing works without.
+        name: Of the package.
+        oldest: Oldest version; empty for any.
+        needed_for: The one use of a package that may be absent.
     """
-    findings = [_check_package(name, oldest) for name, oldest in names.items()]
-    return findings + [_check_package(name, oldest, needed_for=use) for name, (oldest, use) in OPTIONAL.items()]
-
-
-def _check_package(name: str, oldest: str, *, needed_for: str = "") -> Finding:
-    """One package; one that has a use of its own may be absent."""
     version = installed(name)
     level = Level.WARNING if needed_for else Level.ERROR
     wanted = f"{name}>={oldest}" if oldest else name

@@ -12,6 +12,7 @@ from loom_core.doctor.installation import (
     check_attention,
     check_built_in,
     check_device,
+    check_package,
     check_packages,
     check_python,
     check_video,
@@ -45,7 +46,8 @@ def test_this_machine_runs_the_suite_so_nothing_stops_it():
 def test_packages_that_are_absent_or_old(monkeypatch):
     versions = {"torch": "2.3.1+cu118", "av": None, "pillow": "10.1.0", "diffusers": None}
     monkeypatch.setattr(installation, "installed", versions.get)
-    torch, av, pillow, diffusers = check_packages({name: REQUIRED[name] for name in ("torch", "av", "pillow")})
+    torch, av, pillow = (check_package(name, REQUIRED[name]) for name in ("torch", "av", "pillow"))
+    diffusers = check_packages()[-1]
     assert (torch.level, torch.command, torch.exit_code) == (Level.ERROR, "pip install 'torch>=2.4'", 5)
     assert torch.sentence == "found torch 2.3.1+cu118; expected 2.4 or newer; to fix: pip install 'torch>=2.4'"
     assert (av.level, av.command) == (Level.ERROR, "pip install 'av>=12'")

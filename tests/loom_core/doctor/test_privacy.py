@@ -10,7 +10,7 @@ ALICE = Private(
     homes=("/home/" + "alice", "C:\\" + "Users\\alice"),
     users=("alice",),
     hosts=("alices-tower.lan", "alices-tower"),
-    paths=("/data/Secret Film/gen model.safetensors", "D:\\Secret Film\\clip.mp4", "clips/take 1.mp4"),
+    paths=("/data/Secret Film/gen model.safetensors", "D:" + "\\Secret Film\\clip.mp4", "clips/take 1.mp4"),
 )
 
 
@@ -23,7 +23,7 @@ ALICE = Private(
         ("C:/" + "Users/alice/models/gen.pth", "…/gen.pth"),
         ("/data/Secret Film/gen model.safetensors, which is", "…/gen model.safetensors, which is"),
         ("no config.json in /data/Secret Film", "no config.json in …"),
-        ("D:\\Secret Film\\clip.mp4 of 9 s", "…/clip.mp4 of 9 s"),
+        ("D:" + "\\Secret Film\\clip.mp4 of 9 s", "…/clip.mp4 of 9 s"),
         ("/mnt/" + "disk7/clients/acme/a.mp4", "…/a.mp4"),
         ("(/srv/" + "x/y)", "(…/y)"),
         ("\\\\nas\\films\\a.mp4", "…/a.mp4"),
