@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import ResourceError
-from ..planning.cards import longest
-from ..planning.choice import GIGA, choose
+from ..planning.choice import GIGA, choose, most_frames
 from ..planning.plan import Setting
 from .finding import Finding, Level
 
@@ -39,8 +38,8 @@ def check_memory(setting: Setting, free: int, *, where: str) -> list[Finding]:
     try:
         plan = choose(setting, free)
     except ResourceError as error:
-        shorter = longest(setting, free)
-        settings = {} if shorter is None else {"num_frames": shorter.setting.run.num_frames}
+        shorter = most_frames(setting, free)
+        settings = {} if shorter is None else {"num_frames": shorter}
         finding = Finding.of_error("memory", error, level=Level.WARNING, settings=settings)
         return [finding]
     reasons = "; ".join(f"{entry.phase.name}: {entry.reason}" for entry in plan.fitted)
