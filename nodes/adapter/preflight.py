@@ -37,7 +37,7 @@ from ...loom_core.weights.reading import open_checkpoint
 from .encoder.files import encoder_path, offered_encoders
 from .files import BUILT_IN, offered, path_of
 from .host import MINIMUM_VERSION, version
-from .media.vae import EXPECTED
+from .media.vae import EXPECTED, require_whole_vae
 from .media.vae import FOLDER as VAE_FOLDER
 from .model.loading import CODEC_FILE, SUFFIXES, dit_path
 from .model.loading import FOLDER as MODEL_FOLDER
@@ -179,7 +179,10 @@ def _encoder(path: Path, _stamp: Stamp) -> EncoderLook:
 def _vae(path: Path, _stamp: Stamp) -> list[Finding]:
     """The host may know other VAEs of the right channels, which only loading shows."""
     try:
-        kind = open_checkpoint(path).kind
+        checkpoint = open_checkpoint(path)
+        kind = checkpoint.kind
+        if kind is ModelKind.WAN_22_VAE:
+            require_whole_vae(checkpoint)
     except LoomError as error:
         return list(_named([Finding.of_error(VAE, error)], path))
     if kind in _PERHAPS:

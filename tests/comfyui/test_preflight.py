@@ -72,9 +72,23 @@ def test_files_in_the_servers_folders(ask, server, graph):
     assert error["action"]["kind"] == "show"
     shapes["conv2.weight"] = (48, 48, 1, 1, 1)  # another file under the same name
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, folder / "preflight_vae.safetensors")
-    assert bad(ask(made)) == []
+    assert "preflight_vae.safetensors without" in bad(ask(made))[0]["found"]
     gone = made.set("LoomVideoVAELoader", vae_name="gone.safetensors")
     assert "no file 'gone.safetensors' in models/vae" in bad(ask(gone))[0]["sentence"]
+
+
+def test_a_vae_that_lacks_weights(ask, server, graph, golden_dir):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(golden_dir / "models" / "tiny" / "vae" / "diffusion_pytorch_model.safetensors")
+    place = server.base / "models" / "vae" / "preflight_wan22.safetensors"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, place)
+    made = graph("video_edit").set("LoomVideoVAELoader", vae_name=place.name)
+    assert bad(ask(made)) == []
+    save_file({name: value for name, value in weights.items() if name != "quant_conv.weight"}, place)
+    (error,) = bad(ask(made))
+    assert error["found"] == f"{place.name} without 1 weights, conv1.weight among them"
 
 
 @pytest.mark.parametrize("name", ["../server.log", "/etc/hostname", "gone.mp4", "../../x.mp4 [output]"])
