@@ -7,6 +7,22 @@ the command line returns for it (see `cli/`).
 from __future__ import annotations
 
 
+def sentence(found: str, *, expected: str = "", fix: str = "") -> str:
+    """What was found, what is expected and what to do, on one line.
+
+    Args:
+        found: See `LoomError`.
+        expected: See `LoomError`.
+        fix: See `LoomError`.
+    """
+    parts = [f"found {found}"]
+    if expected:
+        parts.append(f"expected {expected}")
+    if fix:
+        parts.append(f"to fix: {fix}")
+    return "; ".join(" ".join(part.split()) for part in parts)
+
+
 class LoomError(Exception):
     """Something a user can put right.
 
@@ -20,12 +36,7 @@ class LoomError(Exception):
 
     def __init__(self, found: str, *, expected: str = "", fix: str = "") -> None:
         self.found, self.expected, self.fix = found, expected, fix
-        parts = [f"found {found}"]
-        if expected:
-            parts.append(f"expected {expected}")
-        if fix:
-            parts.append(f"to fix: {fix}")
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        super().__init__(sentence(found, expected=expected, fix=fix))
 
 
 class ConfigError(LoomError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from functools import partial
 
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
@@ -20,6 +21,8 @@ class LoomVideoExtension(ComfyExtension):
     async def on_load(self) -> None:
         """Put the bundled workflows' pictures where they look for them."""
         provide_demo_media()
+        if is_supported():
+            provide_preflight()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -36,6 +39,18 @@ class LoomVideoExtension(ComfyExtension):
             logging.error("LoomVideo: %s\n%s", reason, traceback.format_exc())
             return stand_ins(reason)
         return list(NODES)
+
+
+def provide_preflight() -> None:
+    """Add the address at which the browser asks what a prompt would run into; the nodes do not depend on it."""
+    try:
+        from .adapter.preflight import ComfyHost
+        from .adapter.routes import add_preflight
+        from .preflight.answer import answer
+
+        add_preflight(partial(answer, host=ComfyHost()))
+    except Exception:
+        logging.warning("LoomVideo: there is no pre-flight\n%s", traceback.format_exc())
 
 
 def make_extension() -> LoomVideoExtension:

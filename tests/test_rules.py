@@ -46,6 +46,7 @@ IMPORT_ORDER = (
     "evaluation",
     "rl",
     "parity",
+    "doctor",
     "cli",
 )
 """A folder or file at the top level imports only what stands above it."""

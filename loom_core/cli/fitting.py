@@ -41,6 +41,30 @@ def run_sizes(plan: Plan) -> RunSizes:
     return replace(sizes, contexts=contexts)
 
 
+def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTConfig) -> Setting:
+    """What is planned for: the run and the model at their sizes, as they will be computed.
+
+    Args:
+        compute: Where, and in which precision.
+        plan: What is done.
+        files: Of the model.
+        config: Of the DiT.
+    """
+    import torch
+
+    from ..mllm.loading import read_config
+
+    folder = files.mllm if files.mllm.is_dir() else files.mllm.parent
+    values = read_config(files.mllm_config or folder / "config.json", needed=False)
+    return Setting(
+        run=run_sizes(plan),
+        model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values)),
+        form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
+        on_gpu=compute.device.type != "cpu",
+        codec_itemsize=compute.codec_dtype.itemsize,
+    )
+
+
 def fit_to_gpu(
     compute: Compute,
     words: ComputeWords,
@@ -66,16 +90,7 @@ def fit_to_gpu(
 
     import torch
 
-    from ..mllm.loading import read_config
-
-    folder = files.mllm if files.mllm.is_dir() else files.mllm.parent
-    values = read_config(files.mllm_config or folder / "config.json", needed=False)
-    setting = Setting(
-        run=run_sizes(plan),
-        model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values)),
-        form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
-        codec_itemsize=compute.codec_dtype.itemsize,
-    )
+    setting = setting_of(compute, plan, files, config=config)
     free, _ = torch.cuda.mem_get_info(compute.device)
     try:
         chosen = choose(setting, free)

@@ -43,7 +43,18 @@ def build_parser() -> argparse.ArgumentParser:
         "generates, --source edits, --reference takes looks from images that the prompt names as @Image 1, @Image 2. "
         "Several GPUs share the work of one clip: torchrun --nproc-per-node 2 -m -- loom_core.cli.generate ...",
     )
-    parser.add_argument("--prompt", required=True, metavar="TEXT", help="text or instruction")
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
+    """Everything that a run can be told.
+
+    Args:
+        parser: Of a command.
+        needed: Whether a run needs prompt and output; a command that only looks at one does not.
+    """
+    parser.add_argument("--prompt", required=needed, metavar="TEXT", help="text or instruction")
     parser.add_argument("--source", type=Path, metavar="FILE", help="clip or image to edit")
     parser.add_argument(
         "--reference",
@@ -54,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="reference image; repeat for more, in order of @Image N",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="where the result goes: .mp4, .png ..."
+        "--output", type=Path, required=needed, metavar="FILE", help="where the result goes: .mp4, .png ..."
     )
     parser.add_argument("--task", metavar="NAME", help="; ".join(task.value for task in Task) + " (default: inferred)")
     parser.add_argument(
@@ -73,7 +84,6 @@ def build_parser() -> argparse.ArgumentParser:
     shown.add_argument("--compare", action="store_true", help="also write source and result side by side")
     shown.add_argument("--preview", type=Path, metavar="IMAGE", help="write a small picture here after each step")
     shown.add_argument("--quiet", action="store_true", help="print nothing but the path of the result")
-    return parser
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +166,20 @@ def to_request(arguments: argparse.Namespace) -> Request:
     )
 
 
+def find_files(arguments: argparse.Namespace) -> ModelFiles:
+    """The files that the arguments name; see `find_model`."""
+    from ..bundle import find_model
+
+    return find_model(
+        arguments.model,
+        mllm=arguments.mllm,
+        codec=arguments.vae,
+        mllm_tokenizer=arguments.mllm_tokenizer,
+        mllm_config=arguments.mllm_config,
+        ema=not arguments.no_ema,
+    )
+
+
 def to_compute_words(arguments: argparse.Namespace) -> ComputeWords:
     """What the arguments say of device and precision."""
     return ComputeWords(
@@ -179,7 +203,7 @@ def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
         say(f"note: {notice}")
 
 
-def _check_places(plan: Plan, arguments: argparse.Namespace) -> Path:
+def check_places(plan: Plan, arguments: argparse.Namespace) -> Path:
     """Where the result goes; refuses places that cannot be written or hold an input."""
     inputs = [path for path in (plan.request.source, *plan.request.references) if path is not None]
     path = output_path(arguments.output, is_image=plan.is_image)
@@ -203,25 +227,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))
     if launch.is_first:
-        _check_places(plan, arguments)
+        check_places(plan, arguments)
     require_present(
         arguments.model, arguments.mllm, arguments.mllm_tokenizer, arguments.mllm_config, arguments.vae
     )  # what they are is looked at later, with torch
 
-    from ..bundle import default_preset_name, find_model
+    from ..bundle import default_preset_name
 
-    files = find_model(
-        arguments.model,
-        mllm=arguments.mllm,
-        codec=arguments.vae,
-        mllm_tokenizer=arguments.mllm_tokenizer,
-        mllm_config=arguments.mllm_config,
-        ema=not arguments.no_ema,
-    )
+    files = find_files(arguments)
     config = files.dit_config()
     if arguments.preset is None:
         plan = plan_request(request, get_preset(default_preset_name(config)))
-    path = _check_places(plan, arguments) if launch.is_first else arguments.output
+    path = check_places(plan, arguments) if launch.is_first else arguments.output
     display = Display(quiet=arguments.quiet or not launch.is_first)
     _say_plan(plan, display.say)
     if files.is_built_in:

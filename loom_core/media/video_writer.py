@@ -99,7 +99,7 @@ class VideoWriter:
             av.open(str(target), "w", format=file_format.name, options=dict(file_format.options))
         )
         self._output.metadata.update(metadata)
-        encoder = _available(file_format)
+        encoder = available_encoder(file_format)
         self._padding = _even_padding(size)
         self._stream = _add_video_stream(self._output, encoder, rate, size, self._padding)
 
@@ -137,7 +137,15 @@ class VideoWriter:
             self._output.mux(packet)
 
 
-def _available(file_format: VideoFormat) -> VideoEncoder:
+def available_encoder(file_format: VideoFormat) -> VideoEncoder:
+    """The first encoder of a kind of file that the installed PyAV has.
+
+    Args:
+        file_format: One of `FORMATS`.
+
+    Raises:
+        MediaError: It has none of them.
+    """
     av = load_av()
     for encoder in file_format.encoders:
         if encoder.name in av.codecs_available and _can_encode(encoder.name):

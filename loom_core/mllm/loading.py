@@ -39,7 +39,8 @@ KEY_PREFIXES = (
 DROPPED_PREFIXES = ("lm_head.", "model.lm_head.")
 """The head that writes words; nothing here reads it."""
 
-_QUANTISATION_MARKS = ("weight_scale", "scale_weight", "comfy_quant", "scaled_fp8", "input_scale", "qweight", "absmax")
+QUANTISATION_MARKS = ("weight_scale", "scale_weight", "comfy_quant", "scaled_fp8", "input_scale", "qweight", "absmax")
+"""Endings of what files keep beside the weight of a quantised layer, or in its place."""
 
 QWEN3_VL_8B: Mapping[str, Any] = {
     "model_type": "qwen3_vl",
@@ -222,7 +223,7 @@ def fill(model: nn.Module, checkpoint: Checkpoint, *, dtype: torch.dtype, device
         WeightsError: The model is quantised, or a weight is missing, unexpected, mis-shaped, not finite or there
             under two names.
     """
-    marks = [name for name in checkpoint if name.endswith(_QUANTISATION_MARKS)]
+    marks = [name for name in checkpoint if name.endswith(QUANTISATION_MARKS)]
     if marks:
         raise WeightsError(
             f"{checkpoint.path}, a quantised model ({shortened(marks)})",

@@ -180,14 +180,24 @@ def check_request(
     mentions = mentioned_references(prompt)
     for number in mentions:
         if not 1 <= number <= num_references:
-            raise ConfigError(
-                f"@Image {number} in the prompt with {_references(num_references)}",
-                expected=f"@Image 1 to @Image {num_references}" if num_references else "no @Image mention",
-                fix="references are counted from @Image 1"
-                if number == 0
-                else f"give {number - num_references} more, or change the mention",
-            )
+            raise unknown_mention(number, num_references)
     return tuple(number for number in range(1, num_references + 1) if number not in mentions)
+
+
+def unknown_mention(number: int, num_references: int) -> ConfigError:
+    """The error for an `@Image N` without its reference.
+
+    Args:
+        number: N.
+        num_references: Number of references given.
+    """
+    return ConfigError(
+        f"@Image {number} in the prompt with {_references(num_references)}",
+        expected=f"@Image 1 to @Image {num_references}" if num_references else "no @Image mention",
+        fix="references are counted from @Image 1"
+        if number == 0
+        else f"give {number - num_references} more, or change the mention",
+    )
 
 
 def _check_inputs(task: Task, *, num_references: int, has_source: bool, source_is_image: bool) -> None:

@@ -202,6 +202,19 @@ def choose(setting: Setting, budget: int | None) -> MemoryPlan:
     )
 
 
+def most_frames(setting: Setting, budget: int) -> int | None:
+    """Length of the longest clip, shorter than the run, that fits; None where none does.
+
+    Args:
+        setting: What is planned for.
+        budget: Bytes that may be used.
+    """
+    run = setting.run
+    shorter = range(run.num_frames - TEMPORAL_STRIDE, TEMPORAL_STRIDE, -TEMPORAL_STRIDE)
+    runs = (replace(setting, run=replace(run, num_frames=count)) for count in shorter)
+    return next((one.run.num_frames for one in runs if not _attempt(one, budget)[1]), None)
+
+
 def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
     """What would fit, from the least change on; at least the card that it takes."""
     run = setting.run
@@ -209,8 +222,7 @@ def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
     def fits(**changes: object) -> bool:
         return not _attempt(replace(setting, run=replace(run, **changes)), budget)[1]  # type: ignore[arg-type]
 
-    shorter = (count for count in range(run.num_frames - TEMPORAL_STRIDE, TEMPORAL_STRIDE, -TEMPORAL_STRIDE))
-    frames = next((count for count in shorter if fits(num_frames=count)), None)
+    frames = most_frames(setting, budget)
     if frames is not None:
         yield f"use {frames} frames"
     alike = [closest_bucket(run.width, run.height, allowed_sides=(side,)) for side in sorted(VIDEO_BUCKETS)[::-1]]

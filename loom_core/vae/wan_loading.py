@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import MissingExtraError, WeightsError
 from ..geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 from ..weights.checkpoint import Checkpoint
-from ..weights.checks import wrong_model
+from ..weights.checks import KeyReport, compare_keys, wrong_model
 from ..weights.detect import read_config_file
 from ..weights.filling import fill_model
 from ..weights.identify import ModelKind
@@ -46,6 +46,32 @@ def load_wan_vae(path: Path, *, dtype: torch.dtype, device: torch.device | str) 
         WeightsError: The file is missing, damaged, or of another model, or has wrong or non-finite tensors.
         MissingExtraError: diffusers is not installed.
     """
+    checkpoint, sources, config = _open_named(path)
+    path = checkpoint.files[0].parent if path.is_dir() else path
+    statistics = _statistics(config, path=path)
+    model = _build_on_meta(config, path=path)
+    fill_model(model, checkpoint, sources, dtype=dtype, device=device, fix=_FIX)
+    return model, statistics
+
+
+def wan_vae_report(path: Path) -> KeyReport:
+    """How the weights of a VAE differ from those of the model, from the header alone.
+
+    Args:
+        path: See `load_wan_vae`.
+
+    Raises:
+        WeightsError: The file is missing, damaged or of another model.
+        MissingExtraError: diffusers is not installed.
+    """
+    checkpoint, sources, config = _open_named(path)
+    model = _build_on_meta(config, path=checkpoint.path)
+    found = {name: checkpoint.shapes[source] for name, source in sources.items()}
+    return compare_keys(found, {name: tuple(weight.shape) for name, weight in model.state_dict().items()})
+
+
+def _open_named(path: Path) -> tuple[Checkpoint, dict[str, str], dict[str, Any]]:
+    """The weights, their names in the model and in the file, and the model's configuration."""
     checkpoint, config = open_wan_vae(path)
     path = checkpoint.files[0].parent if path.is_dir() else path
     names = unique_sources({name: strip_vae_prefix(name) for name in checkpoint})
@@ -56,10 +82,7 @@ def load_wan_vae(path: Path, *, dtype: torch.dtype, device: torch.device | str) 
     sources = unique_sources({in_file: rename(name, table) for name, in_file in names.items()})
     if config is None:
         config = _infer_config({name: checkpoint.shapes[in_file] for name, in_file in sources.items()}, path=path)
-    statistics = _statistics(config, path=path)
-    model = _build_on_meta(config, path=path)
-    fill_model(model, checkpoint, sources, dtype=dtype, device=device, fix=_FIX)
-    return model, statistics
+    return checkpoint, sources, config
 
 
 def open_wan_vae(path: Path) -> tuple[Checkpoint, dict[str, Any] | None]:

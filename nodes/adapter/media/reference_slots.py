@@ -51,6 +51,22 @@ def connected_images(slots: Mapping[str, Any]) -> list[Tensor]:
         MediaError: Something else than pictures is connected.
     """
     filled = [number for number, slot in enumerate(SLOTS, start=1) if slots.get(slot) is not None]
+    check_gaps(filled)
+    images = [slots[f"{SLOT}{number}"] for number in filled]
+    for number, image in enumerate(images, start=1):
+        check_images(image, what=f"{SLOT}{number}")
+    return images
+
+
+def check_gaps(filled: Sequence[int]) -> None:
+    """Refuse slots that are filled with a gap.
+
+    Args:
+        filled: Numbers of the filled slots, rising from 1.
+
+    Raises:
+        ConfigError: There is none, or one before the last is empty.
+    """
     if not filled:
         raise ConfigError("no reference", expected="a picture in the first slot", fix=f"connect one to {SLOTS[0]}")
     gaps = sorted(set(range(1, filled[-1])) - set(filled))
@@ -61,10 +77,6 @@ def connected_images(slots: Mapping[str, Any]) -> list[Tensor]:
             expected="no empty slot in the middle, since @Image numbers count the slots",
             fix=f"connect a picture to {SLOT}{gaps[0]}, or move the others up",
         )
-    images = [slots[f"{SLOT}{number}"] for number in filled]
-    for number, image in enumerate(images, start=1):
-        check_images(image, what=f"{SLOT}{number}")
-    return images
 
 
 def reference_pictures(

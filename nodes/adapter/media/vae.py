@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import comfy.sd
 import comfy.utils
+import torch
 
 from ....loom_core.bundle import BUILT_IN as BUILT_IN_FOLDER
 from ....loom_core.errors import WeightsError
 from ....loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 from ....loom_core.vae.latents import LATENT_CHANNELS
 from ....loom_core.vae.wan_keys import DIFFUSERS_TO_ORIGINAL, rename
+from ....loom_core.weights.checkpoint import Checkpoint
 from ....loom_core.weights.identify import ModelKind
 from ....loom_core.weights.key_maps import strip_vae_prefix
 from ....loom_core.weights.reading import open_checkpoint
@@ -62,14 +65,43 @@ def load_vae_file(path: Path) -> Any:
         raise WeightsError(f"{path.name}, which cannot be loaded ({error})", expected=EXPECTED, fix=FIX) from error
     check_vae(vae, found=path.name)
     missing = sorted(set(vae.first_stage_model.state_dict()) - set(tensors))
-    if kind is ModelKind.WAN_22_VAE and missing:
+    if kind is ModelKind.WAN_22_VAE:
+        _require_whole(path, missing)
+    vae.patcher.cached_patcher_init = (vae_patcher, (path,))
+    return vae
+
+
+def require_whole_vae(checkpoint: Checkpoint) -> None:
+    """Refuse a Wan 2.2 VAE that lacks weights, by its header.
+
+    Args:
+        checkpoint: Of one, in any naming.
+
+    Raises:
+        WeightsError: It lacks some.
+    """
+    from comfy.ldm.wan.vae2_2 import WanVAE  # here, so that a host that moved it still has the nodes
+
+    with torch.device("meta"):  # its widths are the released ones, which change no name
+        model = WanVAE(
+            z_dim=LATENT_CHANNELS,
+            dim_mult=[1, 2, 4, 4],
+            num_res_blocks=2,
+            attn_scales=[],
+            temperal_downsample=[False, True, True],
+            dropout=0.0,
+        )
+    found = {rename(strip_vae_prefix(name), DIFFUSERS_TO_ORIGINAL) for name in checkpoint}
+    _require_whole(checkpoint.path, sorted(set(model.state_dict()) - found))
+
+
+def _require_whole(path: Path, missing: Sequence[str]) -> None:
+    if missing:
         raise WeightsError(
             f"{path.name} without {len(missing)} weights, {missing[0]} among them",
             expected="the whole file",
             fix="download it again",
         )
-    vae.patcher.cached_patcher_init = (vae_patcher, (path,))
-    return vae
 
 
 def vae_patcher(path: Path, *, disable_dynamic: bool = False) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from loom_core.config.model import LOOM_TINY
 from loom_core.errors import ResourceError
-from loom_core.planning.choice import GIGA, branches_together, choose, least_budget
+from loom_core.planning.choice import GIGA, branches_together, choose, least_budget, most_frames
 from loom_core.planning.plan import DECODE, DENOISE, ENCODE, PROMPT, Measures, Setting
 from loom_core.planning.run import RunSizes
 from loom_core.planning.sizes import FORMATS, ModelSizes
@@ -73,6 +73,14 @@ def test_the_least_budget_is_the_least():
     assert choose(setting, least).needed <= least
     with pytest.raises(ResourceError):
         choose(setting, least - GIGA // 100)
+
+
+def test_the_most_frames_are_the_most():
+    budget = least_budget(setting_of()) - 1
+    frames = most_frames(setting_of(), budget)
+    assert 5 <= frames < 81
+    assert least_budget(setting_of(num_frames=frames)) <= budget < least_budget(setting_of(num_frames=frames + 4))
+    assert most_frames(setting_of(), GIGA) is None
 
 
 def test_ways_out_are_ways_out():

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from loom_core.errors import MissingExtraError, WeightsError
 from loom_core.vae.latents import WAN22_STATISTICS
 from loom_core.vae.wan_keys import DIFFUSERS_TO_ORIGINAL, rename
-from loom_core.vae.wan_loading import load_wan_vae
+from loom_core.vae.wan_loading import load_wan_vae, wan_vae_report
 
 pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
 
@@ -70,6 +70,15 @@ def test_weights_are_mapped_not_copied(wan_weights):
 def test_sizes_are_read_off_the_shapes(original_file):
     config = load(original_file)[0].config
     assert (config.base_dim, config.decoder_base_dim, config.z_dim, config.in_channels) == (4, 4, 48, 12)
+
+
+def test_a_report_names_what_differs_without_loading(wan_folder, original_file):
+    assert wan_vae_report(wan_folder).fits and wan_vae_report(original_file).fits
+    weights = load_file(original_file)
+    short = {name: value for name, value in weights.items() if name != "conv1.weight"}
+    save_file({**short, "extra.weight": torch.zeros(1)}, original_file)
+    report = wan_vae_report(original_file)
+    assert (report.missing, report.unexpected) == (("quant_conv.weight",), ("extra.weight",))
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected", "of wrong shape"])

@@ -1,0 +1,1 @@
+"""What is wrong, or will be, before minutes are spent: small checks, each of which returns findings."""

@@ -1,0 +1,161 @@
+"""Checks of source and references, from what their headers say, against the size and length of the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import LoomError, MediaError
+from ..geometry import MAX_FRAMES, cover_crop, resample_indices
+from ..media.probe import MediaInfo, probe
+from ..request import TEMPORAL_SLACK
+from .finding import Finding
+
+MOST_CROPPED = 0.15
+"""Share of a picture that may be cut off without a word."""
+MOST_ENLARGED = 1.5
+"""Factor by which a picture may be enlarged without a word."""
+_WITH_ALPHA = frozenset({"RGBA", "LA", "PA"})
+"""Pillow's modes."""
+
+
+def look_at(path: Path, *, check: str) -> tuple[MediaInfo | None, list[Finding]]:
+    """What a media file holds, or the finding that says why it cannot be read.
+
+    Args:
+        path: The file.
+        check: Name of the check.
+    """
+    try:
+        return probe(path), []
+    except LoomError as error:
+        return None, [Finding.of_error(check, error)]
+
+
+def check_source(
+    name: str, info: MediaInfo, *, fps: float, max_frames: int = MAX_FRAMES, size: tuple[int, int] | None = None
+) -> list[Finding]:
+    """A source against what is made of it.
+
+    Args:
+        name: Of the file, for people.
+        info: What it holds.
+        fps: Working rate, frames a second.
+        max_frames: Longest edit.
+        size: (width, height) of the result in pixels; None where it follows the source.
+    """
+    findings = [Finding.note("source", describe(name, info))]
+    if size is not None:
+        findings += _check_fit("source", name, info, size)
+    if info.is_image:
+        return findings
+    taken = len(resample_indices(info.fps, info.num_frames, target_fps=fps, max_frames=max_frames))
+    left = info.duration_seconds - taken / fps
+    if taken == 1 < info.num_frames and max_frames > 1:
+        findings.append(
+            Finding.warning(
+                "frames",
+                f"{name} with {info.num_frames} frames, of which the first is edited as a still",
+                expected=f"a clip that lasts 5 frames at {fps:g} a second or more",
+                fix="give a longer clip, or take it as a still",
+            )
+        )
+    elif left > (TEMPORAL_SLACK + 1) / fps and max_frames > 1:
+        findings.append(
+            Finding.warning(
+                "frames",
+                f"{name} of {info.duration_seconds:.1f} s, of which the first {taken / fps:.1f} s are edited",
+                expected=f"at most {max_frames} frames at {fps:g} a second",
+                fix="cut it into clips of that length and edit each",
+            )
+        )
+    return findings
+
+
+def check_sound(name: str, info: MediaInfo, *, is_kept: bool = True, fix: str = "") -> list[Finding]:
+    """Whether the sound of a source will be in the result.
+
+    Args:
+        name: Of the file, for people.
+        info: What it holds.
+        is_kept: Whether whatever writes the result is given the sound.
+        fix: How it is kept.
+    """
+    if info.is_image:
+        return []
+    if not info.has_audio or is_kept:
+        words = f"{name} with sound, which is kept" if info.has_audio else f"{name} without sound"
+        return [Finding.note("audio", words)]
+    return [
+        Finding.warning(
+            "audio",
+            f"{name} with sound, which the result will not have",
+            expected="something that takes it over",
+            fix=fix,
+        )
+    ]
+
+
+def check_reference(number: int, name: str, info: MediaInfo, *, size: tuple[int, int] | None) -> list[Finding]:
+    """A reference against the size it is brought to.
+
+    Args:
+        number: N of its `@Image N`.
+        name: Of the file, for people.
+        info: What it holds.
+        size: (width, height) of the result in pixels; None where it is not known.
+    """
+    if not info.is_image:
+        error = MediaError(
+            f"reference {number}, {name}, which is a clip",
+            expected="a still image",
+            fix="save one frame of it as a png, or give the clip as the source",
+        )
+        return [Finding.of_error("references", error)]
+    label = f"@Image {number}, {name}"
+    findings = [Finding.note("references", describe(label, info))]
+    if size is not None:
+        findings += _check_fit("references", label, info, size)
+    if info.pixel_format in _WITH_ALPHA:
+        findings.append(
+            Finding.warning(
+                "references",
+                f"{label} with transparency, which is laid over white",
+                expected="a picture without, or one whose white ground is meant",
+                fix="put it on the ground that it should have",
+            )
+        )
+    return findings
+
+
+def describe(name: str, info: MediaInfo) -> str:
+    """A media file in a few words."""
+    words = f"{name}, {info.width}x{info.height}"
+    return words if info.is_image else f"{words}, {info.num_frames} frames at {info.fps:.5g} a second"
+
+
+def _check_fit(check: str, name: str, info: MediaInfo, size: tuple[int, int]) -> list[Finding]:
+    """What is cut off a picture, or how far it is enlarged, to fill a size."""
+    width, height = size
+    crop = cover_crop(info.width, info.height, target_width=width, target_height=height)
+    kept = width * height / (crop.scaled_width * crop.scaled_height)
+    enlarged = crop.scaled_width / info.width
+    findings = []
+    if 1 - kept > MOST_CROPPED:
+        findings.append(
+            Finding.warning(
+                check,
+                f"{name} of {info.width}x{info.height} for {width}x{height}, which cuts {1 - kept:.0%} of it off",
+                expected="about the same shape",
+                fix="crop it yourself around what matters, or choose a size of its shape",
+            )
+        )
+    if enlarged > MOST_ENLARGED:
+        findings.append(
+            Finding.warning(
+                check,
+                f"{name} of {info.width}x{info.height} for {width}x{height}, {enlarged:.1f} times as large",
+                expected="a picture of about the result's size",
+                fix="give a larger one, or ask for a smaller result",
+            )
+        )
+    return findings

@@ -1,0 +1,163 @@
+"""Checks of what is asked, by its numbers and words alone."""
+
+from __future__ import annotations
+
+from ..errors import ConfigError
+from ..geometry import (
+    IMAGE_BUCKETS,
+    MAX_FRAMES,
+    NATIVE_FPS,
+    VIDEO_BUCKETS,
+    check_frames,
+    check_size,
+    closest_bucket,
+    snap_frames,
+    snap_size,
+)
+from ..mllm.prompts import mentioned_references, unknown_mention
+from ..request import LONGEST, MAX_FPS, MAX_SIDE
+from .finding import Finding, Level
+
+_TOLERANCE = 1.1  # of an area before it counts as larger than trained
+
+
+def check_prompt(prompt: str | None) -> list[Finding]:
+    """Whether there is a prompt.
+
+    Args:
+        prompt: As the user wrote it; None for none.
+    """
+    if prompt is not None and prompt.strip():
+        return []
+    found = "no prompt" if prompt is None else "an empty prompt"
+    return [
+        Finding(
+            check="prompt",
+            level=Level.ERROR,
+            found=found,
+            expected="what to make, or what to change in the source",
+            fix="write it",
+        )
+    ]
+
+
+def check_mentions(prompt: str, num_references: int, *, is_count_exact: bool = True) -> list[Finding]:
+    """Every `@Image N` against the references.
+
+    Args:
+        prompt: As the user wrote it.
+        num_references: How many are given.
+        is_count_exact: False if there may be more than that (a slot that is given several pictures).
+    """
+    mentions = mentioned_references(prompt)
+    level = Level.ERROR if is_count_exact else Level.WARNING
+    findings = [
+        Finding.of_error("references", unknown_mention(number, num_references), level=level if number else Level.ERROR)
+        for number in mentions
+        if not 1 <= number <= num_references
+    ]
+    for number in range(1, num_references + 1):
+        if number not in mentions:
+            findings.append(
+                Finding.warning(
+                    "references",
+                    f"reference {number}, which the prompt never mentions",
+                    expected=f"@Image {number} where it is meant",
+                    fix=f"write @Image {number} into the prompt, or leave the reference out",
+                )
+            )
+    return findings
+
+
+def check_result_size(width: int, height: int, *, is_image: bool = False, is_released: bool = True) -> list[Finding]:
+    """Whether a size can be made, and whether the model was trained on such.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        is_image: Whether the result is a still.
+        is_released: Whether the model is of the released size, whose trained sizes are known.
+    """
+    buckets = IMAGE_BUCKETS if is_image else VIDEO_BUCKETS
+    near_width, near_height = closest_bucket(max(width, 1), max(height, 1), buckets=buckets)
+    trained = {"width": near_width, "height": near_height}
+    if max(width, height) > MAX_SIDE:
+        error = ConfigError(
+            f"size {width}x{height}",
+            expected=f"sides of at most {MAX_SIDE} pixels",
+            fix=f"use {near_width}x{near_height}",
+        )
+        return [Finding.of_error("size", error, settings=trained)]
+    try:
+        check_size(width, height)
+    except ConfigError as error:
+        snapped = dict(zip(("width", "height"), snap_size(width, height), strict=True))
+        return [Finding.of_error("size", error, settings=snapped)]
+    largest = max(sizes[0] * sizes[1] for row in buckets.values() for sizes in row)
+    if not is_released:
+        return [Finding.note("size", f"size {width}x{height}")]
+    if width * height > _TOLERANCE * largest:
+        return [
+            Finding.warning(
+                "size",
+                f"size {width}x{height}, larger than any in training",
+                expected="about the area of 1280x704 at most",
+                fix=f"use {near_width}x{near_height}, and enlarge the result",
+                settings=trained,
+            )
+        ]
+    is_trained = any((width, height) in row for row in buckets.values())
+    near = "" if is_trained else f", of which {near_width}x{near_height} is nearest"
+    return [Finding.note("size", f"size {width}x{height}", expected=f"a size that was trained{near}")]
+
+
+def check_length(num_frames: int) -> list[Finding]:
+    """Whether a number of frames can be made, and whether the model was trained on as many.
+
+    Args:
+        num_frames: Of the result.
+    """
+    try:
+        check_frames(num_frames)
+        if num_frames > LONGEST:
+            raise ConfigError(f"{num_frames} frames", expected=f"at most {LONGEST}", fix="make several clips")
+    except ConfigError as error:
+        near = min(max(1, snap_frames(num_frames)), LONGEST)
+        return [Finding.of_error("frames", error, settings={"num_frames": near})]
+    if num_frames > MAX_FRAMES:
+        return [
+            Finding.warning(
+                "frames",
+                f"{num_frames} frames, more than any clip in training",
+                expected=f"at most {MAX_FRAMES}",
+                fix=f"use {MAX_FRAMES}, or several clips; longer ones may fall apart",
+                settings={"num_frames": MAX_FRAMES},
+            )
+        ]
+    words = "1 frame, an image" if num_frames == 1 else f"{num_frames} frames"
+    return [Finding.note("frames", words, expected=f"4k + 1, at most {MAX_FRAMES}")]
+
+
+def check_rate(fps: float) -> list[Finding]:
+    """Whether a rate can be worked at, and whether it is the trained one.
+
+    Args:
+        fps: Frames a second.
+    """
+    trained = {"fps": NATIVE_FPS}
+    if not 0 < fps <= MAX_FPS:
+        error = ConfigError(
+            f"a rate of {fps}", expected=f"above 0, at most {MAX_FPS:g} frames a second", fix="24 is trained"
+        )
+        return [Finding.of_error("fps", error, settings=trained)]
+    if fps != NATIVE_FPS:
+        return [
+            Finding.warning(
+                "fps",
+                f"{fps:g} frames a second",
+                expected=f"{NATIVE_FPS:g}, the rate in training",
+                fix=f"use {NATIVE_FPS:g}; at another rate movements look too fast or too slow to the model",
+                settings=trained,
+            )
+        ]
+    return [Finding.note("fps", f"{fps:g} frames a second", expected="the rate in training")]

@@ -1,0 +1,44 @@
+"""Addresses that the pack adds to the host's server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from server import PromptServer
+
+from ...loom_core.errors import LoomError
+
+PREFLIGHT = "/loomvideo/preflight"
+"""POST {"prompt": ...}; the host offers it below /api as well."""
+
+
+def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
+    """Have the host's server answer what a prompt would run into; without a server, as in tests, nothing happens.
+
+    Args:
+        answer: Takes the prompt; reads headers of files, so it is run beside the server's own work.
+    """
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+
+    @server.routes.post(PREFLIGHT)
+    async def preflight(request: web.Request) -> web.Response:
+        try:
+            content = await request.json()
+        except ValueError:
+            content = None
+        prompt = content.get("prompt") if isinstance(content, dict) else None
+        try:
+            return web.json_response(await asyncio.to_thread(answer, prompt))
+        except LoomError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        except Exception as error:
+            # a check that fails must not keep anybody from queueing; the log has what is needed to mend it
+            logging.error("LoomVideo: the pre-flight failed\n%s", traceback.format_exc())
+            return web.json_response({"error": f"{type(error).__name__}: the log has the details"}, status=500)

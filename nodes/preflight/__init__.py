@@ -1,0 +1,1 @@
+"""What a prompt would run into, told before it is queued."""
