@@ -25,7 +25,10 @@ Words = dict[str, Any]
 
 
 def compiled(text: str) -> str:
-    """A text in the message syntax of vue-i18n, in which ComfyUI reads names and descriptions, but not tooltips."""
+    """A text in the message syntax of vue-i18n, in which ComfyUI reads names and descriptions, but not tooltips.
+
+    Source: the frontend's `st` and `stRaw`, in versions 1.49.6 and 1.58.1.
+    """
     return re.sub(r"[@{}|]", lambda match: f"{{'{match[0]}'}}", text)
 
 
