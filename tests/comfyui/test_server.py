@@ -59,3 +59,19 @@ def ids():
 def test_bundled_pictures_are_in_the_input_folder(server):
     names = {path.name for path in (server.base / "input").iterdir()}
     assert {f"loomvideo_{path.name}" for path in (ROOT / "demo").iterdir()} <= names
+
+
+def test_words_of_the_nodes_come_in_every_language(server, schemas):
+    """`/i18n` is what the frontend asks for; another pack may have added to it, so only ours are looked at."""
+    translations = server.get("/i18n")
+    for language in ("en", "zh"):
+        words = translations[language]["nodeDefs"]
+        assert set(schemas) <= set(words)
+        assert all(words[name]["display_name"].startswith("LoomVideo ") for name in schemas)
+    assert translations["zh"]["nodeDefs"]["LoomVideoSampler"]["inputs"]["steps"]["name"] == "步数"
+
+
+def test_help_pages_and_their_pictures_are_served(server):
+    for page in ("LoomVideoSampler.md", "LoomVideoSampler/zh.md", "images/LoomVideoSampler.jpg"):
+        served = server.fetch(f"/extensions/comfyui-loomvideo/docs/{page}")
+        assert served == (ROOT / "web" / "docs" / page).read_bytes(), page
