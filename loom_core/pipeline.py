@@ -23,6 +23,7 @@ from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
 from .models.dit import LoomDiT, PreparedConditions
+from .models.kernels import has_kernels
 from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
 from .request import Plan
@@ -251,6 +252,13 @@ def _with_preview(progress: Progress | None, preview: Callable[[Tensor], None], 
     return both
 
 
+@torch.no_grad()
+def _fuse(model: LoomDiT, compute: Compute) -> None:
+    """Make projections of one input one product, where the kernels are used that read its parts without a copy."""
+    if has_kernels(torch.empty(0, device=compute.device, dtype=compute.dtype)):
+        model.fuse_projections()
+
+
 def _silently(_phase: str) -> None:
     """Tell nobody."""
 
@@ -305,6 +313,7 @@ def generate(
 
     tell("loading the DiT")
     model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
+    _fuse(model, compute)
     prepared = prepare_branches(plan, conditions, model=model, compute=compute)
     del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
