@@ -22,6 +22,7 @@ from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
+from .models.compiling import compile_blocks
 from .models.dit import LoomDiT, PreparedConditions
 from .models.kernels import has_kernels
 from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
@@ -253,10 +254,14 @@ def _with_preview(progress: Progress | None, preview: Callable[[Tensor], None], 
 
 
 @torch.no_grad()
-def _fuse(model: LoomDiT, compute: Compute) -> None:
-    """Make projections of one input one product, where the kernels are used that read its parts without a copy."""
-    if has_kernels(torch.empty(0, device=compute.device, dtype=compute.dtype)):
+def _load_fast(files: ModelFiles, config: DiTConfig, compute: Compute) -> LoomDiT:
+    """The DiT with compiled blocks, or with fused projections where there are kernels that read them without a copy."""
+    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
+    if compute.compiles:
+        compile_blocks(model)
+    elif has_kernels(torch.empty(0, device=compute.device, dtype=compute.dtype)):
         model.fuse_projections()
+    return model
 
 
 def _silently(_phase: str) -> None:
@@ -312,8 +317,7 @@ def generate(
     codec.to("cpu")  # while the DiT works
 
     tell("loading the DiT")
-    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
-    _fuse(model, compute)
+    model = _load_fast(files, config, compute)
     prepared = prepare_branches(plan, conditions, model=model, compute=compute)
     del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
