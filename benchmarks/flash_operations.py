@@ -1,7 +1,8 @@
-"""Operations for the meta device that choose the attention kernel which a CPU would choose.
+"""Operations for the meta device that choose the kernels which a real device would choose.
 
 On the meta device torch takes attention apart into two matrix products with the whole matrix of scores in between:
-the same number of operations, but memory that no real run needs.
+the same number of operations, but memory that no real run needs. The norm it takes apart into eight operations, where
+a GPU has one.
 """
 
 from __future__ import annotations
@@ -9,12 +10,32 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
-from loom_core.models.operations import TorchOperations
+from loom_core.models.operations import RMSNorm, TorchOperations
+
+
+@torch.library.custom_op("loom_benchmarks::rms_norm", mutates_args=())
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """The one kernel that `rms_norm` is on a GPU; on meta torch would take it apart."""
+    return functional.rms_norm(x, weight.shape, weight, eps)
+
+
+@_rms_norm.register_fake
+def _(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    del weight, eps
+    return torch.empty_like(x)
+
+
+class _RMSNorm(RMSNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return _rms_norm(x, self.weight, self.eps)
 
 
 class FlashOperations(TorchOperations):
-    """As `TorchOperations`, with the fused attention kernel asked for by name."""
+    """As `TorchOperations`, with the fused kernels of attention and norm asked for by name."""
+
+    RMSNorm = _RMSNorm
 
     @staticmethod
     def attention(

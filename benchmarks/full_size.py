@@ -13,6 +13,7 @@ from torch import Tensor
 
 from loom_core.config.model import LOOMVIDEO_5B
 from loom_core.models.dit import LoomDiT, PreparedConditions
+from loom_core.models.kernels import chosen_kernels
 from loom_core.types import Branch, Condition
 
 from .concatenation import concatenate_source, concatenated_workload
@@ -20,6 +21,7 @@ from .flash_operations import FlashOperations
 from .flops import count_flops, forward_flops, prepare_flops
 from .live_memory import peak_live_bytes
 from .operator_counts import OperatorCounts, count_operators
+from .pointwise_bytes import pointwise_bytes
 from .report import Comparison, Figure
 from .row_per_token import forward_row_per_token
 from .workloads import Workload, full_size_edits, random_condition
@@ -31,6 +33,11 @@ OFFICIAL_TFLOP = {
     "edit_image1024": 16.71,
 }
 """One forward pass of the full branch by the official code, counted once with the same counter on the meta device."""
+
+OFFICIAL_POINTWISE_KIB = 1172
+"""KiB a token and block that elementwise operations of the official code move, counted once on the meta device."""
+OFFICIAL_PEAK_GB = {"edit_480p81": 1.64, "edit_720p121": 5.46}
+"""Peak of live tensors in one forward pass of the official code, counted once on the meta device."""
 
 CONCATENATED = ("edit_480p81", "edit_720p121")
 TERA, GIGA = 1e12, 1e9
@@ -201,9 +208,58 @@ def _operators(model: LoomDiT) -> Iterator[Comparison]:
             )
 
 
+def _pointwise(model: LoomDiT, fused: LoomDiT) -> Iterator[Comparison]:
+    """Bytes and calls with plain torch and with the Triton kernels and fused projections, against the official code."""
+    for key, workload in {name: branches[Branch.FULL] for name, branches in full_size_edits().items()}.items():
+        condition, latents, timestep = _inputs(workload)
+        with torch.no_grad():
+            prepared = model.prepare([condition], latents)
+        tokens = workload.target.tokens + workload.reference_tokens
+        official = OFFICIAL_POINTWISE_KIB * 1024 * tokens * workload.config.num_layers / GIGA
+        conditions = f"released 5B sizes on meta, bfloat16; {workload.sizes()}; full branch"
+        for name, kernels, one in (("eager", "torch", model), ("fused", "triton", fused)):
+
+            def forward() -> Tensor:
+                return one(latents, timestep, prepared)  # noqa: B023 - called before the next round
+
+            with chosen_kernels(kernels):
+                moved, counts = pointwise_bytes(forward) / GIGA, count_operators(forward)
+                peak = peak_live_bytes(forward) / GIGA
+            pairs = [("pointwise_bytes", "GB", official, moved)]
+            if key in OFFICIAL_PEAK_GB:
+                pairs.append(("official_peak", "GB", OFFICIAL_PEAK_GB[key], peak))
+            for measure, unit, first, second in pairs:
+                yield Comparison(
+                    key=f"{measure}_{name}_{key}",
+                    title=f"{measure.replace('_', ' ')} of one forward, {name}, {workload.name}",
+                    first=Figure("official code, recorded", first),
+                    second=Figure(name, second),
+                    unit=unit,
+                    conditions=conditions,
+                )
+            if kernels == "triton":
+                with chosen_kernels("torch"):
+                    plain = count_operators(lambda: model(latents, timestep, prepared))  # noqa: B023 - as above
+                for measure, first, second in (
+                    ("kernels", plain.kernels, counts.kernels),
+                    ("matrix_products", plain.matrix_products, counts.matrix_products),
+                ):
+                    yield Comparison(
+                        key=f"{measure}_fused_{key}",
+                        title=f"{measure.replace('_', ' ')} asked for in one forward, {workload.name}",
+                        first=Figure("plain torch", first),
+                        second=Figure("Triton kernels, fused projections", second),
+                        unit="calls",
+                        conditions=conditions,
+                    )
+
+
 def measure() -> Iterator[Comparison]:
     """All counts at full size."""
     model = LoomDiT(LOOMVIDEO_5B, operations=FlashOperations, device="meta", dtype=DTYPE).requires_grad_(False)
     yield from _flops(model)
     yield from _live_memory(model)
     yield from _operators(model)
+    fused = LoomDiT(LOOMVIDEO_5B, operations=FlashOperations, device="meta", dtype=DTYPE).requires_grad_(False)
+    fused.fuse_projections()
+    yield from _pointwise(model, fused)

@@ -11,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 MATRIX_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution")
 """Names of the operations that are, or run as, one matrix product."""
+ALLOCATIONS = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+"""Names of the operations that only make room."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class OperatorCounts:
     """Operations of one call.
 
     Args:
-        kernels: All that compute or copy; a view is no kernel.
+        kernels: All that compute or copy; a view is no kernel, nor is making room.
         matrix_products: Those of `MATRIX_PRODUCTS`.
     """
 
@@ -42,8 +44,9 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self.kernels += not is_view(func)
-        self.matrix_products += func._schema.name.removeprefix("aten::") in MATRIX_PRODUCTS
+        name = func._schema.name.removeprefix("aten::")
+        self.kernels += not is_view(func) and name not in ALLOCATIONS
+        self.matrix_products += name in MATRIX_PRODUCTS
         return func(*args, **(kwargs or {}))
 
 

@@ -23,6 +23,7 @@ class Compute:
         mllm_device: Where the MLLM reads the prompt; None for `device`.
         keeps_keys_values: Keep each block's keys and values of the contexts over the run; False keeps the projected
             contexts, half as large, from which a block makes them anew at each step.
+        compiles: Have torch.compile make the kernels of the DiT's blocks.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -32,3 +33,4 @@ class Compute:
     tile_latents: int | None = None
     mllm_device: torch.device | None = None
     keeps_keys_values: bool = True
+    compiles: bool = False

@@ -22,7 +22,9 @@ from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
+from .models.compiling import compile_blocks
 from .models.dit import LoomDiT, PreparedConditions
+from .models.kernels import has_kernels
 from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
 from .request import Plan
@@ -251,6 +253,17 @@ def _with_preview(progress: Progress | None, preview: Callable[[Tensor], None], 
     return both
 
 
+@torch.no_grad()
+def _load_fast(files: ModelFiles, config: DiTConfig, compute: Compute) -> LoomDiT:
+    """The DiT with compiled blocks, or with fused projections where there are kernels that read them without a copy."""
+    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
+    if compute.compiles:
+        compile_blocks(model)
+    elif has_kernels(torch.empty(0, device=compute.device, dtype=compute.dtype)):
+        model.fuse_projections()
+    return model
+
+
 def _silently(_phase: str) -> None:
     """Tell nobody."""
 
@@ -304,7 +317,7 @@ def generate(
     codec.to("cpu")  # while the DiT works
 
     tell("loading the DiT")
-    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
+    model = _load_fast(files, config, compute)
     prepared = prepare_branches(plan, conditions, model=model, compute=compute)
     del prompt, conditions  # the states of the MLLM are as large as what was made of them
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,6 +112,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache",
         metavar="NAME",
         help=f"kept of the contexts: {' or '.join(CACHES)}, half as large (default: the first where it fits)",
+    )
+    model.add_argument(
+        "--compile", action="store_true", help="have torch.compile make the DiT's kernels; the first step waits for it"
     )
     model.add_argument(
         "--rope", metavar="NAME", help="rotary tables: exact or bf16 (default: as the weights were trained)"
@@ -225,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     launch = find_launch()
     if arguments.compare and request.source is None:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
+    if arguments.compile and not launch.is_single:
+        raise ConfigError(f"--compile in {launch.size} processes", expected="one", fix="leave --compile out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))
     if launch.is_first:
         check_places(plan, arguments)
@@ -245,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         display.say("note: this is the small built-in model, made to try things out; --model loads real weights")
     if path != arguments.output:
         display.say(f"note: one frame is written as a still image, {path.name}")
-    compute = choose_compute(words, config)
+    compute = replace(choose_compute(words, config), compiles=arguments.compile)
     if launch.is_single:
         compute = fit_to_gpu(compute, words, plan, files, config=config, say=display.say)
     work = partial(

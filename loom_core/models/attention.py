@@ -6,11 +6,14 @@ its keys and values depend on the prompt alone, so they are made once a run.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from .operations import Attention, LayerFactory
+from .kernels import has_kernels, operators
+from .operations import Attention, LayerFactory, RMSNorm
+from .projections import lay_side_by_side, project
 from .rope import RopeTable, apply_rope
 
 
@@ -45,9 +48,29 @@ class SelfAttention(_Projections):
 
     def forward(self, tokens: Tensor, rope: RopeTable, attention: Attention, mask: Tensor | None = None) -> Tensor:
         """Mix tokens [B, L + R, D]; `mask` [B, L + R] hides padding."""
-        queries = apply_rope(self.norm_q(self.q(tokens)), rope, num_heads=self.num_heads)
-        keys = apply_rope(self.norm_k(self.k(tokens)), rope, num_heads=self.num_heads)
-        return self._attend(queries, keys, self.v(tokens), mask, attention)
+        parts = project(tokens, (self.q, self.k, self.v))
+        turned = _turned_by_kernel if has_kernels(tokens) else _turned
+        queries = turned(parts, self.norm_q, rope, self.num_heads)
+        keys = turned(parts, self.norm_k, rope, self.num_heads)
+        return self._attend(queries, keys, next(parts), mask, attention)
+
+    def fuse(self) -> None:
+        """Lay queries', keys' and values' weights side by side, so that they are one product."""
+        lay_side_by_side((self.q, self.k, self.v))
+
+
+def _turned(parts: Iterator[Tensor], norm: Any, rope: RopeTable, num_heads: int) -> Tensor:
+    """The next part, normed and turned; what enters a step has no name, so that it is gone after it."""
+    return apply_rope(norm(next(parts)), rope, num_heads=num_heads)
+
+
+def _turned_by_kernel(parts: Iterator[Tensor], norm: Any, rope: RopeTable, num_heads: int) -> Tensor:
+    """The same in one kernel, in place; a host's norm, which handles its weight itself, stays apart."""
+    is_own = isinstance(norm, RMSNorm)
+    values = next(parts) if is_own else norm(next(parts))
+    weight, eps = (norm.weight, norm.eps) if is_own else (None, 0.0)
+    operators().norm_rope_(values, weight, rope.cos.contiguous(), rope.sin.contiguous(), num_heads, eps)
+    return values
 
 
 class CrossAttention(_Projections):
@@ -55,7 +78,12 @@ class CrossAttention(_Projections):
 
     def keys_values(self, context: Tensor) -> KeysValues:
         """Keys and values of a context [B, S, D]; they do not depend on the step."""
-        return KeysValues(self.norm_k(self.k(context)), self.v(context))
+        parts = project(context, (self.k, self.v))
+        return KeysValues(self.norm_k(next(parts)), next(parts))
+
+    def fuse(self) -> None:
+        """Lay keys' and values' weights side by side, so that they are one product."""
+        lay_side_by_side((self.k, self.v))
 
     def forward(
         self, tokens: Tensor, context: Tensor | KeysValues, attention: Attention, mask: Tensor | None = None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from .attention import CrossAttention, KeysValues, SelfAttention
+from .fused import writes_in_place
 from .layers import Modulation, Rows, gated_residual, norm_modulate, split_rows
 from .operations import Attention, LayerFactory, cast_like
 from .rope import RopeTable
@@ -45,6 +47,20 @@ class BlockInputs:
     segments: Segments | None = None
 
 
+class Gelu(nn.GELU):
+    """GELU by its tanh formula; without gradients the result takes the place of what comes in, a layer's fresh output.
+
+    The hidden states of the feed-forward part are the largest tensors of a pass, so that they exist once, not twice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(approximate="tanh")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activate."""
+        return torch.ops.aten.gelu_(x, approximate=self.approximate) if writes_in_place(x) else super().forward(x)
+
+
 class LoomBlock(nn.Module):
     """A Wan block whose cross-attention reads one layer of the MLLM (Deepstack injection)."""
 
@@ -54,7 +70,7 @@ class LoomBlock(nn.Module):
         self.self_attn = SelfAttention(dim, num_heads, eps=eps, layers=layers)
         self.cross_attn = CrossAttention(dim, num_heads, eps=eps, layers=layers)
         self.norm3 = layers.layer_norm(dim, eps=eps)
-        self.ffn = nn.Sequential(layers.linear(dim, ffn_dim), nn.GELU(approximate="tanh"), layers.linear(ffn_dim, dim))
+        self.ffn = nn.Sequential(layers.linear(dim, ffn_dim), Gelu(), layers.linear(ffn_dim, dim))
         self.modulation = layers.parameter(1, NUM_ROWS, dim)
 
     def _modulations(self, inputs: BlockInputs, *, has_references: bool) -> tuple[Modulation, Modulation]:
@@ -81,10 +97,15 @@ class LoomBlock(nn.Module):
         attn, ffn = self._modulations(inputs, has_references=tokens.shape[1] > inputs.num_target)
         num_target = inputs.num_target
 
-        normed = norm_modulate(tokens, attn.shift, attn.scale, num_target=num_target, eps=self.eps)
+        # what is normed has no name here, so that it is gone as soon as it was used
         tokens = gated_residual(
             tokens,
-            self.self_attn(normed, inputs.rope, inputs.attention, inputs.token_mask),
+            self.self_attn(
+                norm_modulate(tokens, attn.shift, attn.scale, num_target=num_target, eps=self.eps),
+                inputs.rope,
+                inputs.attention,
+                inputs.token_mask,
+            ),
             attn.gate,
             num_target=num_target,
         )
@@ -92,5 +113,9 @@ class LoomBlock(nn.Module):
         to_context = inputs.context_attention or inputs.attention
         tokens = tokens + self.cross_attn(self.norm3(tokens), context, to_context, inputs.context_mask)
 
-        normed = norm_modulate(tokens, ffn.shift, ffn.scale, num_target=num_target, eps=self.eps)
-        return gated_residual(tokens, self.ffn(normed), ffn.gate, num_target=num_target)
+        return gated_residual(
+            tokens,
+            self.ffn(norm_modulate(tokens, ffn.shift, ffn.scale, num_target=num_target, eps=self.eps)),
+            ffn.gate,
+            num_target=num_target,
+        )

@@ -14,10 +14,21 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+_CASTING = ("cpu", "cuda", "xpu", "meta")
+"""Devices whose elementwise kernels read and write dtypes other than the one that they compute in."""
+
 
 def is_fused(tokens: Tensor) -> bool:
     """Whether the functions of this module are the faster ones for a tensor."""
     return tokens.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def writes_in_place(x: Tensor) -> bool:
+    """Whether a result may be written where it is wanted: nobody will ask for gradients, and the device can do it.
+
+    Such an operation casts as it reads and writes, in one kernel, where a plain one leaves a float32 copy behind.
+    """
+    return not torch.is_grad_enabled() and x.device.type in _CASTING and not torch.compiler.is_compiling()
 
 
 class _RmsNorm(torch.autograd.Function):

@@ -10,7 +10,7 @@ Legend: B batch, L target tokens, R reference tokens, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .fused import gate_segments, is_fused, norm_modulate_segments
+from .fused import gate_segments, is_fused, norm_modulate_segments, writes_in_place
+from .kernels import has_kernels, operators
 from .segments import SegmentRows
 
 
@@ -103,6 +104,14 @@ def _by_two_rows(
     return torch.cat((target, reference), dim=1)
 
 
+def _parts(num_target: int, *rows: TwoRows) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+    """The target tokens and their rows, then the reference tokens and theirs where there are any."""
+    yield slice(None, num_target), tuple(row.target for row in rows)
+    references = [row.reference for row in rows if row.reference is not None]
+    if references:
+        yield slice(num_target, None), tuple(references)
+
+
 def _by_segments(function: Callable[..., Tensor], *tensors: Tensor, rows: tuple[SegmentRows, ...]) -> Tensor:
     """To each segment of a pack."""
     parts = zip(*(x.split(rows[0].segments.lengths, dim=1) for x in tensors), strict=True)
@@ -116,6 +125,17 @@ def norm_modulate(tokens: Tensor, shift: Rows, scale: Rows, *, num_target: int, 
         where = shift.segments
         return norm_modulate_segments(tokens, shift.table, scale.table, lengths=where.lengths, rows=where.rows, eps=eps)
 
+    if isinstance(shift, TwoRows) and isinstance(scale, TwoRows) and has_kernels(tokens):
+        rows = (shift.target, scale.target, shift.reference, scale.reference)
+        return cast("Tensor", operators().norm_modulate(tokens.contiguous(), *rows, num_target, eps))
+
+    if isinstance(shift, TwoRows) and isinstance(scale, TwoRows) and writes_in_place(tokens):
+        normed = functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=eps)
+        out = torch.empty_like(tokens)
+        for part, (shift_row, scale_row) in _parts(num_target, shift, scale):
+            torch.addcmul(shift_row, normed[:, part], 1 + scale_row, out=out[:, part])
+        return out
+
     def function(x: Tensor, shift_row: Tensor, scale_row: Tensor) -> Tensor:
         normed = functional.layer_norm(x.float(), x.shape[-1:], eps=eps)
         return torch.addcmul(shift_row, normed, 1 + scale_row).to(x.dtype)
@@ -128,6 +148,17 @@ def gated_residual(tokens: Tensor, update: Tensor, gate: Rows, *, num_target: in
     if isinstance(gate, SegmentRows) and is_fused(tokens):
         where = gate.segments
         return gate_segments(tokens, update, gate.table, lengths=where.lengths, rows=where.rows)
+
+    if isinstance(gate, TwoRows) and has_kernels(tokens):
+        rows = (gate.target, gate.reference)
+        return cast("Tensor", operators().gated_residual(tokens.contiguous(), update.contiguous(), *rows, num_target))
+
+    if isinstance(gate, TwoRows) and writes_in_place(tokens):
+        out = torch.empty_like(tokens)
+        for part, (gate_row,) in _parts(num_target, gate):
+            # one kernel: the operands are promoted to the gate's float32 and the sum rounded inside it
+            torch.addcmul(tokens[:, part], update[:, part], gate_row, out=out[:, part])
+        return out
 
     def function(x: Tensor, change: Tensor, gate_row: Tensor) -> Tensor:
         return torch.addcmul(x.float(), change.float(), gate_row).to(x.dtype)

@@ -19,6 +19,7 @@ from ..geometry import PATCH, LatentShape
 
 THETA = 10000.0
 REFERENCE_STRIDE = 10
+_COMPLEX_DEVICES = ("cpu", "cuda", "meta")
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,15 @@ def apply_rope(x: Tensor, table: RopeTable, *, num_heads: int) -> Tensor:
     Returns:
         [B, L, D], in the dtype of x; the turn itself is in float32.
     """
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        # one complex product is several times faster there than strided real ones
+    if x.device.type in _COMPLEX_DEVICES and not torch.compiler.is_compiling():
+        # one complex product instead of six strided real ones
         turning = torch.view_as_complex(rearrange(x.float(), "b l (n d two) -> b l n d two", n=num_heads, two=2))
-        return torch.view_as_real(turning * table.rotation[:, :, None]).flatten(2).to(x.dtype)
+        rotation = table.rotation[:, :, None]
+        is_copy = x.dtype != torch.float32 and not torch.is_grad_enabled()
+        turned = turning.mul_(rotation) if is_copy else turning * rotation
+        return torch.view_as_real(turned).flatten(2).to(x.dtype)
     pairs = rearrange(x, "b l (n d two) -> b l n d two", n=num_heads, two=2).float()
     even, odd = pairs.unbind(-1)  # [B, L, N, head_dim / 2]
     cos, sin = table.cos[:, :, None], table.sin[:, :, None]
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-    return rearrange(turned, "b l n d two -> b l (n d two)").to(x.dtype)
+    turned_pairs = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+    return rearrange(turned_pairs, "b l n d two -> b l (n d two)").to(x.dtype)

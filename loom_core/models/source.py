@@ -26,7 +26,9 @@ Curve = Sequence[tuple[float, float]]
 
 def patchify(embedding: nn.Module, latents: Tensor) -> Tensor:
     """Latents [B, C, F, H, W] to tokens [B, F * H/2 * W/2, D] by a strided convolution."""
-    return rearrange(embedding(latents), "b d f h w -> b (f h w) d")
+    # one copy here: left as a view, channels outermost, every sum of the blocks would keep that order, and every norm
+    # and matrix product make a copy of its own
+    return rearrange(embedding(latents), "b d f h w -> b (f h w) d").contiguous()
 
 
 def source_of(condition: Condition, target: Tensor) -> Tensor:

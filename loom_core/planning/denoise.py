@@ -4,16 +4,15 @@ A forward pass takes the most in one of a few places of a block, whatever the si
 as all tokens. With t the bytes of such a tensor in the dtype of the model, f in float32, h one as wide as the
 feed-forward part, and u what a cast to float32 adds (nothing where t is float32 already):
 
-    rotary turn of the keys     tokens, normed, queries, keys; cast, complex product, result      4 t + u + f + r
+    first modulation            tokens; cast, norm; or norm, result                                t + f + max(u, t)
+    rotary turn of the keys     tokens, normed, queries, keys; cast, turned in place, result       4 t + u + r
     attention                   tokens, normed, queries, keys, values, mixed, result               7 t
-    first gate                  tokens, normed, update; both cast, sum                             3 t + 2 u + f
-    queries of the context      block's input, tokens, two normed, queries; norm in float32        5 t + u + f + r
-    feed-forward                block's input, tokens, normed; before and after the activation     3 t + 2 h
-    second gate                 block's input, tokens, normed, update; both cast, sum              4 t + 2 u + f
+    queries of the context      block's input, tokens, normed, queries; norm in float32            4 t + u + f + r
+    second modulation           block's input, tokens; as the first                                2 t + f + max(u, t)
+    feed-forward                block's input, tokens, normed, hidden, result                      4 t + h
 
-r is the result where it is not float32 itself. A block's input stays alive because whoever called the block holds it.
-With references, modulation works on target and reference tokens apart and joins them: 2 t instead of the casts where
-that is more. On a GPU the rotary turn works on real numbers, which takes f more, and norms are taken apart (t more).
+r is the result where it is not float32 itself; a turn of float32 is not in place but takes f. A block's input stays
+alive because whoever called the block holds it. On a GPU a norm of queries or keys is one kernel, which takes t.
 
 Legend: B samples at once, L target tokens, R reference tokens, S context tokens, D width, e bytes of a number.
 """
@@ -83,29 +82,16 @@ class ForwardSizes:
         return 0 if self.itemsize == _FLOAT else self.wide(tokens)
 
     def norm(self, tokens: int) -> int:
-        """An RMSNorm in float32, beside what comes in."""
-        apart = self.back(tokens) if self.on_gpu else 0
-        return self.cast(tokens) + self.floats(tokens) + self.back(tokens) + apart
+        """An RMSNorm, beside what comes in."""
+        return self.wide(tokens) if self.on_gpu else self.cast(tokens) + self.floats(tokens) + self.back(tokens)
 
     def turn(self, tokens: int) -> int:
         """A rotary turn, beside what comes in."""
-        whole = self.cast(tokens) + self.floats(tokens) + self.back(tokens)
-        return max(whole, self.cast(tokens) + 2 * self.floats(tokens)) if self.on_gpu else whole
-
-    def by_rows(self, needed: dict[int, int]) -> int:
-        """Modulation of target and reference tokens apart, then joined; `needed` is that of a number of tokens."""
-        if not self.references:
-            return needed[self.target]
-        after = self.wide(self.target) + needed[self.references]
-        return max(needed[self.target], after, 2 * self.wide(self.tokens))
+        return (self.cast(tokens) or self.floats(tokens)) + self.back(tokens)
 
     def modulate(self) -> int:
-        """A LayerNorm with shift and scale."""
-        return self.by_rows({n: 2 * self.floats(n) + self.back(n) for n in (self.target, self.references)})
-
-    def gate(self) -> int:
-        """A gated residual."""
-        return self.by_rows({n: 2 * self.cast(n) + self.floats(n) for n in (self.target, self.references)})
+        """A LayerNorm with shift and scale, beside what comes in."""
+        return self.floats(self.tokens) + max(self.cast(self.tokens), self.wide(self.tokens))
 
 
 def forward_bytes(sizes: ForwardSizes) -> tuple[str, int]:
@@ -124,13 +110,11 @@ def forward_bytes(sizes: ForwardSizes) -> tuple[str, int]:
         [
             ("rotary turn", 4 * t + max(sizes.turn(tokens), sizes.norm(tokens))),
             ("self-attention", max(6 * t + scores, 7 * t)),
-            ("gate of self-attention", 3 * t + sizes.gate()),
-            ("keys and values of the context", 4 * t + making),
-            ("queries of the context", 5 * t + own + sizes.norm(tokens)),
-            ("cross-attention", own + max(6 * t + scores, 7 * t)),
-            ("feed-forward modulation", 3 * t + sizes.modulate()),
-            ("feed-forward", 3 * t + 2 * hidden),
-            ("gate of feed-forward", 4 * t + sizes.gate()),
+            ("keys and values of the context", 3 * t + making),
+            ("queries of the context", 4 * t + own + sizes.norm(tokens)),
+            ("cross-attention", own + max(5 * t + scores, 6 * t)),
+            ("feed-forward modulation", 2 * t + sizes.modulate()),
+            ("feed-forward", 4 * t + hidden),
         ]
     )
     # the time embedding, its rows, and their sum with a block's table
@@ -143,16 +127,15 @@ def cache_bytes(config: DiTConfig, context: int, *, itemsize: int, keeps_keys_va
     return config.num_layers * context * config.hidden_size * itemsize * (2 if keeps_keys_values else 1)
 
 
-def condition_bytes(config: DiTConfig, *, target: int, references: int, itemsize: int, on_gpu: bool) -> int:
+def condition_bytes(config: DiTConfig, *, target: int, references: int, itemsize: int) -> int:
     """Of one branch: tokens of source and references, and rotary tables."""
     tokens = config.hidden_size * itemsize * (target * config.has_source + references)
-    return tokens + table_bytes(config, target=target, references=references, on_gpu=on_gpu)
+    return tokens + table_bytes(config, target=target, references=references)
 
 
-def table_bytes(config: DiTConfig, *, target: int, references: int, on_gpu: bool) -> int:
-    """Rotary tables of a sample, those of the references twice; on a CPU they are kept as complex numbers, too."""
-    tokens = target + references
-    return _TABLES * (config.head_dim // 2) * _FLOAT * (tokens + references + (0 if on_gpu else tokens))
+def table_bytes(config: DiTConfig, *, target: int, references: int) -> int:
+    """Rotary tables of a sample, those of the references twice, all tokens' as complex numbers, too."""
+    return _TABLES * (config.head_dim // 2) * _FLOAT * (2 * (target + references) + references)
 
 
 def step_bytes(sizes: ForwardSizes) -> int:
@@ -162,7 +145,7 @@ def step_bytes(sizes: ForwardSizes) -> int:
         sizes: Of the pass. Latents of target, source and references are copied once, as a host does to pad them.
     """
     config = sizes.config
-    tables = table_bytes(config, target=sizes.target, references=sizes.references, on_gpu=sizes.on_gpu)
+    tables = table_bytes(config, target=sizes.target, references=sizes.references)
     tokens = sizes.target * config.has_source + sizes.references
     latents = (sizes.target + tokens) * PATCH * PATCH * config.in_channels * sizes.itemsize * sizes.batch
     # without references all samples share a table
@@ -234,7 +217,7 @@ class Denoising:
             sizes = self.forward(branch)
             caches[branch] = cache_bytes(self.config, context, itemsize=item, keeps_keys_values=self.keeps_keys_values)
             conditions[branch] = condition_bytes(
-                self.config, target=sizes.target, references=sizes.references, itemsize=item, on_gpu=self.on_gpu
+                self.config, target=sizes.target, references=sizes.references, itemsize=item
             )
         cached, kept = 0, 0
         for branch, context in run.branches.items():

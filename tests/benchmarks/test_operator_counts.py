@@ -23,6 +23,11 @@ def test_work_in_place_is_a_kernel():
     assert not is_view(torch.ops.aten.cat.default)
 
 
+def test_making_room_is_no_kernel():
+    x = torch.randn(3)
+    assert count_operators(lambda: torch.add(x, 1, out=torch.empty_like(x))) == OperatorCounts(1, 0)
+
+
 def test_convolution_is_a_matrix_product():
     layer = torch.nn.Conv3d(2, 3, kernel_size=(1, 2, 2), stride=(1, 2, 2))
     assert count_operators(lambda: layer(torch.randn(1, 2, 1, 4, 4))).matrix_products == 1

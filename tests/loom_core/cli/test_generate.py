@@ -273,3 +273,19 @@ def test_processes_that_heads_cannot_be_shared_out_over_are_one_sentence(model, 
     arguments = ["--prompt", "x", "--output", str(tmp_path / "a.mp4"), "--device", "cpu", *model, *small]
     assert run(main, arguments) == 2
     assert "3 processes for a model of 2 attention heads" in capsys.readouterr().err
+
+
+def test_compiled_in_one_process_alone(model, small, tmp_path, monkeypatch, capsys):
+    """That compiled blocks give the same numbers is tested with them."""
+    from loom_core import pipeline
+
+    compiled = []
+    monkeypatch.setattr(pipeline, "compile_blocks", compiled.append)
+    arguments = ["--prompt", "x", "--frames", "1", "--output", str(tmp_path / "a.png"), "--compile", *model, *small]
+    assert run(main, arguments) == 0
+    assert len(compiled) == 1
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(main, arguments) == 2
+    assert "--compile in 2 processes" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loom_core.geometry import LatentShape
-from loom_core.models.block import NUM_ROWS, BlockInputs, LoomBlock
+from loom_core.models.block import NUM_ROWS, BlockInputs, Gelu, LoomBlock
 from loom_core.models.operations import LayerFactory, TorchOperations
 from loom_core.models.rope import rope_table
 
@@ -63,3 +63,15 @@ def test_a_gate_scales_what_its_part_adds(block):
     for gate in (0.5, 2.0):
         rows[:, 5] = gate
         torch.testing.assert_close(run(block, tokens, rows.flatten(1)), tokens + gate * block.ffn(normed))
+
+
+def test_the_activation_takes_no_memory_of_its_own_without_gradients():
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(6))
+    expected = torch.nn.functional.gelu(x, approximate="tanh")
+    activation, before = Gelu(), x.clone()
+    torch.testing.assert_close(activation(x), expected)
+    assert torch.equal(x, before)  # with gradients what comes in is needed again
+    with torch.no_grad():
+        result = activation(x)
+    torch.testing.assert_close(result, expected)
+    assert result.data_ptr() == x.data_ptr()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from loom_core.models.fused import gate_segments, is_fused, norm_modulate_segments, rms_norm
+from loom_core.models.fused import gate_segments, is_fused, norm_modulate_segments, rms_norm, writes_in_place
 
 LENGTHS, ROWS = (3, 2, 4), (0, 2, 0)
 
@@ -68,3 +68,11 @@ def test_inputs_are_left_as_they_were():
 def test_used_on_a_cpu_alone():
     assert is_fused(torch.empty(1))
     assert not is_fused(torch.empty(1, device="meta"))
+
+
+def test_written_in_place_only_without_gradients(monkeypatch):
+    assert not writes_in_place(torch.empty(1))
+    with torch.no_grad():
+        assert writes_in_place(torch.empty(1))
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert not writes_in_place(torch.empty(1))

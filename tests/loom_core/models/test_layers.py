@@ -46,6 +46,32 @@ def test_norm_modulate_and_gate_equal_a_row_for_every_token(num_references):
     torch.testing.assert_close(gated_residual(tokens, update, gate, num_target=6), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_references", [0, 4])
+def test_without_gradients_the_numbers_are_the_same(num_references, dtype):
+    """Results are then written where they are wanted, in one kernel; inputs stay as they are."""
+    generator = torch.Generator().manual_seed(1)
+    tokens, update = torch.randn(2, 2, 6 + num_references, 8, generator=generator).to(dtype)
+    shift, scale, gate = (
+        TwoRows(torch.randn(2, 1, 8, generator=generator), torch.ones(1, 1, 8) if num_references else None)
+        for _ in range(3)
+    )
+    before = tokens.clone(), update.clone()
+
+    def both():
+        return (
+            norm_modulate(tokens, shift, scale, num_target=6, eps=1e-6),
+            gated_residual(tokens, update, gate, num_target=6),
+        )
+
+    expected = both()
+    with torch.no_grad():
+        actual = both()
+    assert all(torch.equal(*pair) for pair in zip(actual, expected, strict=True))
+    assert all(result.dtype == dtype for result in actual)
+    assert torch.equal(tokens, before[0]) and torch.equal(update, before[1])
+
+
 def test_arithmetic_is_float32_and_the_dtype_returns():
     """A large constant survives in float32; a bfloat16 sum would lose the update."""
     tokens = torch.full((1, 1, 4), 256.0, dtype=torch.bfloat16)

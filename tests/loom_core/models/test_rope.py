@@ -90,3 +90,13 @@ def test_the_complex_product_equals_the_real_one(monkeypatch):
         results.append((turned, *torch.autograd.grad(turned.pow(3).sum(), x)))
     for first, second in zip(*results, strict=True):
         torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_queries_and_keys_are_left_as_they_were(dtype):
+    x = torch.randn(1, 8, 48, generator=torch.Generator().manual_seed(3)).to(dtype)
+    before, table = x.clone(), rope_table(LatentShape(2, 4, 4), 24)
+    expected = apply_rope(x, table, num_heads=2)
+    with torch.no_grad():
+        assert torch.equal(apply_rope(x, table, num_heads=2), expected)
+    assert torch.equal(x, before)

@@ -28,6 +28,7 @@ def test_tokens_run_over_time_rows_and_columns(embedding):
     clip = latents(1, 4, 2, 4, 6)
     tokens = patchify(embedding, clip)
     assert tokens.shape == (1, 2 * 2 * 3, 6)
+    assert tokens.is_contiguous()  # every sum and norm of the blocks takes its order in memory from these
     frame, row, column = 1, 0, 2
     patch = clip[0, :, frame, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
     expected = torch.einsum("dchw,chw->d", embedding.weight[:, :, 0], patch) + embedding.bias

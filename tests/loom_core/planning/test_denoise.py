@@ -49,7 +49,7 @@ def test_within_a_tenth_of_what_is_alive(denoise_peaks, sizes, given):
 def bytes_of(prepared):
     contexts = [pair if isinstance(pair, KeysValues) else [pair] for pair in prepared.contexts]
     tensors = [tensor for context in contexts for tensor in context]
-    tensors += [prepared.source, prepared.rope.cos, prepared.rope.sin]
+    tensors += [prepared.source, prepared.rope.cos, prepared.rope.sin, prepared.rope.rotation]
     if prepared.references is not None:
         tensors += [prepared.references.tokens, prepared.references.rope.cos, prepared.references.rope.sin]
     return sum(tensor.nbytes for tensor in tensors)
@@ -78,7 +78,7 @@ def test_the_released_size_on_meta(released_dit, key, keeps_keys_values):
         )
         assert forward_bytes(sizes)[1] == pytest.approx(counted, rel=0.01), branch
         held = cache_bytes(LOOMVIDEO_5B, sizes.context, itemsize=2, keeps_keys_values=keeps_keys_values)
-        held += condition_bytes(LOOMVIDEO_5B, target=sizes.target, references=sizes.references, itemsize=2, on_gpu=True)
+        held += condition_bytes(LOOMVIDEO_5B, target=sizes.target, references=sizes.references, itemsize=2)
         assert held == bytes_of(prepared), branch
 
 
