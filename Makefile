@@ -53,7 +53,7 @@ evaluate: $(VENV)/.ready
 	$(BIN)/python -m loom_core.cli.evaluate --suite tiny
 
 bench: $(VENV)/.ready-test
-	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks
 
 # Finished runs are kept, so that the same command goes on after a stop.
 ablations: $(VENV)/.ready

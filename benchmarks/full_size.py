@@ -20,6 +20,7 @@ from .flash_operations import FlashOperations
 from .flops import count_flops, forward_flops, prepare_flops
 from .live_memory import peak_live_bytes
 from .operator_counts import OperatorCounts, count_operators
+from .registry import Benchmark
 from .report import Comparison, Figure
 from .row_per_token import forward_row_per_token
 from .workloads import Workload, full_size_edits, random_condition
@@ -207,3 +208,10 @@ def measure() -> Iterator[Comparison]:
     yield from _flops(model)
     yield from _live_memory(model)
     yield from _operators(model)
+
+
+BENCHMARK = Benchmark(
+    about="operations, live tensors and kernel calls of the released model, counted on the meta device",
+    seconds=60,
+    measure=measure,
+)

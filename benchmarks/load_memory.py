@@ -22,6 +22,7 @@ from loom_core.config.model import QUARTER_TWIN, DiTConfig
 from loom_core.models.dit import LoomDiT
 from loom_core.weights.loading import load_dit
 
+from .registry import Benchmark
 from .report import Comparison, Figure
 
 STATUS = Path("/proc/self/status")
@@ -115,6 +116,10 @@ def _random_state(config: DiTConfig) -> dict[str, Tensor]:
     return {name: (0.02 * torch.randn(shape, generator=generator)).to(DTYPE) for name, shape in shapes.items()}
 
 
+def _missing() -> str | None:
+    return None if STATUS.exists() else f"It reads {STATUS}, which Linux has."
+
+
 def measure() -> Iterator[Comparison]:
     """All comparisons; writes a checkpoint of about 0.6 GB twice into a temporary folder."""
     with TemporaryDirectory() as folder:
@@ -159,6 +164,14 @@ def _compare(naive: LoadMemory, ours: LoadMemory, *, name: str, kind: str) -> It
         unit="MB",
         conditions=conditions,
     )
+
+
+BENCHMARK = Benchmark(
+    about="memory of loading a checkpoint, each way in a process of its own",
+    seconds=60,
+    measure=measure,
+    missing=_missing,
+)
 
 
 if __name__ == "__main__":
