@@ -212,6 +212,6 @@ def measure() -> Iterator[Comparison]:
 
 BENCHMARK = Benchmark(
     about="operations, live tensors and kernel calls of the released model, counted on the meta device",
-    seconds=60,
+    seconds=50,
     measure=measure,
 )

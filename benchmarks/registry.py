@@ -17,7 +17,15 @@ from .report import Comparison
 NAMES = (
     "full_size",
     "twin",
+    "reference",
+    "official",
+    "length",
+    "scaling",
+    "branches",
+    "calls",
+    "decode",
     "load_memory",
+    "imports",
 )
 """Modules of this package, in the order in which they run."""
 
