@@ -2,6 +2,7 @@
 # make test         everything the suite checks
 # make train-tiny   train the built-in model from nothing, about two and a half hours on two cores; SMOKE=1: a few steps, a minute
 # make evaluate     how often the built-in model does what it is asked
+# make bench        what the engine costs beside other ways to do the same, less than ten minutes on two cores
 # make ablations    what each idea of the paper is worth in small, about three hours on one core; SMOKE=1: some minutes
 # All of them set up a virtual environment of their own first.
 
@@ -53,7 +54,7 @@ evaluate: $(VENV)/.ready
 	$(BIN)/python -m loom_core.cli.evaluate --suite tiny
 
 bench: $(VENV)/.ready-test
-	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks
 
 # Finished runs are kept, so that the same command goes on after a stop.
 ablations: $(VENV)/.ready

@@ -1,1 +1,1 @@
-"""Benchmarks of loom_core: counted first (operations, bytes), timed second. `python -m benchmarks.engine` runs all."""
+"""Benchmarks of loom_core: counted first (operations, bytes), timed second. `python -m benchmarks` runs all."""

@@ -22,6 +22,7 @@ from .flops import count_flops, forward_flops, prepare_flops
 from .live_memory import peak_live_bytes
 from .operator_counts import OperatorCounts, count_operators
 from .pointwise_bytes import pointwise_bytes
+from .registry import Benchmark
 from .report import Comparison, Figure
 from .row_per_token import forward_row_per_token
 from .workloads import Workload, full_size_edits, random_condition
@@ -263,3 +264,10 @@ def measure() -> Iterator[Comparison]:
     fused = LoomDiT(LOOMVIDEO_5B, operations=FlashOperations, device="meta", dtype=DTYPE).requires_grad_(False)
     fused.fuse_projections()
     yield from _pointwise(model, fused)
+
+
+BENCHMARK = Benchmark(
+    about="operations, live tensors and kernel calls of the released model, counted on the meta device",
+    seconds=50,
+    measure=measure,
+)

@@ -1,4 +1,4 @@
-"""Resident memory of loading a checkpoint, each way in a process of its own.
+"""Resident memory and time of loading a checkpoint, each way in a process of its own.
 
 `python -m benchmarks.load_memory WAY FILE` loads FILE in one WAY and prints what it took as JSON. Memory is read from
 Linux's /proc: peak and current resident bytes, mapped file pages included, over what the imports alone need.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +23,12 @@ from loom_core.config.model import QUARTER_TWIN, DiTConfig
 from loom_core.models.dit import LoomDiT
 from loom_core.weights.loading import load_dit
 
+from .registry import Benchmark
 from .report import Comparison, Figure
 
 STATUS = Path("/proc/self/status")
-CONFIG = replace(QUARTER_TWIN, num_layers=30)
-"""The twin with all 30 blocks of the released model: large beside the imports."""
+CONFIG = replace(QUARTER_TWIN, num_layers=62)
+"""The twin with more blocks: 1.3 GB, large beside the imports."""
 
 DTYPE = torch.bfloat16
 MEGA = 1e6
@@ -40,11 +42,13 @@ class LoadMemory:
         peak: Most while loading, mapped file pages included.
         private: After loading, without mapped file pages.
         peak_used: Most until every weight has been read once, as a first forward pass does.
+        seconds: Processor time until the model is ready; each weight is read when it is first used.
     """
 
     peak: int
     private: int
     peak_used: int
+    seconds: float
 
 
 def parse_status(text: str) -> dict[str, int]:
@@ -87,8 +91,9 @@ def measure_here(way: str, path: Path) -> LoadMemory:
         way: One of `WAYS`.
         path: The checkpoint.
     """
-    before = parse_status(STATUS.read_text())
+    before, begin = parse_status(STATUS.read_text()), time.process_time()
     model = WAYS[way](path)
+    seconds = time.process_time() - begin
     loaded = parse_status(STATUS.read_text())
     with torch.no_grad():
         for parameter in model.parameters():
@@ -98,6 +103,7 @@ def measure_here(way: str, path: Path) -> LoadMemory:
         peak=loaded["VmHWM"] - before["VmRSS"],
         private=loaded["RssAnon"] - before["RssAnon"],
         peak_used=used["VmHWM"] - before["VmRSS"],
+        seconds=seconds,
     )
 
 
@@ -115,8 +121,12 @@ def _random_state(config: DiTConfig) -> dict[str, Tensor]:
     return {name: (0.02 * torch.randn(shape, generator=generator)).to(DTYPE) for name, shape in shapes.items()}
 
 
+def _missing() -> str | None:
+    return None if STATUS.exists() else f"It reads {STATUS}, which Linux has."
+
+
 def measure() -> Iterator[Comparison]:
-    """All comparisons; writes a checkpoint of about 0.6 GB twice into a temporary folder."""
+    """All comparisons; writes a checkpoint of about 1.3 GB twice into a temporary folder."""
     with TemporaryDirectory() as folder:
         files = {"safetensors": Path(folder, "twin.safetensors"), "pth": Path(folder, "twin.pth")}
         state = _random_state(CONFIG)
@@ -135,8 +145,8 @@ def measure() -> Iterator[Comparison]:
 def _compare(naive: LoadMemory, ours: LoadMemory, *, name: str, kind: str) -> Iterator[Comparison]:
     weights = sum(tensor.nbytes for tensor in LoomDiT(CONFIG, device="meta", dtype=DTYPE).state_dict().values()) / MEGA
     conditions = (
-        f"quarter-size twin with 30 blocks, bfloat16, .{kind} of {weights:.0f} MB, CPU, a fresh process each, "
-        "over what the imports need"
+        f"quarter-size twin with {CONFIG.num_layers} blocks, bfloat16, .{kind} of {weights:.0f} MB, CPU, "
+        "a fresh process each, over what the imports need"
     )
     for key, title, first, second in (
         ("load_peak", "peak resident memory while loading", naive.peak, ours.peak),
@@ -152,6 +162,14 @@ def _compare(naive: LoadMemory, ours: LoadMemory, *, name: str, kind: str) -> It
             conditions=conditions,
         )
     yield Comparison(
+        key=f"load_time_{kind}",
+        title="processor time until the model is ready",
+        first=Figure(name, naive.seconds),
+        second=Figure("load_dit", ours.seconds),
+        unit="s",
+        conditions=conditions,
+    )
+    yield Comparison(
         key=f"load_against_file_{kind}",
         title="peak resident memory until every weight was used once, against the file",
         first=Figure("load_dit", ours.peak_used / MEGA),
@@ -159,6 +177,14 @@ def _compare(naive: LoadMemory, ours: LoadMemory, *, name: str, kind: str) -> It
         unit="MB",
         conditions=conditions,
     )
+
+
+BENCHMARK = Benchmark(
+    about="memory and time of loading a checkpoint of 1.3 GB, each way in a process of its own",
+    seconds=50,
+    measure=measure,
+    missing=_missing,
+)
 
 
 if __name__ == "__main__":

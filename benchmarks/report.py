@@ -79,17 +79,15 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_results(path: Path, comparisons: Sequence[Comparison], *, notes: Sequence[str]) -> None:
+def write_results(path: Path, comparisons: Sequence[Comparison]) -> None:
     """Write all comparisons as JSON; an existing file is replaced once the new one is complete.
 
     Args:
         path: The file.
         comparisons: In order.
-        notes: What was left out, and why.
     """
     content = {
         "environment": environment(),
-        "notes": list(notes),
         "comparisons": [comparison.to_mapping() for comparison in comparisons],
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,3 +40,4 @@ def test_memory_of_this_process(files):
     _, folder = files
     found = load_memory.measure_here("load_file", folder / "a.safetensors")
     assert found.peak_used >= found.peak
+    assert found.seconds > 0

@@ -20,21 +20,20 @@ def test_ratio_and_line(comparison):
 
 
 def test_written_results_can_be_read(comparison, tmp_path):
-    path = tmp_path / "new" / "engine.json"
-    write_results(path, [comparison], notes=["left out"])
+    path = tmp_path / "new" / "part.json"
+    write_results(path, [comparison])
     content = json.loads(path.read_text())
-    assert content["notes"] == ["left out"]
     assert content["comparisons"][0]["ratio"] == 1.5
     assert content["comparisons"][0]["first"] == {"name": "slow", "value": 6.0}
     assert content["environment"]["torch"]
-    assert [file.name for file in path.parent.iterdir()] == ["engine.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["part.json"]
 
 
 def test_no_part_of_a_file_stays(tmp_path):
-    (tmp_path / "engine.json").mkdir()
+    (tmp_path / "part.json").mkdir()
     with pytest.raises(OSError):
-        write_results(tmp_path / "engine.json", [], notes=[])
-    assert [file.name for file in tmp_path.iterdir()] == ["engine.json"]
+        write_results(tmp_path / "part.json", [])
+    assert [file.name for file in tmp_path.iterdir()] == ["part.json"]
 
 
 def test_environment_names_no_machine():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.decode import RELEASED
 from benchmarks.live_memory import peak_live_bytes
 from loom_core.errors import ConfigError
 from loom_core.geometry import latent_frames
@@ -10,20 +11,6 @@ from loom_core.vae.memory import choose_tile, covered_share, peak_bytes
 from loom_core.vae.tiling import default_overlap, plan_tiles
 from loom_core.vae.wan import WanCodec
 
-RELEASED = {
-    "base_dim": 160,
-    "decoder_base_dim": 256,
-    "in_channels": 12,
-    "out_channels": 12,
-    "z_dim": 48,
-    "dim_mult": [1, 2, 4, 4],
-    "num_res_blocks": 2,
-    "temperal_downsample": [False, True, True],
-    "is_residual": True,
-    "patch_size": 2,
-    "scale_factor_spatial": 16,
-}
-"""Of config.json in Wan2.2-TI2V-5B-Diffusers/vae. Source: that file."""
 GB = 10**9
 
 

@@ -1,0 +1,69 @@
+"""The benchmarks that one run goes through, and what each of them tells about itself.
+
+To add one: write a module here whose `BENCHMARK` says what it is, and put its name into `NAMES`. Its results go into
+a file of its own, benchmarks/results/<name>.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+
+from loom_core.errors import ConfigError
+
+from .report import Comparison
+
+NAMES = (
+    "full_size",
+    "twin",
+    "reference",
+    "official",
+    "length",
+    "scaling",
+    "branches",
+    "calls",
+    "decode",
+    "load_memory",
+    "imports",
+)
+"""Modules of this package, in the order in which they run."""
+
+
+def nothing_missing() -> str | None:
+    """For a benchmark that runs everywhere."""
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A part of the run.
+
+    Args:
+        about: What it measures, in a line.
+        seconds: About how long it takes on two cores.
+        measure: Yields what it found, as it finds it.
+        missing: Why it cannot run here, in a sentence that says what it needs; None where it can.
+    """
+
+    about: str
+    seconds: int
+    measure: Callable[[], Iterator[Comparison]]
+    missing: Callable[[], str | None] = nothing_missing
+
+
+def find(names: tuple[str, ...] = ()) -> dict[str, Benchmark]:
+    """Benchmarks by name, in the order of `NAMES`.
+
+    Args:
+        names: Which; none for all.
+
+    Raises:
+        ConfigError: There is none of a name.
+    """
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise ConfigError(
+            f"no benchmark {', '.join(unknown)}", expected=f"some of {', '.join(NAMES)}", fix="leave out the others"
+        )
+    chosen = [name for name in NAMES if not names or name in names]
+    return {name: import_module(f".{name}", __package__).BENCHMARK for name in chosen}

@@ -1,0 +1,18 @@
+from benchmarks import length
+from benchmarks.concatenation import concatenated_workload
+from benchmarks.flops import count_flops, forward_flops
+from benchmarks.twin import make_run
+
+
+def test_the_formula_is_that_of_what_is_timed(model, workload):
+    for concatenated in (True, False):
+        sizes = concatenated_workload(workload) if concatenated else workload
+        assert count_flops(make_run(model, workload, concatenated=concatenated).cached) == forward_flops(sizes)
+
+
+def test_concatenation_costs_more_the_longer_the_clip():
+    found = {one.key: one.ratio for one in length._full_size()}
+    for size in length.SIZES:
+        ratios = [found[f"length_{size}_{frames}"] for frames in length.FRAMES]
+        assert ratios == sorted(ratios)
+        assert 1.5 < ratios[0] < ratios[-1] < 4
