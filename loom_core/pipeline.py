@@ -29,8 +29,9 @@ from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
 from .request import Plan
 from .sampling.denoise import denoise, initial_noise
-from .sampling.guidance import branch_weights, guided_velocity
+from .sampling.guidance import branch_weights
 from .sampling.schedule import schedule_for
+from .sampling.shortcuts import shortened_velocity
 from .sampling.solvers import get_solver
 from .types import Branch, Clip, Condition, Reference
 from .vae.loading import load_codec
@@ -221,10 +222,19 @@ def sample(
     """Denoise to clean latents, float32 [1, C, F, H, W]."""
     denoiser = model if spread is None else spread(model)
     num_tokens = max(branch.rope.cos.shape[1] for branch in prepared.values())  # of target and references
+    schedule = schedule_for(plan.sampling, num_tokens=num_tokens)
+    velocity = shortened_velocity(
+        denoiser,
+        prepared,
+        weights_of(plan),
+        dtype=compute.dtype,
+        shortcuts=plan.sampling.shortcuts,
+        schedule=schedule,
+    )
     return denoise(
-        guided_velocity(denoiser, prepared, weights_of(plan), dtype=compute.dtype),
+        velocity,
         initial_noise(_latent_size(plan, model), seed=plan.request.seed, device=compute.device),
-        schedule=schedule_for(plan.sampling, num_tokens=num_tokens),
+        schedule=schedule,
         solver=get_solver(plan.sampling.solver),
         progress=progress,
     )

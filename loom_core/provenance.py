@@ -58,6 +58,8 @@ def describe(plan: Plan, files: ModelFiles, *, config: DiTConfig, compute: Compu
         "seed": str(request.seed),
         "num_inference_steps": str(sampling.num_inference_steps),
         "solver": sampling.solver,
+        "speed": request.speed,
+        "guidance_every": str(sampling.shortcuts.guidance_every),
         "shift": "by tokens" if sampling.shift is None else f"{sampling.shift:g}",
         "guidance_scale": f"{sampling.guidance_scale:g}",
         "visual_guidance_scale": f"{sampling.visual_guidance_scale:g}",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .config.presets import Preset, sampling_config
 from .config.sampling import DEFAULT_NEGATIVE_PROMPT, IMAGE_TASKS, SamplingConfig
+from .config.speed import EXACT
 from .errors import ConfigError, MediaError
 from .geometry import MAX_FRAMES, NATIVE_FPS, check_frames, check_size, resample_indices, snap_size
 from .media.probe import MediaInfo, probe
@@ -46,6 +47,8 @@ class Request:
         visual_guidance_scale: Visual guidance.
         shift: Of the schedule; 0 derives it from the number of tokens.
         solver: Name of a solver.
+        speed: Name of a speed: what is left out of the work.
+        guidance_every: Behind the first fifth of the steps, all branches run in every Nth step only.
         source_strength: Multiplies the source term; 1 as trained.
         layout: "official" or "inline" order of the prompt's parts.
         mllm_frames: Frames of a source that the MLLM sees at most, 2 or more; 4 as trained.
@@ -68,6 +71,8 @@ class Request:
     visual_guidance_scale: float | None = None
     shift: float | None = None
     solver: str | None = None
+    speed: str = EXACT
+    guidance_every: int | None = None
     source_strength: float = 1.0
     layout: str = "official"
     mllm_frames: int = TRAINED_MAX_FRAMES
@@ -258,6 +263,8 @@ def _sampling(request: Request, preset: Preset, *, task: Task) -> SamplingConfig
         guidance_scale=request.guidance_scale,
         visual_guidance_scale=request.visual_guidance_scale,
         solver=request.solver,
+        speed=request.speed,
+        guidance_every=request.guidance_every,
     )
 
 

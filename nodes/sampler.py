@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..loom_core.config.sampling import MAX_STEPS
+from ..loom_core.config.speed import EXACT
 from ..loom_core.sampling.solvers import SOLVERS
 from .adapter.sampling.checks import config_of
 from .adapter.sampling.denoising import denoise_latent
@@ -20,6 +21,7 @@ from .sampling import (
     SOLVER_TOOLTIP,
     conditioning_inputs,
     guidance_inputs,
+    speed_inputs,
 )
 
 LARGEST_SEED = 2**64 - 1
@@ -68,6 +70,7 @@ class LoomVideoSampler(io.ComfyNode):
                 io.Float.Input(
                     "denoise", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip=DENOISE_TOOLTIP
                 ),
+                *speed_inputs(),
             ],
             outputs=[io.Latent.Output("LATENT", tooltip="For VAE Decode.")],
         )
@@ -87,6 +90,8 @@ class LoomVideoSampler(io.ComfyNode):
         solver: str,
         shift: float,
         denoise: float,
+        speed: str = EXACT,
+        guidance_every: int = 1,
         visual: Any = None,
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
@@ -98,6 +103,8 @@ class LoomVideoSampler(io.ComfyNode):
             visual_guidance_scale=visual_guidance_scale,
             solver=solver,
             shift=shift,
+            speed=speed,
+            guidance_every=guidance_every,
         )
         guider = CascadedGuider(model, positive=positive, negative=negative, visual=visual, settings=settings)
         made = denoise_latent(guider, latent, settings=settings, seed=seed, denoise=denoise, positive=positive)

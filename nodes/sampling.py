@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..loom_core.config.sampling import MAX_GUIDANCE, MAX_STEPS, SamplingConfig
+from ..loom_core.config.speed import EXACT, SPEEDS
 from ..loom_core.errors import ConfigError
 from ..loom_core.sampling.schedule import token_shift
 from ..loom_core.sampling.solvers import SOLVERS
@@ -53,6 +54,30 @@ def guidance_inputs() -> list[io.Input]:
     ]
 
 
+def speed_inputs() -> list[io.Input]:
+    """What is left out; optional, so that graphs from before they were there still run."""
+    speed = io.Combo.Input(
+        "speed",
+        options=list(SPEEDS),
+        default=EXACT,
+        optional=True,
+        tooltip="exact computes every branch in every step. balanced and fast leave out what hardly changes from step "
+        "to step, and lose a little likeness to the exact result: the help page has numbers. Use either these or "
+        "EasyCache, not both.",
+    )
+    every = io.Int.Input(
+        "guidance_every",
+        default=1,
+        min=1,
+        max=MAX_STEPS,
+        optional=True,
+        advanced=True,
+        tooltip="Behind the first fifth of the steps, the branches that only guide run in every Nth step "
+        "and are extrapolated in between; 1 runs them in each. Leave it at 1 with balanced or fast.",
+    )
+    return [speed, every]
+
+
 def conditioning_inputs() -> list[io.Input]:
     """Model and conditionings, as every node of ours asks for them."""
     return [
@@ -81,7 +106,7 @@ class LoomVideoGuider(io.ComfyNode):
             description="Guides by text and by pictures separately, with up to three branches a step; "
             "for SamplerCustomAdvanced. A branch that has no weight is not run.",
             search_aliases=["cfg", "cfg guider", "guidance", "cascaded guidance", "dual cfg"],
-            inputs=[*conditioning_inputs(), *guidance_inputs()],
+            inputs=[*conditioning_inputs(), *guidance_inputs(), *speed_inputs()],
             outputs=[io.Guider.Output("GUIDER", tooltip="For SamplerCustomAdvanced.")],
         )
 
@@ -94,11 +119,18 @@ class LoomVideoGuider(io.ComfyNode):
         *,
         guidance_scale: float,
         visual_guidance_scale: float,
+        speed: str = EXACT,
+        guidance_every: int = 1,
         visual: Any = None,
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
         settings = run_settings(
-            config_of(model), positive, guidance_scale=guidance_scale, visual_guidance_scale=visual_guidance_scale
+            config_of(model),
+            positive,
+            guidance_scale=guidance_scale,
+            visual_guidance_scale=visual_guidance_scale,
+            speed=speed,
+            guidance_every=guidance_every,
         )
         guider = CascadedGuider(model, positive=positive, negative=negative, visual=visual, settings=settings)
         NodeProgress().text(guider.describe() + (f"; {guider.notice}" if guider.notice else ""))

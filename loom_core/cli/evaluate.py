@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_target, check_writable, explained
+from ..config.speed import EXACT, SPEEDS
 from ..errors import ConfigError
 from ..weights.presence import require_present
 from .arguments import Parser
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--visual-guidance", type=float, metavar="Y", help="visual guidance")
     sampling.add_argument("--shift", type=float, metavar="S", help="of the schedule; 0 takes it from the size")
     sampling.add_argument("--solver", metavar="NAME", help="unipc, euler ...")
+    sampling.add_argument("--speed", default=EXACT, metavar="NAME", help=f"{', '.join(SPEEDS)} (default: {EXACT})")
     return parser
 
 
@@ -178,6 +180,7 @@ def _load(files: ModelFiles, compute: Compute, arguments: argparse.Namespace) ->
             visual_guidance_scale=arguments.visual_guidance,
             shift=arguments.shift,
             solver=arguments.solver,
+            speed=arguments.speed,
         ),
         batch_size=arguments.batch,
     )

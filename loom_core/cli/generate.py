@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
+from ..config.speed import EXACT, SPEEDS
 from ..distributed.launch import Launch, find_launch
 from ..errors import ConfigError
 from ..media.targets import check_output, compare_path, output_path
@@ -126,6 +127,14 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
     sampling.add_argument("--preset", metavar="NAME", help=presets)
     sampling.add_argument("--steps", type=int, metavar="N", help="denoising steps")
+    speeds = "; ".join(f"{name}: {speed.about}" for name, speed in SPEEDS.items())
+    sampling.add_argument("--speed", default=EXACT, metavar="NAME", help=f"{speeds} (default: {EXACT})")
+    sampling.add_argument(
+        "--guidance-every",
+        type=int,
+        metavar="N",
+        help="guide in every Nth step only, after a fifth of them (default: 1)",
+    )
     sampling.add_argument(
         "--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5, tiny 1.3)"
     )
@@ -162,6 +171,8 @@ def to_request(arguments: argparse.Namespace) -> Request:
         visual_guidance_scale=arguments.visual_guidance_scale,
         shift=arguments.shift,
         solver=arguments.solver,
+        speed=arguments.speed,
+        guidance_every=arguments.guidance_every,
         source_strength=arguments.source_strength,
         layout=arguments.layout,
         mllm_frames=arguments.mllm_frames,
@@ -202,7 +213,8 @@ def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
     length = "" if plan.is_image else f", {plan.num_frames} frames at {plan.fps:g} a second"
     scales = f"guidance {plan.sampling.guidance_scale:g} / {plan.sampling.visual_guidance_scale:g} (text / visual)"
     steps = f"{plan.sampling.num_inference_steps} steps, seed {plan.request.seed}"
-    say(f"{plan.task.value}: {size}{length}, {steps}, {scales}")
+    speed = "" if plan.request.speed == EXACT else f", {plan.request.speed}"
+    say(f"{plan.task.value}: {size}{length}, {steps}, {scales}{speed}")
     for notice in plan.notices:
         say(f"note: {notice}")
 

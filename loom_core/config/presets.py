@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ConfigError
 from ..geometry import IMAGE_BUCKETS, VIDEO_BUCKETS, closest_bucket, snap_size
 from ..types import Task
-from .sampling import SamplingConfig, default_guidance_scale
+from .sampling import EDIT_TASKS, SamplingConfig, default_guidance_scale
+from .speed import EXACT, Shortcuts, get_speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,6 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "official": Preset(num_inference_steps=50, about="50 steps at 480p, as the released model is meant to run"),
-    "balanced": Preset(num_inference_steps=30, about="30 steps at 480p"),
     "draft": Preset(
         num_inference_steps=12, width=352, height=192, bucket_side=256, num_frames=33, about="12 steps, small and short"
     ),
@@ -79,6 +79,20 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+REUSE_AFTER = 0.3
+"""Of a generation, whose first steps lay it out: what is lost there grows. An edit has its layout from the source.
+
+Source: benchmarks/shortcuts.py; without it, text to video lost more than with half the steps.
+"""
+
+
+def shortcuts_for(task: Task, shortcuts: Shortcuts) -> Shortcuts:
+    """Shortcuts as a task bears them: where nothing is edited, early steps are not reused."""
+    if task in EDIT_TASKS or shortcuts.reuse_threshold == 0:
+        return shortcuts
+    return replace(shortcuts, reuse_after=max(shortcuts.reuse_after, REUSE_AFTER))
+
+
 def sampling_config(
     preset: Preset,
     task: Task,
@@ -88,6 +102,8 @@ def sampling_config(
     guidance_scale: float | None = None,
     visual_guidance_scale: float | None = None,
     solver: str | None = None,
+    speed: str = EXACT,
+    guidance_every: int | None = None,
 ) -> SamplingConfig:
     """Sampling settings: as asked, else the preset's, else the task's.
 
@@ -99,11 +115,15 @@ def sampling_config(
         guidance_scale: Text guidance; None for the preset's or the task's.
         visual_guidance_scale: Visual guidance; None for the preset's or the usual one.
         solver: Name of a solver; None for the preset's.
+        speed: Name of a speed: what is left out.
+        guidance_every: See `Shortcuts`; None for the speed's.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or no speed has the name.
     """
-    defaults = SamplingConfig()
+    defaults, shortcuts = SamplingConfig(), shortcuts_for(task, get_speed(speed).shortcuts)
+    if guidance_every is not None:
+        shortcuts = replace(shortcuts, guidance_every=guidance_every)
 
     def first(*values: float | None) -> float:
         return next(value for value in values if value is not None)
@@ -116,4 +136,5 @@ def sampling_config(
             visual_guidance_scale, preset.visual_guidance_scale, defaults.visual_guidance_scale
         ),
         solver=solver or preset.solver,
+        shortcuts=shortcuts,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 from ..types import Task
+from .speed import Shortcuts
 
 MAX_STEPS = 1000
 MAX_GUIDANCE = 30.0
@@ -30,6 +31,7 @@ class SamplingConfig:
         guidance_scale: Text guidance, 0 to 30.
         visual_guidance_scale: Visual guidance, 0 to 30; only used with a source or references.
         solver: Name of a solver in `sampling/solvers.py`.
+        shortcuts: What is left out, at a loss; nothing by default.
     """
 
     num_inference_steps: int = 50
@@ -37,6 +39,7 @@ class SamplingConfig:
     guidance_scale: float = 5.0
     visual_guidance_scale: float = 1.5
     solver: str = "unipc"
+    shortcuts: Shortcuts = field(default_factory=Shortcuts)
 
     def __post_init__(self) -> None:
         """Refuse settings out of range.

@@ -15,6 +15,7 @@ from ..bundle import ModelFiles
 from ..compute import Compute
 from ..config.presets import Preset, sampling_config
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT, SamplingConfig
+from ..config.speed import EXACT
 from ..data.sample import Sample
 from ..geometry import NATIVE_FPS, PATCH, latent_shape
 from ..media.resize import to_frames
@@ -23,8 +24,9 @@ from ..pipeline import Media, encode_conditions, load_encoder
 from ..protocols import EncodedPrompt
 from ..request import Plan, Request
 from ..sampling.denoise import denoise, initial_noise
-from ..sampling.guidance import branch_weights, guided_velocity
+from ..sampling.guidance import branch_weights
 from ..sampling.schedule import schedule_for
+from ..sampling.shortcuts import shortened_velocity
 from ..sampling.solvers import get_solver
 from ..types import Branch, Condition, Task
 from ..vae.loading import load_codec
@@ -40,6 +42,7 @@ class SamplingChoices:
     visual_guidance_scale: float | None = None
     shift: float | None = None
     solver: str | None = None
+    speed: str = EXACT
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class BatchSampler:
             guidance_scale=self._choices.guidance_scale,
             visual_guidance_scale=self._choices.visual_guidance_scale,
             solver=self._choices.solver,
+            speed=self._choices.speed,
         )
 
     def answer(
@@ -188,9 +192,18 @@ class BatchSampler:
             branch: self._model.prepare([item.conditions[branch] for item in items], target) for branch in first.weights
         }
         noise = torch.cat([initial_noise((1, *item.size), seed=item.seed, device=compute.device) for item in items])
+        schedule = schedule_for(first.sampling, num_tokens=first.num_tokens)
+        velocity = shortened_velocity(
+            self._model,
+            prepared,
+            first.weights,
+            dtype=compute.dtype,
+            shortcuts=first.sampling.shortcuts,
+            schedule=schedule,
+        )
         return denoise(
-            guided_velocity(self._model, prepared, first.weights, dtype=compute.dtype),
+            velocity,
             noise,
-            schedule=schedule_for(first.sampling, num_tokens=first.num_tokens),
+            schedule=schedule,
             solver=get_solver(first.sampling.solver),
         )

@@ -84,10 +84,13 @@ def test_the_seed_decides_the_result(small_files):
         {"layout": "inline", "prompt": "boat @Image 1"},
         {"fps": 8.0},
         {"mllm_frames": 2},
+        {"speed": "fast", "num_inference_steps": 12},
+        {"guidance_every": 3, "num_inference_steps": 12},
     ],
 )
 def test_every_setting_reaches_the_result(change, small_files, harbour, still):
     base = {"source": harbour, "references": (still,), "num_frames": 5, "num_inference_steps": 3}
+    base["num_inference_steps"] = change.get("num_inference_steps", base["num_inference_steps"])
     before = frames_of(
         generate(plan(**{**base, **({"prompt": change["prompt"]} if "layout" in change else {})}), small_files)
     )

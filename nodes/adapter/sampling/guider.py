@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from ....loom_core.config.sampling import SamplingConfig
 from ....loom_core.errors import LoomError
 from ....loom_core.geometry import video_frames
 from ....loom_core.sampling.guidance import branch_weights, combine
+from ....loom_core.sampling.shortcuts import Reuse
 from ....loom_core.types import Branch
 from ..conditioning import Conditioning, has_visual
 from ..memory import free_and_retry, free_others
@@ -36,7 +37,7 @@ class CascadedGuider(CFGGuider):
         positive: Of the full prompt.
         negative: Of the negative prompt, without source and references.
         visual: Of the vision spans alone; None guides by the text alone.
-        settings: Its guidance_scale is s_t, its visual_guidance_scale s_v.
+        settings: Its guidance_scale is s_t, its visual_guidance_scale s_v; its shortcuts say what may be left out.
 
     Raises:
         WeightsError: The model is of another kind.
@@ -67,7 +68,10 @@ class CascadedGuider(CFGGuider):
             settings.guidance_scale, settings.visual_guidance_scale, has_visual="visual" in given
         )
         self._config = config
+        self._shortcuts = settings.shortcuts
         self._one_by_one = False
+        self._reuse: Reuse | None = None
+        self._sigmas: Sequence[float] = ()
         self.inner_set_conds(given)
         self.set_cfg(settings.guidance_scale)
 
@@ -94,8 +98,10 @@ class CascadedGuider(CFGGuider):
         if self.notice:
             logging.warning("LoomVideo: %s", self.notice)
         self._one_by_one = False
+        self._sigmas = sigmas[:-1].tolist()
 
         def attempt() -> Tensor:
+            self._reuse = None
             try:
                 # a copy of the sigmas: the host's own uni_pc writes into those it is given
                 return super(CascadedGuider, self).sample(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)
@@ -103,6 +109,7 @@ class CascadedGuider(CFGGuider):
                 # the host lets go of these only when all goes well, and it keeps guiders for the next run
                 for name in ("inner_model", "conds", "loaded_models"):
                     self.__dict__.pop(name, None)
+                self._reuse = None
 
         result = free_and_retry(
             attempt,
@@ -121,7 +128,7 @@ class CascadedGuider(CFGGuider):
         branches = self._branches()
         run_all = bool(options.get("disable_cfg1_optimization", False))
         conds = [self.conds[NAMES[branch]] if run_all or branch in self.weights else None for branch in branches]
-        predictions = self._predict(conds, x, timestep, options)
+        predictions = self._predict_or_reuse(branches, conds, x, timestep, options)
         scale = self.guidance_scale if len(self.weights) > 1 else 1.0
         common = {"input": x, "sigma": timestep, "model": self.inner_model, "model_options": options}
         common["cond_scale"] = scale
@@ -158,6 +165,33 @@ class CascadedGuider(CFGGuider):
         if away_branch is Branch.VISUAL and Branch.UNCONDITIONAL in self.weights:
             result = result + self.weights[Branch.UNCONDITIONAL] * (predictions[Branch.UNCONDITIONAL] - away)
         return result
+
+    def _predict_or_reuse(
+        self, branches: list[Branch], conds: list[Any], x: Tensor, timestep: Tensor, options: dict[str, Any]
+    ) -> list[Tensor]:
+        """As `_predict`; what the shortcuts leave out is not run, and stands in as if it had been."""
+        level = float(timestep[0])
+        if self._shortcuts.is_exact or level == 0:  # a velocity is the way to go over sigma, which is none at 0
+            return self._predict(conds, x, timestep, options)
+        wanted = {
+            branch: self.weights.get(branch, 0.0)
+            for branch, cond in zip(branches, conds, strict=True)
+            if cond is not None
+        }
+        if self._reuse is None:
+            self._reuse = Reuse(self._shortcuts, wanted, self._sigmas)
+        due = self._reuse.due(x, level)
+        predictions = [torch.zeros_like(x)] * len(conds)
+        if due:
+            run = [cond if branch in due else None for branch, cond in zip(branches, conds, strict=True)]
+            predictions = self._predict(run, x, timestep, options)
+        sigma = timestep.reshape(-1, 1, 1, 1, 1)
+        computed = {one: (x - made) / sigma for one, made in zip(branches, predictions, strict=True) if one in due}
+        velocities = self._reuse.complete(level, computed)
+        return [
+            x - sigma * velocities[branch] if branch in velocities and branch not in due else made
+            for branch, made in zip(branches, predictions, strict=True)
+        ]
 
     def _predict(self, conds: list[Any], x: Tensor, timestep: Tensor, options: dict[str, Any]) -> list[Tensor]:
         """Denoised prediction of each branch; zeros for one whose conditioning is None, which is not run."""

@@ -9,6 +9,7 @@ from ....loom_core.bundle import default_preset_name
 from ....loom_core.config.model import DiTConfig
 from ....loom_core.config.presets import get_preset, sampling_config
 from ....loom_core.config.sampling import SamplingConfig
+from ....loom_core.config.speed import EXACT
 from ....loom_core.geometry import SPATIAL_STRIDE, LatentShape
 from ....loom_core.types import Task
 from ..conditioning import REFERENCE_LATENTS, SOURCE_LATENT, Conditioning, task_of
@@ -24,6 +25,8 @@ def run_settings(
     visual_guidance_scale: float = 0.0,
     solver: str | None = None,
     shift: float | None = None,
+    speed: str = EXACT,
+    guidance_every: int | None = None,
 ) -> SamplingConfig:
     """Settings of a run.
 
@@ -35,9 +38,11 @@ def run_settings(
         visual_guidance_scale: Visual guidance, up to 30; 0 for the model's default.
         solver: Name of a solver; None for the model's default.
         shift: Of the schedule, 0 to take it from the token count; None for the usual one.
+        speed: Name of a speed: what is left out.
+        guidance_every: Steps from one with all branches to the next, behind the first ones; None for the speed's.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or no speed has the name.
     """
     return sampling_config(
         get_preset(default_preset_name(config)),
@@ -47,6 +52,8 @@ def run_settings(
         visual_guidance_scale=visual_guidance_scale or None,
         solver=solver,
         shift=shift,
+        speed=speed,
+        guidance_every=guidance_every,
     )
 
 

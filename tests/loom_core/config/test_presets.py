@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from loom_core.config.presets import PRESETS, get_preset, sampling_config
+from loom_core.config.presets import PRESETS, REUSE_AFTER, get_preset, sampling_config
 from loom_core.config.sampling import SamplingConfig
+from loom_core.config.speed import SPEEDS, Shortcuts
 from loom_core.errors import ConfigError
 from loom_core.geometry import check_frames, check_size
 from loom_core.sampling.solvers import get_solver
 from loom_core.types import Task
+
+EDIT, GENERATION = Task.EDIT_VIDEO, Task.TEXT_TO_VIDEO
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -68,3 +73,24 @@ def test_what_is_asked_for_wins():
 
 def test_shift_0_is_taken_from_the_token_count():
     assert sampling_config(get_preset("official"), Task.TEXT_TO_VIDEO, shift=0).shift is None
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_speed_changes_what_is_left_out_and_nothing_else(name, speed):
+    exact, chosen = (sampling_config(get_preset(name), Task.EDIT_VIDEO, **{"speed": one}) for one in ("exact", speed))
+    assert exact.shortcuts == Shortcuts()
+    assert chosen == replace(exact, shortcuts=SPEEDS[speed].shortcuts)
+
+
+def test_early_steps_are_reused_of_edits_alone():
+    """The layout of a generation is made there."""
+    edit, made = (sampling_config(get_preset("tiny"), task, speed="fast").shortcuts for task in (EDIT, GENERATION))
+    assert edit == SPEEDS["fast"].shortcuts
+    assert made == replace(edit, reuse_after=REUSE_AFTER)
+    assert sampling_config(get_preset("tiny"), GENERATION).shortcuts == Shortcuts()
+
+
+def test_a_guidance_budget_joins_a_speed():
+    made = sampling_config(get_preset("tiny"), Task.EDIT_VIDEO, speed="fast", guidance_every=3)
+    assert made.shortcuts == replace(SPEEDS["fast"].shortcuts, guidance_every=3)

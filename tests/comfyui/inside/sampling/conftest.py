@@ -141,16 +141,20 @@ def branches_of():
 
 @pytest.fixture
 def guide(part, model, conditionings):
-    """Makes a guider, with visual conditioning and on `model` unless told otherwise."""
+    """Makes a guider, with visual conditioning, on `model` and with nothing left out unless told otherwise."""
 
-    def make(text, look, *, task="edit-video", on=None, visual=True):
+    def make(text, look, *, task="edit-video", on=None, visual=True, **shortcuts):
         positive, negative, only_pictures = conditionings(task)
         return part("nodes.adapter.sampling.guider").CascadedGuider(
             on or model,
             positive=positive,
             negative=negative,
             visual=only_pictures if visual else None,
-            settings=part("loom_core.config.sampling").SamplingConfig(guidance_scale=text, visual_guidance_scale=look),
+            settings=part("loom_core.config.sampling").SamplingConfig(
+                guidance_scale=text,
+                visual_guidance_scale=look,
+                shortcuts=part("loom_core.config.speed").Shortcuts(**shortcuts),
+            ),
         )
 
     return make
