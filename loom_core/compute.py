@@ -23,6 +23,8 @@ class Compute:
         mllm_device: Where the MLLM reads the prompt; None for `device`.
         keeps_keys_values: Keep each block's keys and values of the contexts over the run; False keeps the projected
             contexts, half as large, from which a block makes them anew at each step.
+        streamed_blocks: Blocks of the DiT whose weights come to `device` only for their turn; 0 for none.
+        streams_mllm: The MLLM's layers, too, come one after another, and its table of words stays on the CPU.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -32,3 +34,5 @@ class Compute:
     tile_latents: int | None = None
     mllm_device: torch.device | None = None
     keeps_keys_values: bool = True
+    streamed_blocks: int = 0
+    streams_mllm: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +24,8 @@ from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
 from .models.dit import LoomDiT, PreparedConditions
+from .models.lockstep import LockstepDiT
+from .offload.blocks import streamed
 from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
 from .request import Plan
@@ -121,6 +124,7 @@ def load_encoder(
         tokenizer=files.mllm_tokenizer,
         rope_precision=config.rope_precision,
         max_frames=max_frames,
+        streams=compute.streams_mllm,
     )
     if encoder.hidden_size == config.mllm_dim:
         return encoder
@@ -195,6 +199,18 @@ def weights_of(plan: Plan) -> dict[Branch, float]:
     return branch_weights(sampling.guidance_scale, sampling.visual_guidance_scale, has_visual=plan.has_visual)
 
 
+@contextmanager
+def loaded_dit(files: ModelFiles, *, config: DiTConfig, compute: Compute) -> Iterator[LoomDiT]:
+    """Within, the DiT is where it computes, but for blocks that are to come for their turn alone."""
+    device = torch.device("cpu") if compute.streamed_blocks else compute.device
+    model = load_dit(files.dit, dtype=compute.dtype, device=device, config=config, ema=files.ema)
+    if not compute.streamed_blocks:
+        yield model
+        return
+    with streamed(model, "blocks", device=compute.device, count=compute.streamed_blocks, pin=True):
+        yield model
+
+
 @torch.no_grad()
 def prepare_branches(
     plan: Plan, conditions: Mapping[Branch, Condition], *, model: LoomDiT, compute: Compute
@@ -217,7 +233,11 @@ def sample(
     spread: Spread | None = None,
 ) -> Tensor:
     """Denoise to clean latents, float32 [1, C, F, H, W]."""
-    denoiser = model if spread is None else spread(model)
+    denoiser: Denoiser = model
+    if spread is not None:
+        denoiser = spread(model)
+    elif compute.streamed_blocks:
+        denoiser = LockstepDiT(model)  # weights come once for all branches
     num_tokens = max(branch.rope.cos.shape[1] for branch in prepared.values())  # of target and references
     return denoise(
         guided_velocity(denoiser, prepared, weights_of(plan), dtype=compute.dtype),
@@ -304,12 +324,12 @@ def generate(
     codec.to("cpu")  # while the DiT works
 
     tell("loading the DiT")
-    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
-    prepared = prepare_branches(plan, conditions, model=model, compute=compute)
-    del prompt, conditions  # the states of the MLLM are as large as what was made of them
+    with loaded_dit(files, config=config, compute=compute) as model:
+        prepared = prepare_branches(plan, conditions, model=model, compute=compute)
+        del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
-    tell("denoising")
-    latents = sample(plan, prepared, model=model, compute=compute, progress=watched, spread=spread)
+        tell("denoising")
+        latents = sample(plan, prepared, model=model, compute=compute, progress=watched, spread=spread)
     del model, prepared
 
     codec.to(compute.device)

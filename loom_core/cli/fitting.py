@@ -75,6 +75,7 @@ def fit_to_gpu(
         model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values)),
         form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
         codec_itemsize=compute.codec_dtype.itemsize,
+        offload=words.offload or "auto",
     )
     free, _ = torch.cuda.mem_get_info(compute.device)
     try:
@@ -83,12 +84,15 @@ def fit_to_gpu(
         say(f"note: this may run out of memory: {error}")
         return compute
     reasons = {entry.phase.name: entry for entry in chosen.fitted}
-    if chosen.measures.mllm_on_cpu and words.mllm_device is None:
+    measures = chosen.measures
+    if words.mllm_device is None and (measures.mllm_on_cpu or measures.streams_mllm):
         _say_why(reasons[PROMPT], say)
-        compute = replace(compute, mllm_device=torch.device("cpu"))
-    if not chosen.measures.keeps_keys_values and words.cache is None:
+        mllm_device = torch.device("cpu") if measures.mllm_on_cpu else None
+        compute = replace(compute, mllm_device=mllm_device, streams_mllm=measures.streams_mllm)
+    keeps = compute.keeps_keys_values if words.cache is not None else measures.keeps_keys_values
+    if measures.streamed_blocks or keeps != compute.keeps_keys_values:
         _say_why(reasons[DENOISE], say)
-        compute = replace(compute, keeps_keys_values=False)
+        compute = replace(compute, keeps_keys_values=keeps, streamed_blocks=measures.streamed_blocks)
     return compute
 
 

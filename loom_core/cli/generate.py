@@ -103,6 +103,12 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"kept of the contexts: {' or '.join(CACHES)}, half as large (default: the first where it fits)",
     )
     model.add_argument(
+        "--offload",
+        metavar="NAME",
+        help="weights that come to the device only for their turn: none, blocks (all of DiT and MLLM), or auto "
+        "(default) for as many as memory asks for",
+    )
+    model.add_argument(
         "--rope", metavar="NAME", help="rotary tables: exact or bf16 (default: as the weights were trained)"
     )
 
@@ -166,6 +172,7 @@ def to_compute_words(arguments: argparse.Namespace) -> ComputeWords:
         tile_pixels=arguments.vae_tile,
         mllm_device=arguments.mllm_device,
         cache=arguments.cache,
+        offload=arguments.offload,
     )
 
 

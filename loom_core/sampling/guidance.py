@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..protocols import Denoiser
+from ..protocols import Denoiser, JointDenoiser
 from ..types import Branch
 
 
@@ -55,7 +55,7 @@ def guided_velocity(
     """The function that a solver follows: (latents, timestep [B]) -> velocity, float32.
 
     Args:
-        model: Runs once for each branch that has a weight.
+        model: Runs once for each branch that has a weight, or for all of them together where it can.
         conditions: Prepared by the model, of at least those branches.
         weights: From `branch_weights`.
         dtype: In which the model computes; latents are cast to it.
@@ -63,6 +63,9 @@ def guided_velocity(
 
     def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
         cast = latents.to(dtype)
+        if isinstance(model, JointDenoiser):
+            predictions = model.together(cast, timestep, [conditions[branch] for branch in weights])
+            return combine(dict(zip(weights, predictions, strict=True)), weights)
         return combine({branch: model(cast, timestep, conditions[branch]) for branch in weights}, weights)
 
     return velocity
