@@ -24,6 +24,8 @@ class Compute:
         keeps_keys_values: Keep each block's keys and values of the contexts over the run; False keeps the projected
             contexts, half as large, from which a block makes them anew at each step.
         compiles: Have torch.compile make the kernels of the DiT's blocks.
+        streamed_blocks: Blocks of the DiT whose weights come to `device` only for their turn; 0 for none.
+        streams_mllm: The MLLM's layers, too, come one after another, and its table of words stays on the CPU.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -34,3 +36,5 @@ class Compute:
     mllm_device: torch.device | None = None
     keeps_keys_values: bool = True
     compiles: bool = False
+    streamed_blocks: int = 0
+    streams_mllm: bool = False

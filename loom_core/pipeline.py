@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,6 +26,8 @@ from .mllm.frames import TRAINED_MAX_FRAMES
 from .models.compiling import compile_blocks
 from .models.dit import LoomDiT, PreparedConditions
 from .models.kernels import has_kernels
+from .models.lockstep import LockstepDiT
+from .offload.blocks import streamed
 from .protocols import Denoiser, EncodedPrompt, Progress, StepReport, VideoCodec
 from .provenance import describe
 from .request import Plan
@@ -124,6 +127,7 @@ def load_encoder(
         tokenizer=files.mllm_tokenizer,
         rope_precision=config.rope_precision,
         max_frames=max_frames,
+        streams=compute.streams_mllm,
     )
     if encoder.hidden_size == config.mllm_dim:
         return encoder
@@ -198,6 +202,23 @@ def weights_of(plan: Plan) -> dict[Branch, float]:
     return branch_weights(sampling.guidance_scale, sampling.visual_guidance_scale, has_visual=plan.has_visual)
 
 
+@contextmanager
+def loaded_dit(files: ModelFiles, *, config: DiTConfig, compute: Compute) -> Iterator[LoomDiT]:
+    """Within, the DiT is where it computes, but for blocks that are to come for their turn alone."""
+    device = torch.device("cpu") if compute.streamed_blocks else compute.device
+    model = load_dit(files.dit, dtype=compute.dtype, device=device, config=config, ema=files.ema)
+    if not compute.streamed_blocks:
+        if compute.compiles:
+            compile_blocks(model)
+        elif has_kernels(torch.empty(0, device=device, dtype=compute.dtype)):
+            with torch.no_grad():
+                model.fuse_projections()  # which the kernels read without a copy
+        yield model
+        return
+    with streamed(model, "blocks", device=compute.device, count=compute.streamed_blocks, pin=True):
+        yield model
+
+
 @torch.no_grad()
 def prepare_branches(
     plan: Plan, conditions: Mapping[Branch, Condition], *, model: LoomDiT, compute: Compute
@@ -220,7 +241,11 @@ def sample(
     spread: Spread | None = None,
 ) -> Tensor:
     """Denoise to clean latents, float32 [1, C, F, H, W]."""
-    denoiser = model if spread is None else spread(model)
+    denoiser: Denoiser = model
+    if spread is not None:
+        denoiser = spread(model)
+    elif compute.streamed_blocks:
+        denoiser = LockstepDiT(model)  # weights come once for all branches
     num_tokens = max(branch.rope.cos.shape[1] for branch in prepared.values())  # of target and references
     schedule = schedule_for(plan.sampling, num_tokens=num_tokens)
     velocity = shortened_velocity(
@@ -261,17 +286,6 @@ def _with_preview(progress: Progress | None, preview: Callable[[Tensor], None], 
         return None if progress is None else progress(report)
 
     return both
-
-
-@torch.no_grad()
-def _load_fast(files: ModelFiles, config: DiTConfig, compute: Compute) -> LoomDiT:
-    """The DiT with compiled blocks, or with fused projections where there are kernels that read them without a copy."""
-    model = load_dit(files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema)
-    if compute.compiles:
-        compile_blocks(model)
-    elif has_kernels(torch.empty(0, device=compute.device, dtype=compute.dtype)):
-        model.fuse_projections()
-    return model
 
 
 def _silently(_phase: str) -> None:
@@ -327,12 +341,12 @@ def generate(
     codec.to("cpu")  # while the DiT works
 
     tell("loading the DiT")
-    model = _load_fast(files, config, compute)
-    prepared = prepare_branches(plan, conditions, model=model, compute=compute)
-    del prompt, conditions  # the states of the MLLM are as large as what was made of them
+    with loaded_dit(files, config=config, compute=compute) as model:
+        prepared = prepare_branches(plan, conditions, model=model, compute=compute)
+        del prompt, conditions  # the states of the MLLM are as large as what was made of them
 
-    tell("denoising")
-    latents = sample(plan, prepared, model=model, compute=compute, progress=watched, spread=spread)
+        tell("denoising")
+        latents = sample(plan, prepared, model=model, compute=compute, progress=watched, spread=spread)
     del model, prepared
 
     codec.to(compute.device)

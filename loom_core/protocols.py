@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -107,6 +107,15 @@ class Denoiser(Protocol):
 
     def __call__(self, latents: Tensor, timestep: Tensor, conditions: Any) -> Tensor:
         """Velocity of latents [B, C, F, H, W] at timestep [B], under conditions that it prepared itself."""
+        ...
+
+
+@runtime_checkable
+class JointDenoiser(Denoiser, Protocol):
+    """One that does the work of all branches of guidance together."""
+
+    def together(self, latents: Tensor, timestep: Tensor, conditions: Sequence[Any]) -> Sequence[Tensor]:
+        """Velocities of the same latents under each of several conditions; see `Denoiser`."""
         ...
 
 

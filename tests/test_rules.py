@@ -26,6 +26,7 @@ IMPORT_ORDER = (
     "types",
     "protocols",
     "config",
+    "offload",
     "models",
     "distributed",
     "weights",

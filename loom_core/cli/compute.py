@@ -13,6 +13,7 @@ from ..config.model import LOOMVIDEO_5B, DiTConfig, RopePrecision, parse_rope_pr
 from ..distributed.launch import find_launch
 from ..errors import ConfigError
 from ..geometry import SPATIAL_STRIDE
+from ..planning.plan import OFFLOADS
 from ..vae.tiling import SMALLEST_TILE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ComputeWords:
         tile_pixels: Side of the VAE's tiles, a multiple of 16.
         mllm_device: Where the MLLM reads the prompt; as `device`.
         cache: What is kept of the contexts, a word of `CACHES`.
+        offload: Which weights come to the device only when they are needed, a word of `OFFLOADS`.
 
     Raises:
         ConfigError: A word is unknown.
@@ -51,6 +53,7 @@ class ComputeWords:
     tile_pixels: int | None = None
     mllm_device: str | None = None
     cache: str | None = None
+    offload: str | None = None
 
     def __post_init__(self) -> None:
         """Check the words."""
@@ -64,6 +67,10 @@ class ComputeWords:
             parse_rope_precision(self.rope)
         if self.cache is not None and self.cache not in CACHES:
             raise ConfigError(f"cache {self.cache!r}", expected=" or ".join(CACHES), fix="leave it out for the default")
+        if self.offload is not None and self.offload not in OFFLOADS:
+            raise ConfigError(
+                f"offload {self.offload!r}", expected=", ".join(OFFLOADS), fix="leave it out for the default, auto"
+            )
         side = self.tile_pixels
         if side is not None and (side < _SMALLEST_TILE or side % SPATIAL_STRIDE):
             raise ConfigError(
@@ -122,6 +129,8 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
 
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     device = choose_device(words.device)
+    mllm_device = None if words.mllm_device is None else choose_device(words.mllm_device, flag="--mllm-device")
+    streams = words.offload == "blocks"
     is_small = config.hidden_size < LOOMVIDEO_5B.hidden_size
     usual = "fp32" if device.type == "cpu" and is_small else "bf16"
     return Compute(
@@ -130,6 +139,8 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
         codec_dtype=dtypes[words.vae_dtype or ("fp32" if device.type == "cpu" else "bf16")],
         rope_precision=words.rope_precision,
         tile_latents=None if words.tile_pixels is None else words.tile_pixels // SPATIAL_STRIDE,
-        mllm_device=None if words.mllm_device is None else choose_device(words.mllm_device, flag="--mllm-device"),
+        mllm_device=mllm_device,
         keeps_keys_values=words.cache != CACHES[1],
+        streamed_blocks=config.num_layers if streams else 0,
+        streams_mllm=streams and mllm_device in (None, device),
     )

@@ -41,7 +41,7 @@ def run_sizes(plan: Plan) -> RunSizes:
     return replace(sizes, contexts=contexts)
 
 
-def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTConfig) -> Setting:
+def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTConfig, offload: str = "auto") -> Setting:
     """What is planned for: the run and the model at their sizes, as they will be computed.
 
     Args:
@@ -49,6 +49,7 @@ def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTCo
         plan: What is done.
         files: Of the model.
         config: Of the DiT.
+        offload: Weights that may come for their turn alone; a word of `OFFLOADS`.
     """
     import torch
 
@@ -62,6 +63,7 @@ def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTCo
         form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
         on_gpu=compute.device.type != "cpu",
         codec_itemsize=compute.codec_dtype.itemsize,
+        offload=offload,
     )
 
 
@@ -90,7 +92,8 @@ def fit_to_gpu(
 
     import torch
 
-    setting = setting_of(compute, plan, files, config=config)
+    offload = "none" if compute.compiles else words.offload or "auto"
+    setting = setting_of(compute, plan, files, config=config, offload=offload)
     free, _ = torch.cuda.mem_get_info(compute.device)
     try:
         chosen = choose(setting, free)
@@ -98,12 +101,15 @@ def fit_to_gpu(
         say(f"note: this may run out of memory: {error}")
         return compute
     reasons = {entry.phase.name: entry for entry in chosen.fitted}
-    if chosen.measures.mllm_on_cpu and words.mllm_device is None:
+    measures = chosen.measures
+    if words.mllm_device is None and (measures.mllm_on_cpu or measures.streams_mllm):
         _say_why(reasons[PROMPT], say)
-        compute = replace(compute, mllm_device=torch.device("cpu"))
-    if not chosen.measures.keeps_keys_values and words.cache is None:
+        mllm_device = torch.device("cpu") if measures.mllm_on_cpu else None
+        compute = replace(compute, mllm_device=mllm_device, streams_mllm=measures.streams_mllm)
+    keeps = compute.keeps_keys_values if words.cache is not None else measures.keeps_keys_values
+    if measures.streamed_blocks or keeps != compute.keeps_keys_values:
         _say_why(reasons[DENOISE], say)
-        compute = replace(compute, keeps_keys_values=False)
+        compute = replace(compute, keeps_keys_values=keeps, streamed_blocks=measures.streamed_blocks)
     return compute
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..planning.cards import markdown_table, recipe_data, recipe_rows, recipes, text_table
 from ..planning.choice import GIGA, choose
-from ..planning.plan import Setting
+from ..planning.plan import OFFLOADS, Setting
 from ..planning.run import TEXT_TOKENS, RunSizes
 from ..planning.sizes import FORMATS, MLLMSizes, ModelSizes, weight_format
 from ..planning.table import plan_data, plan_lines
@@ -45,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--weights", "--dtype", default="bf16", metavar="NAME", help=f"{', '.join(FORMATS)} (default: bf16)"
     )
     parser.add_argument("--vae-dtype", metavar="NAME", help="of the VAE (default: bf16 on a GPU, fp32 on a CPU)")
+    parser.add_argument(
+        "--offload",
+        default="auto",
+        metavar="NAME",
+        help="weights that come to the GPU only for their turn: none, blocks (all), auto (default: as memory asks for)",
+    )
     parser.add_argument("--cpu", action="store_true", help="there is no GPU: all is in one memory")
     parser.add_argument("--model", type=Path, metavar="FILE", help="DiT weights whose sizes are taken")
     parser.add_argument("--mllm", type=Path, metavar="PATH", help="folder or config.json of a Qwen3-VL of other sizes")
@@ -69,9 +75,11 @@ def parse_vram(text: str) -> int:
 def to_setting(arguments: argparse.Namespace) -> Setting:
     """What the arguments ask to plan for."""
     width, height = parse_size(arguments.size)
+    if arguments.offload not in OFFLOADS:
+        raise ConfigError(f"offload {arguments.offload!r}", expected=", ".join(OFFLOADS), fix="leave it out")
     if arguments.vae_dtype is not None and arguments.vae_dtype not in _ITEMSIZES:
         raise ConfigError(f"dtype {arguments.vae_dtype!r}", expected=", ".join(_ITEMSIZES), fix="leave it out")
-    return Setting(
+    setting = Setting(
         run=RunSizes(
             width=width,
             height=height,
@@ -84,7 +92,15 @@ def to_setting(arguments: argparse.Namespace) -> Setting:
         form=weight_format(arguments.weights),
         on_gpu=not arguments.cpu,
         codec_itemsize=None if arguments.vae_dtype is None else _ITEMSIZES[arguments.vae_dtype],
+        offload=arguments.offload,
     )
+    if setting.offload == "blocks" and not setting.can_stream:
+        raise ConfigError(
+            f"--offload blocks with {setting.form.name} weights on a {'GPU' if setting.on_gpu else 'CPU'}",
+            expected="a GPU, and weights that the command line can load",
+            fix="leave --offload out: ComfyUI streams weights by itself, and a CPU has but one memory",
+        )
+    return setting
 
 
 def _model_sizes(arguments: argparse.Namespace) -> ModelSizes:

@@ -9,6 +9,7 @@ Legend: N ranks, B batch, L target tokens, R reference tokens, T = L + R, P toke
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast
 
@@ -43,7 +44,7 @@ class SequenceParallel:
         tokens, inputs = model.embed(latents, timestep, conditions)
         length = tokens.shape[1]
         tokens, inputs = self._run_of(tokens, inputs)
-        for block, context in zip(cast("list[LoomBlock]", list(model.blocks)), conditions.contexts, strict=True):
+        for block, context in zip(cast("Iterable[LoomBlock]", model.blocks), conditions.contexts, strict=True):
             tokens = block(tokens, context, inputs)
         return model.predict(self._gathered(tokens)[:, :length], inputs.time_embedding, conditions.shape)
 

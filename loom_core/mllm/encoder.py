@@ -15,7 +15,7 @@ from __future__ import annotations
 import gc
 import inspect
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from .frames import TRAINED_MAX_FRAMES
 from .loading import load_qwen, open_qwen
 from .picture_sizes import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings
 from .reader import PromptReader
+from .streaming import streamed_layers
 from .tokens import PromptTokenizer, TokenizedPrompt, load_tokenizer
 from .vision import load_vision_settings
 
@@ -72,6 +73,7 @@ class QwenEncoder:
             )
         _check_token_ids(model, tokenizer)
         self._model: Qwen3VLModel | None = model
+        self._streaming = ExitStack()
         self.reader = PromptReader(tokenizer, image_settings, video_settings, max_frames)
         self.num_blocks = num_blocks
         self.num_layers = num_layers
@@ -94,6 +96,7 @@ class QwenEncoder:
         tokenizer: Path | None = None,
         rope_precision: str = "exact",
         max_frames: int = TRAINED_MAX_FRAMES,
+        streams: bool = False,
     ) -> QwenEncoder:
         """From a Hugging Face folder or one safetensors file.
 
@@ -106,6 +109,7 @@ class QwenEncoder:
             tokenizer: A tokenizer folder or `tokenizer.json`; None looks beside the weights.
             rope_precision: "exact" or "bf16", see `loading.load_qwen`.
             max_frames: Frames of a clip that the MLLM sees.
+            streams: Only layers that work come to the device, and rows of the table of words; see `streaming.py`.
 
         Raises:
             WeightsError: The files are missing, damaged or of another model.
@@ -116,8 +120,9 @@ class QwenEncoder:
         folder = path if path.is_dir() else path.parent
         image_settings, video_settings = load_vision_settings(folder)
         words = load_tokenizer(tokenizer or folder)  # before the weights: it is cheap and often what is missing
-        model = load_qwen(path, dtype=dtype, device=device, config=config, rope_precision=rope_precision)
-        return cls(
+        home = torch.device("cpu") if streams else device
+        model = load_qwen(path, dtype=dtype, device=home, config=config, rope_precision=rope_precision)
+        encoder = cls(
             model,
             words,
             num_blocks=num_blocks,
@@ -125,6 +130,9 @@ class QwenEncoder:
             video_settings=video_settings,
             max_frames=max_frames,
         )
+        if streams:
+            encoder._streaming.enter_context(streamed_layers(model, device))
+        return encoder
 
     @property
     def model(self) -> Qwen3VLModel:
@@ -207,9 +215,8 @@ class QwenEncoder:
             WeightsError: The states are not finite.
         """
         model = self.model
-        device = model.language_model.embed_tokens.weight.device
-        batch = batch_prompts(prompts, pad_id=self.tokenizer.special.im_end)
-        batch = batch.to(device, model.visual.patch_embed.proj.weight.dtype)
+        like = model.visual.patch_embed.proj.weight  # of the weights that are always where the model computes
+        batch = batch_prompts(prompts, pad_id=self.tokenizer.special.im_end).to(like.device, like.dtype)
         with state_taps(model, self.num_blocks) as states:
             model(
                 input_ids=batch.input_ids,
@@ -234,7 +241,8 @@ class QwenEncoder:
 
     def release(self) -> None:
         """Give the weights' memory back; the encoder cannot read any more."""
-        on_gpu = self._model is not None and self._model.device.type == "cuda"
+        on_gpu = self._model is not None and self._model.visual.patch_embed.proj.weight.device.type == "cuda"
+        self._streaming.close()
         self._model = None
         gc.collect()
         if on_gpu:

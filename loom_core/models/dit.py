@@ -19,8 +19,9 @@ S context tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import cast, overload
 
 import torch
@@ -123,12 +124,16 @@ class LoomDiT(nn.Module):
     def _contexts(
         self, conditions: Sequence[Condition], like: Tensor, *, keys_values: bool
     ) -> tuple[Tensor | KeysValues, ...]:
-        """Every block's context, made one after another: the states of the others stay where they are."""
+        """Every block's context, made one after another: the states of the others stay where they are.
+
+        Where only the projected context is kept no block is asked for, so that none whose weights are elsewhere comes.
+        """
+        blocks = cast("Iterable[LoomBlock | None]", self.blocks if keys_values else repeat(None, len(self.blocks)))
         contexts: list[Tensor | KeysValues] = []
-        for index, block in enumerate(cast("list[LoomBlock]", list(self.blocks))):
+        for index, block in enumerate(blocks):
             states = [condition.mllm_hidden_states[index].to(like) for condition in conditions]
             context = self.mllm_embedder(pad_sequence(states, batch_first=True))  # [B, S, D]
-            contexts.append(block.cross_attn.keys_values(context) if keys_values else context)
+            contexts.append(context if block is None else block.cross_attn.keys_values(context))
         return tuple(contexts)
 
     def _source(self, conditions: Sequence[Condition], target: Tensor) -> Tensor | None:

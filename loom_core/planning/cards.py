@@ -63,16 +63,24 @@ def recipe(card: int, form: WeightFormat, setting: Setting) -> Recipe:
 
 
 def recipes(setting: Setting, cards: Sequence[int] = CARDS) -> list[Recipe]:
-    """For each card the formats up to the first whose usual run fits whole."""
+    """For each card the formats up to the first that makes the large run whole without streaming blocks."""
     found: list[Recipe] = []
     for card in cards:
         for name in FORMATS_OF_RECIPES:
             made = recipe(card, FORMATS[name], setting)
             if made.usual is not None:
                 found.append(made)
-            if made.large is not None and made.large.setting.run.num_frames == LARGE.num_frames:
+            if _is_enough(made):
                 break
     return found
+
+
+def _is_enough(made: Recipe) -> bool:
+    if made.usual is None or made.large is None:
+        return False
+    if made.usual.measures.streamed_blocks or made.large.measures.streamed_blocks:
+        return False
+    return made.large.setting.run.num_frames == LARGE.num_frames
 
 
 def recipe_rows(found: Sequence[Recipe]) -> list[list[str]]:
@@ -101,13 +109,19 @@ def _row(found: Recipe) -> list[str]:
     return [
         f"{found.card} GB",
         found.form.name + ("" if found.form.is_loadable else " (ComfyUI)"),
-        "processor" if measures.mllm_on_cpu else "GPU",
-        f"{usual.setting.run.num_frames} frames",
+        "processor" if measures.mllm_on_cpu else "GPU, streamed" if measures.streams_mllm else "GPU",
+        _length(usual),
         "keys, values" if measures.keeps_keys_values else "projections",
         "whole frames" if tile is None else f"{tile * _PIXELS} px",
         f"{usual.needed / GIGA:.1f} GB",
-        "-" if found.large is None else f"{found.large.setting.run.num_frames} frames",
+        "-" if found.large is None else _length(found.large),
     ]
+
+
+def _length(plan: MemoryPlan) -> str:
+    streamed = plan.measures.streamed_blocks
+    blocks = f", {streamed} of {plan.setting.model.dit.num_layers} blocks streamed" if streamed else ""
+    return f"{plan.setting.run.num_frames} frames{blocks}"
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:

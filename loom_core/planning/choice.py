@@ -1,8 +1,7 @@
 """How a run fits into a number of bytes: for each phase the cheapest measure that is enough, and what it costs.
 
 Phases follow one another and let go of their parts, so each is fitted by itself. A phase has a row of measures, from
-that which costs nothing on; a new measure (streaming of weights, say) is a new entry of a row and a formula for what it
-leaves in memory.
+that which costs nothing on; a new measure is a new entry of a row and a formula for what it leaves in memory.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from .flops import forward_flops, keys_values_flops
 from .moments import MARGIN, Phase
 from .plan import DECODE, DENOISE, ENCODE, PROMPT, Measures, Setting, denoising_of, phase_of, phases_of
 from .sizes import FORMATS, WeightFormat
+from .streaming import LEAST_STREAMED, USUAL_BUS, block_bytes, bus_seconds, bytes_a_step, mllm_bytes_a_prompt
 
 GIGA = 10**9
 _TERA = 10**12
@@ -34,10 +34,14 @@ class Measure:
     Args:
         change: Makes it.
         cost: Says what was done and what it costs, of the measures that were taken.
+        streams: Whether weights come to the device only when they are needed.
+        leaves_gpu: Whether work goes from the GPU to the processor.
     """
 
     change: Try
     cost: Callable[[Setting, Measures], str]
+    streams: bool = False
+    leaves_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,26 @@ def _mllm_to_cpu(_setting: Setting, measures: Measures, _budget: int) -> Measure
     return replace(measures, mllm_on_cpu=True)
 
 
+def _mllm_streamed(_setting: Setting, measures: Measures, _budget: int) -> Measures:
+    return replace(measures, streams_mllm=True)
+
+
 def _projected(_setting: Setting, measures: Measures, _budget: int) -> Measures:
     return replace(measures, keeps_keys_values=False)
+
+
+def _streamed(*, keeps_keys_values: bool) -> Try:
+    def change(setting: Setting, measures: Measures, budget: int) -> Measures:
+        """As few blocks as are enough."""
+        total = setting.model.dit.num_layers
+        measures = replace(measures, keeps_keys_values=keeps_keys_values, streamed_blocks=total)
+        if setting.offload == "blocks":
+            return measures
+        spare = budget - phase_of(DENOISE, setting, measures).peak.needed
+        staying = max(spare, 0) // block_bytes(setting.model.dit, setting.form)
+        return replace(measures, streamed_blocks=min(total, max(LEAST_STREAMED, total - staying)))
+
+    return change
 
 
 def _cost_of_tiles(direction: Direction) -> Callable[[Setting, Measures], str]:
@@ -136,15 +158,36 @@ def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
     return f"projected contexts kept, keys and values made anew: {anew / step:.1%} more work a step"
 
 
+def _cost_of_streamed_mllm(setting: Setting, _measures: Measures) -> str:
+    moved = len(setting.run.branches) * mllm_bytes_a_prompt(setting.model.mllm, setting.form)
+    return (
+        f"the MLLM's layers come one after another: {moved / GIGA:.1f} GB once a run, "
+        f"at least {bus_seconds(moved):.1f} s over {USUAL_BUS}"
+    )
+
+
+def _cost_of_streamed(setting: Setting, measures: Measures) -> str:
+    config, count = setting.model.dit, measures.streamed_blocks
+    moved = bytes_a_step(config, setting.form, streamed=count)
+    kept = "keys and values" if measures.keeps_keys_values else "projected contexts"
+    return (
+        f"{count} of {config.num_layers} blocks come for their turn: {moved / GIGA:.1f} GB a step from pinned memory, "
+        f"{bus_seconds(moved):.2f} s over {USUAL_BUS}, which only a step that computes for less waits for; {kept} kept"
+    )
+
+
 MEASURES: dict[str, tuple[Measure, ...]] = {
     PROMPT: (
         Measure(_nothing, lambda _setting, _measures: "the MLLM on the same device, released before the DiT comes"),
-        Measure(_mllm_to_cpu, _cost_of_cpu),
+        Measure(_mllm_streamed, _cost_of_streamed_mllm, streams=True),
+        Measure(_mllm_to_cpu, _cost_of_cpu, leaves_gpu=True),
     ),
     ENCODE: (Measure(_tiles("encode"), _cost_of_tiles("encode")),),
     DENOISE: (
         Measure(_nothing, lambda _setting, _measures: "keys and values of the contexts kept"),
         Measure(_projected, _cost_of_projected),
+        Measure(_streamed(keeps_keys_values=True), _cost_of_streamed, streams=True),
+        Measure(_streamed(keeps_keys_values=False), _cost_of_streamed, streams=True),
     ),
     DECODE: (Measure(_tiles("decode"), _cost_of_tiles("decode")),),
 }
@@ -155,10 +198,18 @@ def _fits(phase: Phase, budget: int) -> bool:
     return phase.on_cpu or phase.peak.needed <= budget
 
 
+def _row(setting: Setting, name: str) -> list[Measure]:
+    """The measures of a phase that there are in a setting."""
+    row = [measure for measure in MEASURES[name] if setting.on_gpu or not measure.leaves_gpu]
+    if not setting.can_stream:
+        return [measure for measure in row if not measure.streams]
+    streaming = [measure for measure in row if measure.streams]
+    return streaming if streaming and setting.offload == "blocks" else row
+
+
 def _fit(setting: Setting, measures: Measures, name: str, budget: int) -> tuple[Measures, Fitted, bool]:
     """The first measure of a phase that is enough; the last one where none is."""
-    row = [measure for measure in MEASURES[name] if setting.on_gpu or measure.change is not _mllm_to_cpu]
-    for measure in row:
+    for measure in _row(setting, name):
         changed = measure.change(setting, measures, budget)
         fitted = Fitted(phase_of(name, setting, changed), measure.cost(setting, changed))
         if _fits(fitted.phase, budget):

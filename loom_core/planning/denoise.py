@@ -174,6 +174,7 @@ class Denoising:
         form: Number format of the weights.
         on_gpu: Whether the DiT is on a GPU.
         keeps_keys_values: Keep keys and values of the contexts over the run; False keeps projected contexts.
+        in_lockstep: Each block works on all branches before the next block's turn, see `models/lockstep.py`.
     """
 
     config: DiTConfig
@@ -181,6 +182,7 @@ class Denoising:
     form: WeightFormat
     on_gpu: bool
     keeps_keys_values: bool = True
+    in_lockstep: bool = False
 
     def forward(self, branch: Branch) -> ForwardSizes:
         """One branch's forward pass."""
@@ -238,7 +240,8 @@ class Denoising:
                 ),
             )
             kept += conditions[branch]
-        predictions = (len(run.branches) - 1) * item + (item if item != _FLOAT else 0)
+        predictions = 0 if self.in_lockstep else (len(run.branches) - 1) * item
+        predictions += item if item != _FLOAT else 0
         for branch in run.branches:
             name, most = forward_bytes(self.forward(branch))
             yield Moment(
@@ -248,8 +251,16 @@ class Denoising:
                 cache=sum(caches.values()),
                 conditions=sum(conditions.values()),
                 latents=numbers * (_SOLVER_LATENTS * _FLOAT + predictions),
-                activations=most + self._widening(),
+                activations=most + self._widening() + self._waiting(branch),
             )
+
+    def _waiting(self, working: Branch) -> int:
+        """Tokens and time embeddings of the branches that wait for a block's work on one, in lockstep."""
+        if not self.in_lockstep:
+            return 0
+        time = self.config.hidden_size * (MODULATION_ROWS * _FLOAT + self.form.itemsize)
+        waiting = [self.forward(branch) for branch in self.run.branches if branch is not working]
+        return sum(sizes.wide(sizes.tokens) + time for sizes in waiting)
 
     def _widening(self) -> int:
         """The largest matrix, widened to the dtype of the activations where it is stored in less."""

@@ -11,8 +11,11 @@ from .moments import Moment, Phase
 from .prompt import Reading
 from .run import RunSizes
 from .sizes import FORMATS, ModelSizes, WeightFormat, Weights, dit_weights
+from .streaming import bytes_saved, mllm_bytes_saved
 
 PROMPT, ENCODE, DENOISE, DECODE = "prompt", "encode", "denoise", "decode"
+OFFLOADS = ("auto", "none", "blocks")
+"""As far as memory asks for it, never, or all blocks of the DiT and all layers of the MLLM."""
 _FLOAT, _RGB = 4, 3
 _CODEC_FORMATS = {2: FORMATS["bf16"], 4: FORMATS["fp32"]}
 
@@ -26,12 +29,17 @@ class Measures:
         keeps_keys_values: Keep keys and values of the contexts; False keeps projected contexts, half as large.
         encode_tile: Side of the tiles in which source and references are encoded, in latents; None for whole frames.
         decode_tile: The same for decoding.
+        streamed_blocks: Blocks of the DiT whose weights come to the device only for their turn; 0 for none. Branches of
+            guidance then run in lockstep.
+        streams_mllm: The MLLM's layers come to the device one after another.
     """
 
     mllm_on_cpu: bool = False
     keeps_keys_values: bool = True
     encode_tile: int | None = None
     decode_tile: int | None = None
+    streamed_blocks: int = 0
+    streams_mllm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,7 @@ class Setting:
         form: Number format of DiT and MLLM.
         on_gpu: Whether there is a GPU; else all is in one memory.
         codec_itemsize: Bytes of a number as the VAE computes; None for 2 on a GPU, 4 on a CPU.
+        offload: Which weights may be streamed: a word of `OFFLOADS`.
     """
 
     run: RunSizes
@@ -51,6 +60,12 @@ class Setting:
     form: WeightFormat
     on_gpu: bool = True
     codec_itemsize: int | None = None
+    offload: str = "auto"
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether weights can be streamed; in ComfyUI, for which formats of 8 bits are, the host does it."""
+        return self.on_gpu and self.form.is_loadable and self.offload != "none"
 
     @property
     def codec_item(self) -> int:
@@ -108,6 +123,8 @@ def _reading(setting: Setting, *, on_gpu: bool) -> Reading:
 def _prompt(setting: Setting, measures: Measures) -> Phase:
     on_gpu = setting.on_gpu and not measures.mllm_on_cpu
     weights = setting.form.num_bytes(setting.model.mllm.weights)
+    if measures.streams_mllm:
+        weights -= mllm_bytes_saved(setting.model.mllm, setting.form)
     moments = _reading(setting, on_gpu=on_gpu).moments(weights=weights, held=0 if on_gpu else setting.frames)
     return Phase(PROMPT, tuple(moments), on_cpu=setting.on_gpu and measures.mllm_on_cpu)
 
@@ -152,6 +169,7 @@ def denoising_of(setting: Setting, measures: Measures) -> Denoising:
         form=setting.form,
         on_gpu=setting.on_gpu,
         keeps_keys_values=measures.keeps_keys_values,
+        in_lockstep=measures.streamed_blocks > 0,
     )
 
 
@@ -160,7 +178,9 @@ def _denoise(setting: Setting, measures: Measures) -> Phase:
     if not setting.on_gpu:  # where the VAE waits, and the states of the MLLM
         held = setting.frames + setting.codec_weights
         preparing += _reading(setting, on_gpu=False).all_states()
-    weights = setting.form.num_bytes(dit_weights(setting.model.dit))
+    dit = setting.model.dit
+    weights = setting.form.num_bytes(dit_weights(dit))
+    weights -= bytes_saved(dit, setting.form, streamed=measures.streamed_blocks)
     return Phase(
         DENOISE,
         tuple(denoising_of(setting, measures).moments(weights=weights, held=held, held_while_preparing=preparing)),

@@ -77,12 +77,19 @@ def weight_format(name: str) -> WeightFormat:
     return FORMATS[name]
 
 
-def dit_weights(config: DiTConfig) -> Weights:
-    """Numbers in the weights of a LoomDiT."""
-    dim, patch = config.hidden_size, PATCH * PATCH
+def block_weights(config: DiTConfig) -> Weights:
+    """Numbers in the weights of a block of a LoomDiT."""
+    dim = config.hidden_size
     attentions = _ATTENTIONS * _PROJECTIONS * (dim * dim + dim)
     feed_forward = 2 * dim * config.ffn_dim + config.ffn_dim + dim
     norms = (2 * _ATTENTIONS + 2) * dim + MODULATION_ROWS * dim  # of queries and keys, one with weight and bias
+    return Weights(attentions + feed_forward, norms)
+
+
+def dit_weights(config: DiTConfig) -> Weights:
+    """Numbers in the weights of a LoomDiT."""
+    dim, patch = config.hidden_size, PATCH * PATCH
+    block = block_weights(config)
     embeddings = (1 + config.has_source) * (config.in_channels * patch * dim + dim)
     time = config.time_embed_dim * dim + dim + dim * dim + dim + MODULATION_ROWS * dim * (dim + 1)
     head = dim * config.out_channels * patch + config.out_channels * patch + 2 * dim
@@ -91,7 +98,7 @@ def dit_weights(config: DiTConfig) -> Weights:
         inner = PROJECTOR_EXPANSION * dim
         projector = config.mllm_dim + config.mllm_dim * inner + inner + inner * dim + dim
     layers = config.num_layers
-    return Weights(layers * (attentions + feed_forward), layers * norms + embeddings + time + head + projector)
+    return Weights(layers * block.matrices, layers * block.others + embeddings + time + head + projector)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,16 +159,27 @@ class MLLMSizes:
     @property
     def weights(self) -> Weights:
         """Numbers in its weights, without the head that writes words."""
-        wide, deep, seen = self.hidden_size, self.intermediate_size, self.vision_width
-        layer = wide * (2 * self.query_width + 2 * self.key_width) + 3 * wide * deep
+        wide, seen, layer = self.hidden_size, self.vision_width, self.layer_weights
         block = 4 * seen * seen + 2 * seen * self.vision_intermediate
         merged = 4 * seen
         mergers = (1 + self.num_deepstack) * (merged * merged + merged * wide)
-        small = self.num_layers * 2 * (wide + self.head_dim) + wide
+        small = self.num_layers * layer.others + wide
         small += self.vision_depth * (9 * seen + self.vision_intermediate)
         small += 2 * seen + self.num_deepstack * 2 * merged + (1 + self.num_deepstack) * (merged + wide)
-        tables = self.vocab_size * wide + self.vision_positions * seen + (self.patch_numbers + 1) * seen
-        return Weights(self.num_layers * layer + self.vision_depth * block + mergers, tables + small)
+        tables = self.num_words + self.vision_positions * seen + (self.patch_numbers + 1) * seen
+        return Weights(self.num_layers * layer.matrices + self.vision_depth * block + mergers, tables + small)
+
+    @property
+    def layer_weights(self) -> Weights:
+        """Numbers in the weights of a decoder layer."""
+        wide = self.hidden_size
+        matrices = wide * (2 * self.query_width + 2 * self.key_width) + 3 * wide * self.intermediate_size
+        return Weights(matrices, 2 * (wide + self.head_dim))
+
+    @property
+    def num_words(self) -> int:
+        """Numbers in the table of words."""
+        return self.vocab_size * self.hidden_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,11 +24,15 @@ def plan_lines(plan: MemoryPlan) -> list[str]:
         place = " (in the processor's memory)" if entry.phase.on_cpu else ""
         lines.append(_row(entry.phase.name, *map(_gigabytes, _numbers(peak))) + f"  {peak.name}{place}")
     lines += [f"{entry.phase.name + ':':{_FIRST}}{entry.reason}" for entry in plan.fitted]
-    more = branches_together(setting, plan.measures)
-    lines.append(
-        f"The device needs {plan.needed / GIGA:.1f} GB free: peaks with a tenth more of all but weights. Branches of "
-        f"guidance run one after another; together, as ComfyUI can run them, they take {more / GIGA:.2f} GB more."
-    )
+    needs = f"The device needs {plan.needed / GIGA:.1f} GB free: peaks with a tenth more of all but weights. "
+    if plan.measures.streamed_blocks:
+        lines.append(f"{needs}Branches of guidance run in lockstep, so that weights come once for all of them.")
+    else:
+        more = branches_together(setting, plan.measures)
+        lines.append(
+            f"{needs}Branches of guidance run one after another; together, as ComfyUI can run them, they take "
+            f"{more / GIGA:.2f} GB more."
+        )
     if not setting.form.is_loadable:
         lines.append(f"note: {setting.form.name} weights are for the ComfyUI nodes; the command line cannot load them")
     return lines
@@ -48,6 +52,8 @@ def plan_data(plan: MemoryPlan) -> dict[str, Any]:
             "keeps_keys_values": measures.keeps_keys_values,
             "encode_tile_latents": measures.encode_tile,
             "decode_tile_latents": measures.decode_tile,
+            "streamed_blocks": measures.streamed_blocks,
+            "streams_mllm": measures.streams_mllm,
         },
         "phases": [
             {

@@ -8,13 +8,13 @@ Source: official `LoomVideo.generate`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..protocols import Denoiser
+from ..protocols import Denoiser, JointDenoiser
 from ..types import Branch
 
 
@@ -55,14 +55,23 @@ def guided_velocity(
     """The function that a solver follows: (latents, timestep [B]) -> velocity, float32.
 
     Args:
-        model: Runs once for each branch that has a weight.
+        model: Runs once for each branch that has a weight, or for all of them together where it can.
         conditions: Prepared by the model, of at least those branches.
         weights: From `branch_weights`.
         dtype: In which the model computes; latents are cast to it.
     """
 
     def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
-        cast = latents.to(dtype)
-        return combine({branch: model(cast, timestep, conditions[branch]) for branch in weights}, weights)
+        return combine(predict(model, latents.to(dtype), timestep, conditions, tuple(weights)), weights)
 
     return velocity
+
+
+def predict(
+    model: Denoiser, latents: Tensor, timestep: Tensor, conditions: Mapping[Branch, Any], branches: Sequence[Branch]
+) -> dict[Branch, Tensor]:
+    """Velocities of some branches, together where the model can."""
+    if isinstance(model, JointDenoiser):
+        found = model.together(latents, timestep, [conditions[branch] for branch in branches])
+        return dict(zip(branches, found, strict=True))
+    return {branch: model(latents, timestep, conditions[branch]) for branch in branches}

@@ -27,7 +27,7 @@ from torch import Tensor
 from ..config.speed import Shortcuts
 from ..protocols import Denoiser
 from ..types import Branch
-from .guidance import combine, guided_velocity
+from .guidance import combine, guided_velocity, predict
 from .schedule import Schedule
 
 FIRST_STEPS = 3  # always computed: a rate takes two, and here the result is laid out
@@ -211,9 +211,10 @@ def shortened_velocity(
     reuse, levels = Reuse(shortcuts, weights, sigmas), iter(sigmas)
 
     def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
-        sigma, cast = next(levels), latents.to(dtype)
+        sigma = next(levels)
         due = reuse.due(latents, sigma)
-        computed = {branch: model(cast, timestep, conditions[branch]).float() for branch in due}
+        found = predict(model, latents.to(dtype), timestep, conditions, due) if due else {}
+        computed = {branch: each.float() for branch, each in found.items()}
         return combine(reuse.complete(sigma, computed), weights)
 
     return velocity

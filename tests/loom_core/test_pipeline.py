@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import threading
 import weakref
 from dataclasses import replace
 
@@ -18,6 +20,7 @@ from loom_core.media.decode import read_clip
 from loom_core.media.metadata import read_metadata
 from loom_core.media.probe import probe
 from loom_core.media.targets import compare_path
+from loom_core.offload.blocks import StreamedBlocks
 from loom_core.output import write_compare, write_output
 from loom_core.pipeline import Media, generate
 from loom_core.protocols import EncodedPrompt
@@ -283,3 +286,28 @@ def test_measures_against_short_memory_change_no_picture(small_files, harbour, m
     sparing = Compute(mllm_device=elsewhere, keeps_keys_values=False)
     assert torch.equal(frames_of(generate(chosen, small_files, compute=sparing)), usual)
     assert asked == [torch.device("cpu"), elsewhere]
+
+
+STREAMING = Compute(streamed_blocks=2, streams_mllm=True)
+
+
+@pytest.mark.parametrize("given", [{"num_frames": 9}, {"references": "still", "num_frames": 5}, {"source": "still"}])
+@pytest.mark.parametrize("keeps_keys_values", [True, False])
+def test_streamed_weights_make_the_very_same_frames(small_files, still, given, keeps_keys_values):
+    given = {name: still if value == "still" else value for name, value in given.items()}
+    if "references" in given:
+        given["references"] = (given["references"],)
+    plain = Compute(keeps_keys_values=keeps_keys_values)
+    expected = frames_of(generate(plan(**given), small_files, compute=plain))
+    streaming = replace(STREAMING, keeps_keys_values=keeps_keys_values)
+    assert torch.equal(frames_of(generate(plan(**given), small_files, compute=streaming)), expected)
+
+
+def test_a_cancel_leaves_no_streamed_weights_behind(small_files):
+    threads = threading.active_count()
+    with pytest.raises(CancelledError) as caught:
+        generate(plan(num_frames=5), small_files, compute=STREAMING, progress=lambda _report: False)
+    del caught
+    gc.collect()
+    assert [thing for thing in gc.get_objects() if type(thing) is StreamedBlocks] == []
+    assert threading.active_count() == threads

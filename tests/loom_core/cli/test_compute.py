@@ -27,12 +27,21 @@ def test_words_win():
     assert compute.mllm_device == torch.device("cpu") and not compute.keeps_keys_values
 
 
+def test_offload_blocks_streams_all():
+    compute = choose_compute(ComputeWords(device="cpu", offload="blocks"), QUARTER_TWIN)
+    assert compute.streamed_blocks == QUARTER_TWIN.num_layers and compute.streams_mllm
+    for word in ("auto", "none", None):
+        compute = choose_compute(ComputeWords(device="cpu", offload=word), QUARTER_TWIN)
+        assert not compute.streamed_blocks and not compute.streams_mllm
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"device": "quantum"}, "device 'quantum'.*leave --device out"),
         ({"mllm_device": "quantum"}, "device 'quantum'.*leave --mllm-device out"),
         ({"cache": "states"}, "keys-values or projections"),
+        ({"offload": "disk"}, "offload 'disk'; expected auto, none, blocks"),
         ({"dtype": "int3"}, "int3"),
         ({"dtype": "keep"}, "bf16, fp16, fp32"),
         ({"vae_dtype": "int3"}, "int3"),

@@ -52,26 +52,50 @@ def test_nothing_changes_where_all_fits(fit):
     assert fit(24) == (GPU, [])
 
 
-def test_the_mllm_goes_to_the_processor_first(fit):
+def test_the_mllm_s_layers_are_streamed_first(fit):
     compute, said = fit(13)
-    assert compute == replace(GPU, mllm_device=CPU)
-    assert len(said) == 1 and "the MLLM on the processor" in said[0]
+    assert compute == replace(GPU, streams_mllm=True)
+    assert len(said) == 1 and "the MLLM's layers come one after another" in said[0]
 
 
 def test_then_projections_are_kept(fit):
     compute, said = fit(11.6)
-    assert compute == replace(GPU, mllm_device=CPU, keeps_keys_values=False)
+    assert compute == replace(GPU, streams_mllm=True, keeps_keys_values=False)
     assert len(said) == 2 and "more work a step" in said[1]
+
+
+def test_then_blocks_are_streamed(fit):
+    compute, said = fit(8)
+    assert 3 <= compute.streamed_blocks < 30 and compute.keeps_keys_values
+    assert len(said) == 2 and f"{compute.streamed_blocks} of 30 blocks come for their turn" in said[1]
+    less, _ = fit(6)
+    assert compute.streamed_blocks < less.streamed_blocks <= 30
+
+
+def test_without_offloading_the_mllm_goes_to_the_processor(fit):
+    compute, said = fit(11.6, offload="none")
+    assert compute == replace(GPU, mllm_device=CPU, keeps_keys_values=False)
+    assert "the MLLM on the processor" in said[0]
+    compute, said = fit(8, offload="none")
+    assert compute is GPU
+    assert "may run out of memory" in said[0] and "expected at most 8.0 GB" in said[0]
+
+
+def test_all_is_streamed_where_that_was_said(fit):
+    compute, _ = fit(24, offload="blocks")
+    assert compute == replace(GPU, streams_mllm=True, streamed_blocks=30)
 
 
 def test_what_the_user_said_stays(fit):
     assert fit(11.6, mllm_device="cuda", cache="keys-values") == (GPU, [])
+    compute, _ = fit(6, cache="projections", compute=replace(GPU, keeps_keys_values=False))
+    assert not compute.keeps_keys_values and compute.streamed_blocks
 
 
 def test_what_will_hardly_fit_is_tried_all_the_same(fit):
-    compute, said = fit(8)
+    compute, said = fit(3)
     assert compute is GPU
-    assert "may run out of memory" in said[0] and "expected at most 8.0 GB" in said[0]
+    assert "may run out of memory" in said[0] and "expected at most 3.0 GB" in said[0]
 
 
 def test_a_cpu_is_left_alone(fit):

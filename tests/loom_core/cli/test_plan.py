@@ -13,7 +13,16 @@ def test_a_run_is_told_phase_by_phase(capsys):
     assert main(["--vram", "12GB"]) == 0
     shown = capsys.readouterr().out
     assert "832x480, 81 frames, source; bf16 weights; a GPU with 12.0 GB free" in shown
-    assert "the MLLM on the processor" in shown
+    assert "the MLLM's layers come one after another" in shown
+    assert main(["--vram", "12GB", "--offload", "none"]) == 0
+    assert "the MLLM on the processor" in capsys.readouterr().out
+
+
+def test_all_weights_streamed(capsys):
+    assert main(["--offload", "blocks", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["measures"]["streamed_blocks"] == 30 and data["measures"]["streams_mllm"]
+    assert data["needed"] < 9e9
 
 
 def test_json_follows_the_arguments(capsys):
@@ -67,6 +76,9 @@ def test_amounts_that_are_none(text):
         (["--weights", "int4"], 2, "weights 'int4'"),
         (["--vae-dtype", "fp8"], 2, "dtype 'fp8'"),
         (["--vram", "4GB"], 6, "expected at most 4.0 GB; to fix:"),
+        (["--offload", "disk"], 2, "offload 'disk'"),
+        (["--offload", "blocks", "--weights", "fp8"], 2, "--offload blocks with fp8 weights on a GPU"),
+        (["--offload", "blocks", "--cpu"], 2, "a CPU has but one memory"),
     ],
 )
 def test_errors_are_one_line(capsys, arguments, code, words):

@@ -18,10 +18,12 @@ from loom_core.config.model import LOOMVIDEO_5B, DiTConfig
 from loom_core.config.sampling import SamplingConfig
 from loom_core.geometry import latent_shape
 from loom_core.models.dit import LoomDiT
+from loom_core.offload.blocks import streamed
 from loom_core.planning.denoise import Denoising, forward_bytes
 from loom_core.planning.plan import DENOISE, Measures, Setting, phase_of
 from loom_core.planning.run import RunSizes
-from loom_core.planning.sizes import FORMATS, ModelSizes, WeightFormat
+from loom_core.planning.sizes import FORMATS, ModelSizes, WeightFormat, dit_weights
+from loom_core.planning.streaming import block_bytes
 from loom_core.request import Plan, Request
 from loom_core.types import Branch, Condition, Reference, Task
 
@@ -101,20 +103,31 @@ def denoise_peaks() -> Callable[..., tuple[int, int]]:
     """(measured, predicted) most bytes that denoising makes, of preparing and sampling as the pipeline does them."""
 
     def measure(
-        run: RunSizes, *, dtype: torch.dtype = torch.float32, keeps_keys_values: bool = True, **changes: Any
+        run: RunSizes,
+        *,
+        dtype: torch.dtype = torch.float32,
+        keeps_keys_values: bool = True,
+        streamed_blocks: int = 0,
+        **changes: Any,
     ) -> tuple[int, int]:
         config = replace(SMALL, **changes)
-        plan, compute = pipeline_plan(run), Compute(dtype=dtype, keeps_keys_values=keeps_keys_values)
+        plan = pipeline_plan(run)
+        compute = Compute(dtype=dtype, keeps_keys_values=keeps_keys_values, streamed_blocks=streamed_blocks)
         model = small_model(config, dtype)
         conditions = random_conditions(run, config, dtype)
 
         def denoise() -> torch.Tensor:
-            prepared = pipeline.prepare_branches(plan, conditions, model=model, compute=compute)
-            return pipeline.sample(plan, prepared, model=model, compute=compute)
+            with streamed(model, "blocks", device=compute.device, count=streamed_blocks):
+                prepared = pipeline.prepare_branches(plan, conditions, model=model, compute=compute)
+                return pipeline.sample(plan, prepared, model=model, compute=compute)
 
         setting = Setting(run=run, model=ModelSizes(dit=config), form=form_of(dtype), on_gpu=False)
-        phase = phase_of(DENOISE, setting, Measures(keeps_keys_values=keeps_keys_values))
-        return peak_live_bytes(denoise), phase.new
+        measures = Measures(keeps_keys_values=keeps_keys_values, streamed_blocks=streamed_blocks)
+        phase = phase_of(DENOISE, setting, measures)
+        resident = (config.num_layers - streamed_blocks) * block_bytes(config, setting.form)
+        outside = setting.form.num_bytes(dit_weights(config)) - config.num_layers * block_bytes(config, setting.form)
+        # what was there before the phase is not counted, the slots are
+        return peak_live_bytes(denoise), phase.new + phase.peak.weights - resident - outside
 
     return measure
 

@@ -58,3 +58,10 @@ def test_the_page_shows_what_the_command_prints(found, repo_root):
     page = (repo_root / "docs" / "performance.md").read_text(encoding="utf-8")
     assert "\n".join(markdown_table(recipe_rows(found))) in page
     assert re.search(r"cli\.plan --cards", page)
+
+
+def test_small_cards_run_the_released_weights_streamed(found):
+    by_card = {one.card: one for one in found if one.form.name == "bf16"}
+    assert set(by_card) == set(CARDS)
+    assert by_card[6].usual.measures.streamed_blocks > by_card[8].usual.measures.streamed_blocks > 0
+    assert any("blocks streamed" in cell for row in recipe_rows(found) for cell in row)

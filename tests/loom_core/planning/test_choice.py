@@ -6,12 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from loom_core.config.model import LOOM_TINY
+from loom_core.config.model import LOOM_TINY, LOOMVIDEO_5B
 from loom_core.errors import ResourceError
 from loom_core.planning.choice import GIGA, branches_together, choose, least_budget, most_frames
-from loom_core.planning.plan import DECODE, DENOISE, ENCODE, PROMPT, Measures, Setting
+from loom_core.planning.plan import DECODE, DENOISE, ENCODE, PROMPT, Measures, Setting, phase_of
 from loom_core.planning.run import RunSizes
 from loom_core.planning.sizes import FORMATS, ModelSizes
+from loom_core.planning.streaming import LEAST_STREAMED, block_bytes
 
 EDIT = RunSizes(width=832, height=480, num_frames=81, has_source=True)
 
@@ -84,7 +85,7 @@ def test_the_most_frames_are_the_most():
 
 
 def test_ways_out_are_ways_out():
-    setting = setting_of(width=1280, height=704, num_frames=121)
+    setting = replace(setting_of(width=1280, height=704, num_frames=121), offload="none")
     with pytest.raises(ResourceError) as caught:
         choose(setting, 12 * GIGA)
     text = str(caught.value)
@@ -125,3 +126,36 @@ def test_branches_together_take_more():
     assert more == pytest.approx(2 * alone, rel=0.01)
     small = replace(setting, model=ModelSizes(dit=LOOM_TINY))
     assert 0 < branches_together(small, Measures()) < more
+
+
+@pytest.mark.parametrize("card", [6, 8, 12])
+def test_released_weights_run_on_small_cards(card):
+    plan = choose(setting_of(), card * GIGA)
+    assert plan.needed <= card * GIGA and plan.measures.streams_mllm
+    assert (plan.measures.streamed_blocks > 0) == (card < 12)
+    with pytest.raises(ResourceError):
+        choose(replace(setting_of(), offload="none"), 8 * GIGA)
+
+
+def test_no_more_blocks_are_streamed_than_it_takes():
+    setting = setting_of()
+    plan = choose(setting, 8 * GIGA)
+    count = plan.measures.streamed_blocks
+    assert LEAST_STREAMED <= count < 30
+    fewer = phase_of(DENOISE, setting, replace(plan.measures, streamed_blocks=count - 1))
+    assert fewer.peak.needed > 8 * GIGA
+
+
+def test_the_cost_of_streaming_is_said():
+    plan = choose(replace(setting_of(), offload="blocks"), None)
+    reasons = {entry.phase.name: entry.reason for entry in plan.fitted}
+    moved = 30 * block_bytes(LOOMVIDEO_5B, FORMATS["bf16"])
+    assert f"30 of 30 blocks come for their turn: {moved / GIGA:.1f} GB a step" in reasons[DENOISE]
+    assert f"{moved / 25e9:.2f} s over PCIe 4.0 x16" in reasons[DENOISE]
+    assert "the MLLM's layers come one after another: 41.7 GB once a run" in reasons[PROMPT]
+
+
+@pytest.mark.parametrize("setting", [setting_of("fp8"), setting_of("int8"), setting_of(on_gpu=False)])
+def test_nothing_is_streamed_where_a_host_does_it_or_there_is_one_memory(setting):
+    plan = choose(replace(setting, offload="blocks"), None)
+    assert not plan.measures.streamed_blocks and not plan.measures.streams_mllm

@@ -15,6 +15,7 @@ from loom_core.planning.sizes import MODULATION_ROWS, PROJECTOR_EXPANSION
 
 BF16 = torch.bfloat16
 WIDE = {"hidden_size": 192, "num_heads": 8, "ffn_dim": 256}
+DEEP = {"num_layers": 6}
 THIN = {"ffn_dim": 96, "num_layers": 2, "has_source": False}
 
 
@@ -38,6 +39,12 @@ THIN = {"ffn_dim": 96, "num_layers": 2, "has_source": False}
         ({"num_frames": 33, "has_source": True, "width": 192, "height": 128}, {**WIDE, "dtype": BF16}),
         ({"num_frames": 9, "num_references": 1}, THIN),
         ({"num_frames": 25, "width": 128, "height": 128}, {**THIN, "dtype": BF16}),
+        ({"num_frames": 9, "has_source": True}, {**DEEP, "streamed_blocks": 6}),
+        ({"num_frames": 9, "has_source": True}, {**DEEP, "streamed_blocks": 4, "dtype": BF16}),
+        ({"num_frames": 5, "width": 64}, {**DEEP, "streamed_blocks": 6}),
+        ({"num_frames": 1, "has_source": True, "num_references": 2, "width": 128}, {**DEEP, "streamed_blocks": 6}),
+        ({"num_frames": 13, "has_source": True}, {**DEEP, "streamed_blocks": 6, "keeps_keys_values": False}),
+        ({"num_frames": 33, "num_references": 1, "width": 192}, {"streamed_blocks": 3, "dtype": BF16}),
     ],
 )
 def test_within_a_tenth_of_what_is_alive(denoise_peaks, sizes, given):

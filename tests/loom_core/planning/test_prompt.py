@@ -1,6 +1,7 @@
 """The formulas of the MLLM against live tensors while small ones read prompts on the CPU."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from benchmarks.live_memory import peak_live_bytes
 from loom_core.config.model import LOOM_TINY
 from loom_core.mllm.encoder import QwenEncoder
 from loom_core.mllm.loading import build_empty
+from loom_core.mllm.streaming import streamed_layers
 from loom_core.mllm.tokens import load_tokenizer, vision_spans
 from loom_core.planning.plan import PROMPT, Measures, Setting, phase_of
 from loom_core.planning.run import CHAT_TOKENS, RunSizes
@@ -18,6 +20,7 @@ from loom_core.types import Branch, Clip, Task
 
 pytest.importorskip("transformers", reason="Qwen3-VL comes from transformers")
 
+CPU = torch.device("cpu")
 TEXT = "make the boat red and the sky of a very dark blue"
 NEGATIVE = "blurry, low quality"
 DEEP = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 6}
@@ -59,7 +62,7 @@ def prompt_peaks(golden_dir):
     folder = golden_dir / "models" / "tiny" / "qwen"
     tokenizer = load_tokenizer(folder)
 
-    def measure(run, *, num_blocks=2, dtype=torch.float32, text=None, vision=None):
+    def measure(run, *, num_blocks=2, dtype=torch.float32, text=None, vision=None, streams=False):
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         values["text_config"] |= text or {}
         values["vision_config"] |= {"out_hidden_size": values["text_config"]["hidden_size"], **(vision or {})}
@@ -72,7 +75,8 @@ def prompt_peaks(golden_dir):
                 encoder.encode(task_of(run), TEXT, negative_prompt=NEGATIVE, references=references, source=source)
             )
 
-        measured = peak_live_bytes(read)
+        with streamed_layers(encoder.model, CPU) if streams else nullcontext():
+            measured = peak_live_bytes(read)  # without the slots, which were there before
         lengths = {branch: len(states[0]) for branch, states in encoded[0].by_branch.items()}
         assert list(lengths) == list(run.branches)
         full = encoder.reader.full(task_of(run), TEXT, references=references, source=source)
@@ -84,7 +88,7 @@ def prompt_peaks(golden_dir):
         model = ModelSizes(dit=replace(LOOM_TINY, num_layers=num_blocks), mllm=MLLMSizes.from_config(values))
         form = FORMATS["fp32" if dtype == torch.float32 else "bf16"]
         setting = Setting(run=replace(run, contexts=lengths), model=model, form=form, on_gpu=False)
-        return measured, phase_of(PROMPT, setting, Measures()).new
+        return measured, phase_of(PROMPT, setting, Measures(streams_mllm=streams)).new
 
     return measure
 
@@ -103,6 +107,7 @@ def prompt_peaks(golden_dir):
             {"text": DEEP, "num_blocks": 5},
         ),
         ({"num_frames": 33, "has_source": True, "width": 256, "height": 192}, {"vision": SEEING}),
+        ({"num_frames": 9, "has_source": True}, {"streams": True}),
     ],
 )
 def test_within_a_tenth_of_what_is_alive(prompt_peaks, sizes, given, dtype):

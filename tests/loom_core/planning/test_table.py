@@ -13,7 +13,7 @@ SETTING = Setting(
 
 
 def test_lines_tell_sizes_and_reasons():
-    plan = choose(SETTING, 12 * GIGA)
+    plan = choose(replace(SETTING, offload="none"), 12 * GIGA)
     lines = plan_lines(plan)
     assert lines[0] == "832x480, 81 frames, source; bf16 weights; a GPU with 12.0 GB free"
     assert [line.split()[0] for line in lines[2:6]] == ["prompt", "encode", "denoise", "decode"]
@@ -33,7 +33,12 @@ def test_data_is_the_same_in_bytes():
     plan = choose(SETTING, 12 * GIGA)
     data = json.loads(json.dumps(plan_data(plan)))
     assert data["needed"] == plan.needed
-    assert data["measures"]["mllm_on_cpu"] is True
+    assert data["measures"]["mllm_on_cpu"] is False and data["measures"]["streams_mllm"] is True
     for phase, entry in zip(data["phases"], plan.fitted, strict=True):
         parts = ("weights", "held", "cache", "conditions", "latents", "activations")
         assert sum(phase[part] for part in parts) == phase["peak"] == entry.phase.peak.total
+
+
+def test_branches_of_streamed_weights_run_in_lockstep():
+    assert "lockstep" in plan_lines(choose(SETTING, 8 * GIGA))[-1]
+    assert "one after another; together" in plan_lines(choose(SETTING, 24 * GIGA))[-1]

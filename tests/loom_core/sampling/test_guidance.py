@@ -52,3 +52,18 @@ def test_only_weighted_branches_are_computed():
     assert seen == ["v", "f"]
     assert result.dtype == torch.float32
     assert torch.equal(result, torch.full((1, 2), 2.0 + 2.0 * (4.0 - 2.0)))
+
+
+def test_a_model_that_can_is_given_all_branches_together():
+    class Together:
+        def __call__(self, latents, timestep, conditions):
+            raise AssertionError("one by one")
+
+        def together(self, latents, timestep, conditions):
+            assert conditions == ["u", "v", "f"] and latents.dtype == torch.bfloat16
+            return [latents * 0 + value for value in (1.0, 2.0, 4.0)]
+
+    weights = branch_weights(2.0, 1.5, has_visual=True)
+    velocity = guided_velocity(Together(), {U: "u", V: "v", F: "f"}, weights, dtype=torch.bfloat16)
+    result = velocity(torch.zeros(1, 2), torch.tensor([1]))
+    assert torch.equal(result, torch.full((1, 2), 1.0 + 1.5 * (2.0 - 1.0) + 2.0 * (4.0 - 2.0)))

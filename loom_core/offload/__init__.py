@@ -1,0 +1,1 @@
+"""Weights that come to a device block by block, while others compute."""
