@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,10 +150,11 @@ def _compute(arguments: argparse.Namespace, plan: Plan | None, files: ModelFiles
     from .fitting import setting_of
 
     try:
-        compute = choose_compute(to_compute_words(arguments), config)
+        words = to_compute_words(arguments)
+        compute = replace(choose_compute(words, config), compiles=arguments.compile)
         if plan is None or files.is_built_in:  # whose codec takes next to nothing, unlike the planned VAE
             return []
-        setting = setting_of(compute, plan, files, config=config)
+        setting = setting_of(compute, words, plan, files, config=config)
     except LoomError as error:
         return [Finding.of_error("device", error)]
     is_cuda = compute.device.type == "cuda"

@@ -41,15 +41,15 @@ def run_sizes(plan: Plan) -> RunSizes:
     return replace(sizes, contexts=contexts)
 
 
-def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTConfig, offload: str = "auto") -> Setting:
+def setting_of(compute: Compute, words: ComputeWords, plan: Plan, files: ModelFiles, *, config: DiTConfig) -> Setting:
     """What is planned for: the run and the model at their sizes, as they will be computed.
 
     Args:
-        compute: Where, and in which precision.
+        compute: Where, and in which precision; compiled blocks stay where they are.
+        words: What the user said.
         plan: What is done.
         files: Of the model.
         config: Of the DiT.
-        offload: Weights that may come for their turn alone; a word of `OFFLOADS`.
     """
     import torch
 
@@ -63,7 +63,7 @@ def setting_of(compute: Compute, plan: Plan, files: ModelFiles, *, config: DiTCo
         form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
         on_gpu=compute.device.type != "cpu",
         codec_itemsize=compute.codec_dtype.itemsize,
-        offload=offload,
+        offload="none" if compute.compiles else words.offload or "auto",
     )
 
 
@@ -92,8 +92,7 @@ def fit_to_gpu(
 
     import torch
 
-    offload = "none" if compute.compiles else words.offload or "auto"
-    setting = setting_of(compute, plan, files, config=config, offload=offload)
+    setting = setting_of(compute, words, plan, files, config=config)
     free, _ = torch.cuda.mem_get_info(compute.device)
     try:
         chosen = choose(setting, free)

@@ -245,7 +245,7 @@ def memory(reading: Reading) -> Iterator[Placed]:
                 mllm_frames=max(FEWEST_MLLM_FRAMES, reading.whole(node, "mllm_frames") or TRAINED_MAX_FRAMES),
             )
             model = ModelSizes(dit=look.config, mllm=encoder.planned)
-            setting = Setting(run=run, model=model, form=_format(reading, loader, look), on_gpu=on_gpu)
+            setting = Setting(run=run, model=model, form=_format(reading, loader, look), on_gpu=on_gpu, offload="none")
             found = check_memory(setting, free, where="GPU" if on_gpu else "machine")
         except ConfigError:
             continue  # what is wrong with the size was said

@@ -59,7 +59,7 @@ def test_the_mllm_s_layers_are_streamed_first(fit):
 
 
 def test_then_projections_are_kept(fit):
-    compute, said = fit(11.6)
+    compute, said = fit(11.4)
     assert compute == replace(GPU, streams_mllm=True, keeps_keys_values=False)
     assert len(said) == 2 and "more work a step" in said[1]
 
@@ -73,7 +73,7 @@ def test_then_blocks_are_streamed(fit):
 
 
 def test_without_offloading_the_mllm_goes_to_the_processor(fit):
-    compute, said = fit(11.6, offload="none")
+    compute, said = fit(11.4, offload="none")
     assert compute == replace(GPU, mllm_device=CPU, keeps_keys_values=False)
     assert "the MLLM on the processor" in said[0]
     compute, said = fit(8, offload="none")
@@ -87,7 +87,7 @@ def test_all_is_streamed_where_that_was_said(fit):
 
 
 def test_what_the_user_said_stays(fit):
-    assert fit(11.6, mllm_device="cuda", cache="keys-values") == (GPU, [])
+    assert fit(11.4, mllm_device="cuda", cache="keys-values") == (GPU, [])
     compute, _ = fit(6, cache="projections", compute=replace(GPU, keeps_keys_values=False))
     assert not compute.keeps_keys_values and compute.streamed_blocks
 
