@@ -164,7 +164,7 @@ def test_media_that_cannot_be_read_is_refused(tmp_path):
 
 
 def test_unknown_preset_is_refused():
-    with pytest.raises(LoomError, match="one of official, balanced, draft, tiny"):
+    with pytest.raises(LoomError, match="one of official, draft, tiny"):
         get_preset("dream")
 
 
