@@ -13,6 +13,10 @@ Source: DiffusionNFT (arXiv 2509.16117). Differences:
 - noise levels are drawn as in training, shifted by size, instead of from the sampling schedule;
 - the loss is not multiplied by the advantage's clip, so that r = 1 with beta = 1 is plain flow matching; a published
   `kl` of 1e-4 is 2e-5 here;
+- the answers to a prompt meet the same noise levels and the same noise. Their advantages sum to zero, so that what the
+  noise alone does to the gradient cancels, which otherwise is far larger than what the reward says: of loom-tiny, the
+  gradients of two halves of 96 prompts had a cosine of 0.25 with shared noise, and of 0.07 without (6 levels an
+  answer, reward of success alone);
 - groups without contrast are left out; there the two pulls cancel.
 """
 
@@ -144,7 +148,7 @@ class DiffusionNFT:
         return self.rollouts
 
     def points(self, rollouts: Sequence[Rollout]) -> list[NoisedPoint]:
-        """Each answer at a few noise levels, with noise of its own at each."""
+        """Each answer at a few noise levels, with noise of its own at each, both the same for all answers to a prompt."""
         return [
             self._point(place, rollout, number)
             for place, rollout in enumerate(rollouts)
@@ -169,7 +173,7 @@ class DiffusionNFT:
         return PointLoss(found.loss, kl, {"contrast": found.contrast, "deviation": deviation})
 
     def _point(self, place: int, rollout: Rollout, number: int) -> NoisedPoint:
-        sample = replace(rollout.sample, seed=derive_seed(rollout.seed, "level", number), target=rollout.clean)
+        sample = replace(rollout.sample, seed=derive_seed(rollout.sample.seed, "level", number), target=rollout.clean)
         draws = draw([sample], shift_scale=self.shift_scale, base_tokens=self.base_tokens)
         noise, level = draws.noises[0], draws.levels[0]
         return NoisedPoint(

@@ -45,7 +45,9 @@ def test_shipped_configs_can_be_read(repo_root, name):
     assert config.rl.algorithm == "nft"
     assert config.ema == 0.5
     assert config.data.max_samples_per_pack
-    assert {"motion", "sharpness"} <= {reward.kind for reward in config.rl.rewards}
+    kinds = {reward.kind for reward in config.rl.rewards}
+    assert {"motion", "sharpness"} <= kinds or all(kind.startswith("world-") for kind in kinds)
+    assert config.rl.stops.least_motion and config.rl.stops.least_sharpness
 
 
 def test_a_config_written_out_is_the_same_config(config, tmp_path):

@@ -86,13 +86,24 @@ def test_points_are_the_answers_noised_as_in_training(toy, make_prompt, make_pla
     rollouts = roll_out(toy.velocities, [make_prompt(1), make_prompt(2)], plan)
     points = algorithm.points(rollouts)
     assert [point.rollout for point in points] == [place for place in range(8) for _ in range(3)]
-    assert len({point.level for point in points}) == len(points)
+    assert len({point.level for point in points}) == 2 * 3  # of each prompt
     for point in points:
         clean = rollouts[point.rollout].clean
         noise = (point.target + clean) / (1 - 1e-3)
         torch.testing.assert_close(point.latents, noised_latents(clean, noise, torch.tensor(point.level)))
         assert point.timestep == pytest.approx(1000 * point.level)
     assert [point.level for point in algorithm.points(rollouts)] == [point.level for point in points]
+
+
+def test_the_answers_to_a_prompt_are_noised_alike(toy, make_prompt, make_plan):
+    rollouts = roll_out(toy.velocities, [make_prompt(1), make_prompt(2)], make_plan())
+    points = DiffusionNFT(NFTSettings(levels_per_answer=1), make_plan()).points(rollouts)
+    noises = [point.target + rollout.clean for point, rollout in zip(points, rollouts, strict=True)]
+    for point, noise in zip(points[:4], noises[:4], strict=True):
+        assert point.level == points[0].level
+        torch.testing.assert_close(noise, noises[0])
+    assert not torch.equal(rollouts[0].clean, rollouts[1].clean)
+    assert points[4].level != points[0].level and not torch.allclose(noises[4], noises[0])
 
 
 def test_the_distance_to_the_reference_is_told_apart(toy, make_prompt, make_plan):
