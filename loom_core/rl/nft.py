@@ -148,7 +148,7 @@ class DiffusionNFT:
         return self.rollouts
 
     def points(self, rollouts: Sequence[Rollout]) -> list[NoisedPoint]:
-        """Each answer at a few noise levels, with noise of its own at each, both the same for all answers to a prompt."""
+        """Each answer at a few noise levels, each with its noise, the same for all answers to a prompt."""
         return [
             self._point(place, rollout, number)
             for place, rollout in enumerate(rollouts)
