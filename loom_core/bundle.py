@@ -14,6 +14,7 @@ from .weights.checks import require_dit, require_keys
 from .weights.detect import detect_config
 from .weights.layouts import find_weights
 from .weights.loading import key_report
+from .weights.packing import with_packings
 from .weights.presence import require_present
 from .weights.reading import open_checkpoint
 
@@ -58,8 +59,8 @@ class ModelFiles:
         return detect_config(self._open_dit())
 
     def _open_dit(self) -> Checkpoint:
-        checkpoint = open_checkpoint(self.dit, ema=self.ema)
-        require_dit(checkpoint, allow_plain_wan=False)
+        checkpoint = with_packings(open_checkpoint(self.dit, ema=self.ema))
+        require_dit(checkpoint, allow_plain_wan=False, allow_quantised=True)
         return checkpoint
 
     def check(self) -> DiTConfig:

@@ -58,7 +58,7 @@ HOST = {
 }  # fmt: skip
 """Modules of ComfyUI, which only the node pack may import."""
 
-HEAVY = {"transformers", "diffusers", "av", "PIL", "tokenizers"}
+HEAVY = {"transformers", "diffusers", "av", "PIL", "tokenizers", "gguf"}
 """Packages that are imported by the function that needs them."""
 
 LAYERS = {"Linear", "Conv3d", "LayerNorm", "RMSNorm"}

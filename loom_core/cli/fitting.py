@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ResourceError
 from ..planning.choice import Fitted, choose
 from ..planning.plan import DENOISE, PROMPT, Setting
 from ..planning.run import RunSizes
-from ..planning.sizes import FORMATS, MLLMSizes, ModelSizes
+from ..planning.sizes import FORMATS, MLLMSizes, ModelSizes, WeightFormat
 from .compute import ComputeWords
 
 if TYPE_CHECKING:
+    import torch
+
     from ..bundle import ModelFiles
     from ..compute import Compute
     from ..config.model import DiTConfig
@@ -51,8 +54,6 @@ def setting_of(compute: Compute, words: ComputeWords, plan: Plan, files: ModelFi
         files: Of the model.
         config: Of the DiT.
     """
-    import torch
-
     from ..mllm.loading import read_config
 
     folder = files.mllm if files.mllm.is_dir() else files.mllm.parent
@@ -60,7 +61,8 @@ def setting_of(compute: Compute, words: ComputeWords, plan: Plan, files: ModelFi
     return Setting(
         run=run_sizes(plan),
         model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values)),
-        form=FORMATS[{torch.float32: "fp32", torch.float16: "fp16"}.get(compute.dtype, "bf16")],
+        form=_stored_form(files.dit, compute.dtype, ema=files.ema),
+        mllm_form=_stored_form(files.mllm, compute.dtype),
         on_gpu=compute.device.type != "cpu",
         codec_itemsize=compute.codec_dtype.itemsize,
         offload="none" if compute.compiles else words.offload or "auto",
@@ -110,6 +112,21 @@ def fit_to_gpu(
         _say_why(reasons[DENOISE], say)
         compute = replace(compute, keeps_keys_values=keeps, streamed_blocks=measures.streamed_blocks)
     return compute
+
+
+def _stored_form(path: Path, dtype: torch.dtype, *, ema: bool = True) -> WeightFormat:
+    """The format of a file's weights in memory: that in which they are computed, or smaller where it is quantised."""
+    from ..weights.packing import with_packings
+    from ..weights.reading import open_checkpoint
+
+    computed = FORMATS[{"torch.float32": "fp32", "torch.float16": "fp16"}.get(str(dtype), "bf16")]
+    checkpoint = with_packings(open_checkpoint(path, ema=ema))
+    packed = [checkpoint.infos[name] for name in checkpoint.packings]
+    if not packed:
+        return computed
+    share = sum(info.num_bytes for info in packed) / sum(info.num_elements for info in packed)
+    forms = {packing.form for packing in checkpoint.packings.values()}
+    return replace(computed, name="/".join(sorted(forms)), matrix_itemsize=share)
 
 
 def _say_why(fitted: Fitted, say: Callable[[str], None]) -> None:

@@ -55,6 +55,9 @@ def describe(inspection: Inspection) -> str:
             for name, share in inspection.dtypes.items()
         ),
     ]
+    if inspection.quantised:
+        forms = ", ".join(f"{number} layers in {form}" for form, number in inspection.quantised.items())
+        rows.append(("quantised", forms))
     if inspection.keys is not None:
         style = "diffusers (official)" if naming.style == "diffusers" else "Wan-native"
         rows.append(("names", style + (f", prefix {naming.prefix!r}" if naming.prefix else "")))

@@ -18,6 +18,7 @@ from ..weights.checkpoint import Checkpoint
 from ..weights.checks import KeyReport, require_dit, require_keys
 from ..weights.identify import ModelKind
 from ..weights.inspection import DtypeShare, Inspection, format_bytes, inspect_checkpoint
+from ..weights.packing import with_packings
 from ..weights.reading import open_checkpoint
 from .finding import Finding
 
@@ -62,20 +63,16 @@ def look_at_dit(path: Path, *, ema: bool = True, takes_quantised: bool = False, 
     Args:
         path: File or folder.
         ema: Take averaged weights where a folder has them.
-        takes_quantised: Whether quantised layers can be run, as in ComfyUI.
+        takes_quantised: Whether a host runs quantised layers of any form, as ComfyUI; else only known forms pass.
         is_edit: Whether a source is to be edited.
     """
     try:
         checkpoint = open_checkpoint(path, ema=ema)
-        require_dit(checkpoint, allow_plain_wan=False)
+        require_dit(checkpoint, allow_plain_wan=False, allow_quantised=True)
         inspection = inspect_checkpoint(checkpoint)
         layers = quantised_layers(checkpoint)
-        if layers and not takes_quantised:
-            raise WeightsError(
-                f"{path}, with {len(layers)} quantised layers",
-                expected="bf16, fp16 or fp32 on the command line",
-                fix=_FOR_COMFYUI,
-            )
+        if not takes_quantised:
+            _require_known_forms(checkpoint)
         if inspection.keys is not None:
             require_keys(_without(inspection.keys, layers), path)
         if inspection.config is None:
@@ -109,12 +106,7 @@ def look_at_encoder(
         sizes = qwen_sizes(checkpoint)
         is_quantised = bool(quantised_layers(checkpoint))
         if not takes_quantised:
-            if is_quantised:
-                raise WeightsError(
-                    f"{path}, a quantised Qwen3-VL",
-                    expected="bf16, fp16 or fp32 on the command line",
-                    fix="use the unquantised file, or ComfyUI, which reads this one",
-                )
+            _require_known_forms(checkpoint)
             load_tokenizer(tokenizer or (path if path.is_dir() else path.parent))
         planned = MLLMSizes.from_config(values)
     except LoomError as error:
@@ -166,6 +158,16 @@ def check_pair(dit: DiTConfig | None, encoder: QwenSizes | None) -> list[Finding
         fix="choose Qwen3-VL-8B for the released weights, the built-in encoder for the built-in model",
     )
     return [Finding.of_error(ENCODER, error)]
+
+
+def _require_known_forms(checkpoint: Checkpoint) -> None:
+    """Refuse quantised layers that the command line cannot read."""
+    if unknown := quantised_layers(with_packings(checkpoint)):
+        raise WeightsError(
+            f"{checkpoint.path}, with {len(unknown)} quantised layers of a form unknown here",
+            expected="bf16, fp16 or fp32, or a file of cli.convert --to",
+            fix=_FOR_COMFYUI,
+        )
 
 
 def quantised_layers(checkpoint: Checkpoint) -> set[str]:

@@ -22,6 +22,7 @@ from ..weights.detect import read_config_file
 from ..weights.filling import fill_model
 from ..weights.identify import ModelKind
 from ..weights.key_maps import unique_sources
+from ..weights.packing import with_packings
 from ..weights.reading import open_checkpoint
 
 if TYPE_CHECKING:
@@ -220,15 +221,16 @@ def fill(model: nn.Module, checkpoint: Checkpoint, *, dtype: torch.dtype, device
         device: Of weights and tables.
 
     Raises:
-        WeightsError: The model is quantised, or a weight is missing, unexpected, mis-shaped, not finite or there
-            under two names.
+        WeightsError: The model is quantised in an unknown form, or a weight is missing, unexpected, mis-shaped, not
+            finite or there under two names.
     """
+    checkpoint = with_packings(checkpoint)
     marks = [name for name in checkpoint if name.endswith(QUANTISATION_MARKS)]
     if marks:
         raise WeightsError(
-            f"{checkpoint.path}, a quantised model ({shortened(marks)})",
-            expected="Qwen3-VL in bf16, fp16 or fp32",
-            fix="use the unquantised file, or ComfyUI's own encoder, which reads this one",
+            f"{checkpoint.path}, a quantised model of a form unknown here ({shortened(marks)})",
+            expected="Qwen3-VL in bf16, fp16 or fp32, or quantised as ComfyUI does it, or GGUF",
+            fix="use the unquantised file, or ComfyUI's own encoder, which may read this one",
         )
     sources = unique_sources({in_file: model_key(in_file) for in_file in checkpoint})
     fill_model(

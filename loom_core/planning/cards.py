@@ -108,7 +108,7 @@ def _row(found: Recipe) -> list[str]:
     tile = measures.decode_tile
     return [
         f"{found.card} GB",
-        found.form.name + ("" if found.form.is_loadable else " (ComfyUI)"),
+        found.form.name,
         "processor" if measures.mllm_on_cpu else "GPU, streamed" if measures.streams_mllm else "GPU",
         _length(usual),
         "keys, values" if measures.keeps_keys_values else "projections",

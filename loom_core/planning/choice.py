@@ -289,7 +289,7 @@ def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
         yield f"use {smaller[0]}x{smaller[1]}"
     form = next((form for form in _smaller_formats(setting.form) if not _attempt_with(setting, form, budget)), None)
     if form is not None:
-        yield f"use {form.name} weights" + ("" if form.is_loadable else ", which the ComfyUI nodes can load")
+        yield f"use {form.name} weights"
     yield f"a device with {least_budget(setting) / GIGA:.1f} GB free"
 
 

@@ -251,7 +251,9 @@ class Denoising:
                 cache=sum(caches.values()),
                 conditions=sum(conditions.values()),
                 latents=numbers * (_SOLVER_LATENTS * _FLOAT + predictions),
-                activations=most + self._widening() + self._waiting(branch),
+                activations=most
+                + self.form.widening(self.config.hidden_size, self.config.ffn_dim)
+                + self._waiting(branch),
             )
 
     def _waiting(self, working: Branch) -> int:
@@ -261,8 +263,3 @@ class Denoising:
         time = self.config.hidden_size * (MODULATION_ROWS * _FLOAT + self.form.itemsize)
         waiting = [self.forward(branch) for branch in self.run.branches if branch is not working]
         return sum(sizes.wide(sizes.tokens) + time for sizes in waiting)
-
-    def _widening(self) -> int:
-        """The largest matrix, widened to the dtype of the activations where it is stored in less."""
-        is_narrow = self.form.matrix_itemsize < self.form.itemsize
-        return self.config.hidden_size * self.config.ffn_dim * self.form.itemsize if is_narrow else 0

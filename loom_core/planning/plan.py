@@ -49,10 +49,11 @@ class Setting:
     Args:
         run: Sizes of the run.
         model: Sizes of the model.
-        form: Number format of DiT and MLLM.
+        form: Number format of the DiT, and of the MLLM unless `mllm_form` says another.
         on_gpu: Whether there is a GPU; else all is in one memory.
         codec_itemsize: Bytes of a number as the VAE computes; None for 2 on a GPU, 4 on a CPU.
         offload: Which weights may be streamed: a word of `OFFLOADS`.
+        mllm_form: Number format of the MLLM; None for `form`.
     """
 
     run: RunSizes
@@ -61,11 +62,12 @@ class Setting:
     on_gpu: bool = True
     codec_itemsize: int | None = None
     offload: str = "auto"
+    mllm_form: WeightFormat | None = None
 
     @property
     def can_stream(self) -> bool:
-        """Whether weights can be streamed; in ComfyUI, for which formats of 8 bits are, the host does it."""
-        return self.on_gpu and self.form.is_loadable and self.offload != "none"
+        """Whether weights can be streamed; quantised ones stay, since in ComfyUI the host moves them."""
+        return self.on_gpu and not self.form.is_narrow and self.offload != "none"
 
     @property
     def codec_item(self) -> int:
@@ -115,16 +117,17 @@ def _reading(setting: Setting, *, on_gpu: bool) -> Reading:
         sizes=setting.model.mllm,
         run=setting.run,
         num_blocks=setting.model.dit.num_layers,
-        form=setting.form,
+        form=setting.mllm_form or setting.form,
         on_gpu=on_gpu,
     )
 
 
 def _prompt(setting: Setting, measures: Measures) -> Phase:
     on_gpu = setting.on_gpu and not measures.mllm_on_cpu
-    weights = setting.form.num_bytes(setting.model.mllm.weights)
+    form = setting.mllm_form or setting.form
+    weights = form.num_bytes(setting.model.mllm.weights)
     if measures.streams_mllm:
-        weights -= mllm_bytes_saved(setting.model.mllm, setting.form)
+        weights -= mllm_bytes_saved(setting.model.mllm, form)
     moments = _reading(setting, on_gpu=on_gpu).moments(weights=weights, held=0 if on_gpu else setting.frames)
     return Phase(PROMPT, tuple(moments), on_cpu=setting.on_gpu and measures.mllm_on_cpu)
 

@@ -92,7 +92,8 @@ class Reading:
         """The feed-forward part of a layer, with what the text model was given."""
         sizes = self.sizes
         given = (seen + tokens) * sizes.hidden_size  # features in one row, and the embedded prompt
-        return self.form.itemsize * (given + tokens * (2 * sizes.hidden_size + 3 * sizes.intermediate_size))
+        working = self.form.itemsize * (given + tokens * (2 * sizes.hidden_size + 3 * sizes.intermediate_size))
+        return working + self.form.widening(sizes.hidden_size, sizes.intermediate_size)
 
     def _tower(self, patches: int) -> int:
         """A block's attention: input, normed, queries, keys and values; the turn of the keys after the queries'."""

@@ -38,19 +38,26 @@ class WeightFormat:
 
     Args:
         name: On the command line.
-        matrix_itemsize: Bytes of a number of a large matrix.
+        matrix_itemsize: Bytes of a number of a large matrix, its share of scales included.
         itemsize: Bytes of every other weight, and of activations.
-        is_loadable: Whether the command line can load such files; otherwise only ComfyUI can.
     """
 
     name: str
-    matrix_itemsize: int
+    matrix_itemsize: float
     itemsize: int
-    is_loadable: bool = True
 
     def num_bytes(self, weights: Weights) -> int:
         """Memory of a part's weights."""
-        return weights.matrices * self.matrix_itemsize + weights.others * self.itemsize
+        return round(weights.matrices * self.matrix_itemsize) + weights.others * self.itemsize
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether matrices are stored in less than the activations."""
+        return self.matrix_itemsize < self.itemsize
+
+    def widening(self, rows: int, columns: int) -> int:
+        """A matrix in the dtype of the activations while it is used, where it is stored in less; else nothing."""
+        return rows * columns * self.itemsize if self.is_narrow else 0
 
 
 FORMATS = {
@@ -59,8 +66,10 @@ FORMATS = {
         WeightFormat("bf16", 2, 2),
         WeightFormat("fp16", 2, 2),
         WeightFormat("fp32", 4, 4),
-        WeightFormat("fp8", 1, 2, is_loadable=False),
-        WeightFormat("int8", 1, 2, is_loadable=False),
+        WeightFormat("fp8", 1, 2),
+        WeightFormat("int8", 1, 2),
+        WeightFormat("gguf-q8_0", 34 / 32, 2),
+        WeightFormat("gguf-q4_0", 18 / 32, 2),
     )
 }
 """Number formats by name; a new one is a line here."""

@@ -33,8 +33,6 @@ def plan_lines(plan: MemoryPlan) -> list[str]:
             f"{needs}Branches of guidance run one after another; together, as ComfyUI can run them, they take "
             f"{more / GIGA:.2f} GB more."
         )
-    if not setting.form.is_loadable:
-        lines.append(f"note: {setting.form.name} weights are for the ComfyUI nodes; the command line cannot load them")
     return lines
 
 

@@ -20,10 +20,17 @@ from .key_maps import NativeNames, native_names
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What a file says of a tensor before its data is read."""
+    """What a file says of a tensor before its data is read.
+
+    Args:
+        shape: Of the weight that it stands for.
+        dtype: Of the data.
+        stored_bytes: Bytes of the data, where that is not a number of the dtype for each of the weight (GGUF).
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    stored_bytes: int | None = None
 
     @property
     def num_elements(self) -> int:
@@ -33,7 +40,20 @@ class TensorInfo:
     @property
     def num_bytes(self) -> int:
         """Bytes of its data."""
-        return self.num_elements * self.dtype.itemsize
+        return self.num_elements * self.dtype.itemsize if self.stored_bytes is None else self.stored_bytes
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a weight is quantised.
+
+    Args:
+        form: See `models.quantised`.
+        scale: Name in the file of its scales; None where they are among its own data (GGUF).
+    """
+
+    form: str
+    scale: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,7 @@ class Checkpoint:
         load: Returns a tensor by name. The tensor is a view of the memory-mapped file where the layout allows it:
             do not write to it.
         metadata: Text stored in the file.
+        packings: Name -> how that weight is quantised. Those of ComfyUI's files are known to `packing.with_packings`.
     """
 
     path: Path
@@ -56,6 +77,7 @@ class Checkpoint:
     infos: Mapping[str, TensorInfo]
     load: Callable[[str], Tensor] = field(repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    packings: Mapping[str, Packing] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.infos)
@@ -129,5 +151,6 @@ class Checkpoint:
         return replace(
             self,
             infos={name: self.infos[source] for name, source in sources.items()},
-            load=lambda name: self.load(sources[name]),
+            load=lambda name: self.load(sources.get(name, name)),  # scales keep their names
+            packings={name: self.packings[source] for name, source in sources.items() if source in self.packings},
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import WeightsError
 from .checkpoint import Checkpoint
 from .identify import ModelKind
+from .packing import forms_of
 
 MOST_NAMES = 60
 """Names of one sort that an error lists one by one; of more, those alike in several blocks are written as one."""
@@ -86,17 +87,24 @@ def require_keys(
         )
 
 
-def require_dit(checkpoint: Checkpoint, *, allow_plain_wan: bool) -> None:
+def require_dit(checkpoint: Checkpoint, *, allow_plain_wan: bool, allow_quantised: bool = False) -> None:
     """Refuse a file that is no LoomVideo DiT.
 
     Args:
         checkpoint: What was given as the DiT.
         allow_plain_wan: Whether a plain Wan 2.2 TI2V-5B is welcome too.
+        allow_quantised: Whether quantised weights are.
 
     Raises:
-        WeightsError: It is something else; the error says what.
+        WeightsError: It is something else, or quantised; the error says what.
     """
     kind = checkpoint.kind
+    if not allow_quantised and (forms := forms_of(checkpoint)):
+        raise WeightsError(
+            f"{checkpoint.path}, whose weights are quantised ({', '.join(forms)})",
+            expected="weights in bf16, fp16 or fp32",
+            fix="give the file that these were quantised from",
+        )
     if kind.is_loomvideo or (allow_plain_wan and kind is ModelKind.WAN_22_5B):
         return
     fix = "give the file with the DiT's weights (gen_model)"

@@ -6,7 +6,7 @@ the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,21 @@ from ..models.dit import LoomDiT
 from .checkpoint import Checkpoint, TensorInfo
 from .checks import require_dit, require_finite, require_keys
 from .detect import CONFIG_KEY, FORMAT, FORMAT_KEY, FORMAT_VERSION, FORMAT_VERSION_KEY, detect_config
+from .gguf_saving import GgufEntry, form_for, save_gguf
 from .hashing import file_sha256
 from .identify import ModelKind
 from .loading import key_report
 from .memory import release_pages
+from .quantise import MATRICES, Scheme, comfy_entries, quantise
 from .reading import open_checkpoint
 from .saving import Entry, save_safetensors
 
 Progress = Callable[[int, int], None]
 """Receives the bytes done and the bytes in all, first of the source's hash, then of its tensors. What it raises ends
 the conversion, and nothing is left behind."""
+
+ARCHITECTURE = "wan"
+"""What ComfyUI-GGUF calls the family that the DiT is of."""
 
 Change = Callable[[str, Tensor], Tensor]
 """Given a weight's Wan-native name and what the file holds, returns what is written, of the same shape."""
@@ -73,8 +78,9 @@ def convert_checkpoint(
     progress: Progress | None = None,
     change: Change | None = None,
     about: Mapping[str, str] | None = None,
+    scheme: Scheme | None = None,
 ) -> ConversionReport:
-    """Write a checkpoint of the DiT as one safetensors file; at most one tensor is in memory at a time.
+    """Write a checkpoint of the DiT as one file; at most one tensor is in memory at a time.
 
     Args:
         source: See `open_checkpoint`; LoomVideo of any stage, or plain Wan 2.2 TI2V-5B.
@@ -86,21 +92,24 @@ def convert_checkpoint(
         progress: Told after each piece.
         change: Makes other weights of those of the source, before they are cast.
         about: Goes into the metadata as well.
+        scheme: Quantises the matrices of the blocks; the rest is as `dtype` says. One of GGUF makes the file that.
 
     Raises:
         ConfigError: The target exists or its folder does not.
-        WeightsError: The source is damaged, unsafe, of another model, incomplete or not finite.
+        WeightsError: The source is damaged, unsafe, of another model, quantised, incomplete or not finite.
         OutputError: The target cannot be written.
         ResourceError: The disk is full; nothing is left behind.
     """
     target = Path(target)
-    _check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     checkpoint = open_checkpoint(source, ema=ema)
     require_dit(checkpoint, allow_plain_wan=True)
     detected = detect_config(checkpoint, config)
     require_keys(key_report(checkpoint, LoomDiT(detected, device="meta")), checkpoint.path)
-    tell = _teller(checkpoint, progress)
-    entries = _entries(checkpoint, dtype=dtype, tell=tell, change=change)
+    tell = teller(checkpoint, checkpoint.native().num_bytes, progress)
+    entries = converted_entries(
+        checkpoint.native(), in_file=checkpoint.naming.in_file, dtype=dtype, tell=tell, change=change, scheme=scheme
+    )
     metadata = {**_metadata(checkpoint, detected, entries, tell=tell), **(about or {})}
     return ConversionReport(
         source=checkpoint.files[0],
@@ -111,12 +120,16 @@ def convert_checkpoint(
         num_bytes=sum(entry.info.num_bytes for entry in entries),
         dropped=checkpoint.naming.dropped,
         foreign=checkpoint.naming.foreign,
-        content_sha256=save_safetensors(target, entries, metadata=metadata),
+        content_sha256=save(target, entries, metadata=metadata, architecture=ARCHITECTURE),
     )
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse before anything is read."""
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse a target before anything is read.
+
+    Raises:
+        ConfigError: See `convert_checkpoint`.
+    """
     if target.is_dir():
         raise ConfigError(
             f"the folder {target}", expected="the name of a new file", fix=f"{target / 'dit.safetensors'}"
@@ -127,9 +140,15 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"no folder {target.parent}", expected="an existing folder", fix="make it first")
 
 
-def _teller(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int], None]:
-    """What is told the number of bytes of each piece that is done."""
-    total = sum(file.stat().st_size for file in checkpoint.files) + checkpoint.native().num_bytes
+def teller(checkpoint: Checkpoint, num_bytes: int, progress: Progress | None) -> Callable[[int], None]:
+    """What is told the number of bytes of each piece that is done.
+
+    Args:
+        checkpoint: Whose files are hashed.
+        num_bytes: Of the tensors that are converted after that.
+        progress: Told of all.
+    """
+    total = sum(file.stat().st_size for file in checkpoint.files) + num_bytes
     done = 0
 
     def tell(num_bytes: int) -> None:
@@ -141,37 +160,104 @@ def _teller(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int]
     return tell
 
 
-def _entries(
-    checkpoint: Checkpoint, *, dtype: torch.dtype | None, tell: Callable[[int], None], change: Change | None
-) -> list[Entry]:
-    native = checkpoint.native()
+def converted_entries(
+    checkpoint: Checkpoint,
+    *,
+    tell: Callable[[int], None],
+    in_file: Callable[[str], str] = str,
+    dtype: torch.dtype | None = None,
+    change: Change | None = None,
+    scheme: Scheme | None = None,
+) -> list[Entry] | list[GgufEntry]:
+    """What is written for each tensor of a checkpoint.
 
-    def converted(name: str, info: TensorInfo) -> Tensor:
-        original = native.tensor(name)
+    Args:
+        checkpoint: Under the names of the new file.
+        tell: Told of the bytes that were read.
+        in_file: What the source calls a tensor, for errors.
+        dtype: See `convert_checkpoint`.
+        change: See `convert_checkpoint`.
+        scheme: See `convert_checkpoint`.
+    """
+
+    def converted(name: str, info: TensorInfo, *, share: int = 1) -> Tensor:
+        original = checkpoint.tensor(name)
         result = (original if change is None else change(name, original)).to(info.dtype)
         if result is not original:
             release_pages(original)
-        require_finite(result, checkpoint.naming.in_file(name), checkpoint.path, cast_from=original.dtype)
-        tell(original.nbytes)
+        require_finite(result, in_file(name), checkpoint.path, cast_from=original.dtype)
+        tell(original.nbytes // share)
         return result
 
-    def entry(name: str, info: TensorInfo) -> Entry:
-        written = TensorInfo(info.shape, dtype if dtype is not None and info.dtype.is_floating_point else info.dtype)
-        return Entry(name, written, lambda: converted(name, written), release=release_pages)
+    def gguf_entry(name: str, info: TensorInfo, form: str) -> GgufEntry:
+        is_matrix = MATRICES.fullmatch(name) is not None
+        written = form_for(info.shape, dtype or info.dtype, form if is_matrix else None)
+        return GgufEntry(name, info.shape, written, lambda: converted(name, info))
 
-    return [entry(name, info) for name, info in native.infos.items()]
+    def quantised(name: str, info: TensorInfo, form: str) -> tuple[Tensor, Tensor]:
+        weight = converted(name, info, share=2)
+        made = quantise(weight, form)
+        release_pages(weight)
+        return made
+
+    def entries(name: str, info: TensorInfo) -> Iterator[Entry]:
+        written = TensorInfo(info.shape, dtype if dtype is not None and info.dtype.is_floating_point else info.dtype)
+        if scheme is not None and MATRICES.fullmatch(name):
+            yield from comfy_entries(name, info, lambda: quantised(name, info, scheme.form), scheme.form)
+        else:
+            yield Entry(name, written, lambda: converted(name, written), release=release_pages)
+
+    if scheme is not None and scheme.is_gguf:
+        return [gguf_entry(name, info, scheme.form) for name, info in checkpoint.infos.items()]
+    return [entry for name, info in checkpoint.infos.items() for entry in entries(name, info)]
+
+
+def save(
+    target: Path, entries: list[Entry] | list[GgufEntry], *, metadata: Mapping[str, str], architecture: str
+) -> str:
+    """Write converted entries as what they are for.
+
+    Args:
+        target: The new file.
+        entries: See `converted_entries`.
+        metadata: Text to store.
+        architecture: What GGUF files call the model.
+
+    Returns:
+        The content hash.
+
+    Raises:
+        LoomError: See `save_safetensors` and `save_gguf`.
+    """
+    packed = [entry for entry in entries if isinstance(entry, GgufEntry)]
+    if packed:
+        return save_gguf(target, packed, architecture=architecture, metadata=metadata)
+    return save_safetensors(target, [entry for entry in entries if isinstance(entry, Entry)], metadata=metadata)
 
 
 def _metadata(
-    checkpoint: Checkpoint, config: DiTConfig, entries: list[Entry], *, tell: Callable[[int], None]
+    checkpoint: Checkpoint,
+    config: DiTConfig,
+    entries: list[Entry] | list[GgufEntry],
+    *,
+    tell: Callable[[int], None],
 ) -> dict[str, str]:
-    source = checkpoint.files[0]
-    dtypes = sorted({str(entry.info.dtype).removeprefix("torch.") for entry in entries})
     return {
         FORMAT_KEY: FORMAT,
         FORMAT_VERSION_KEY: str(FORMAT_VERSION),
-        "model": checkpoint.kind.value,
         CONFIG_KEY: config.to_json(),
+        **origin(checkpoint, entries, tell=tell),
+    }
+
+
+def origin(
+    checkpoint: Checkpoint, entries: list[Entry] | list[GgufEntry], *, tell: Callable[[int], None]
+) -> dict[str, str]:
+    """Metadata of where a file comes from."""
+    source = checkpoint.files[0]
+    dtypes = sorted({str(entry.info.dtype).removeprefix("torch.") for entry in entries})
+    return {
+        "model": checkpoint.kind.value,
         "dtype": ",".join(dtypes),
         "source_layout": checkpoint.layout,
         "source_files": ",".join(file.name for file in checkpoint.files),

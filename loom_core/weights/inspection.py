@@ -17,6 +17,7 @@ from .detect import detect_config, sizes_of
 from .hashing import CONTENT_KEY, content_sha256
 from .identify import ModelKind
 from .loading import key_report
+from .packing import forms_of, with_packings
 
 GOOD_FOR = MappingProxyType(
     {
@@ -73,6 +74,7 @@ class Inspection:
         keys: How a DiT's weights differ from those of its model; None where it was not compared.
         problem: Why it cannot be used as it is; "" if nothing is wrong.
         content_ok: Whether the data has the hash that the metadata states; None if not compared.
+        quantised: Form of quantisation (see `models.quantised`) -> layers that are in it.
     """
 
     checkpoint: Checkpoint
@@ -81,6 +83,7 @@ class Inspection:
     keys: KeyReport | None
     problem: str
     content_ok: bool | None
+    quantised: Mapping[str, int]
 
     @property
     def is_whole(self) -> bool:
@@ -102,6 +105,7 @@ class Inspection:
             "num_parameters": checkpoint.num_parameters,
             "num_bytes": checkpoint.num_bytes,
             "dtypes": {name: asdict(share) for name, share in self.dtypes.items()},
+            "quantised": dict(self.quantised),
             "naming": {"style": checkpoint.naming.style, "prefix": checkpoint.naming.prefix},
             "config": asdict(self.config) if self.config else None,
             "missing": list(keys.missing) if keys else None,
@@ -129,18 +133,25 @@ def inspect_checkpoint(
         WeightsError: `verify` is asked of a file that states no hash.
     """
     config, keys, problem = None, None, ""
+    quantised: dict[str, int] = {}
+    weights = checkpoint
+    try:
+        quantised = forms_of(checkpoint)
+        weights = with_packings(checkpoint)
+    except WeightsError as error:
+        problem = str(error)
     if checkpoint.kind in _CHECKED_KINDS:
         try:
-            config = detect_config(checkpoint, config_hint)
+            config = detect_config(weights, config_hint)
         except WeightsError as error:
-            problem = str(error)
-        keys = _compare(checkpoint, config)
+            problem = "; ".join(filter(None, (problem, str(error))))
+        keys = _compare(weights, config)
     if keys is not None and not keys.fits:
         problem = "; ".join(filter(None, (problem, str(keys))))
     content_ok = _verify(checkpoint) if verify else None
     if content_ok is False:
         problem = "; ".join(filter(None, (problem, "the data is not what the metadata's hash says")))
-    return Inspection(checkpoint, _dtype_shares(checkpoint), config, keys, problem, content_ok)
+    return Inspection(checkpoint, _dtype_shares(checkpoint), config, keys, problem, content_ok, quantised)
 
 
 def _compare(checkpoint: Checkpoint, config: DiTConfig | None) -> KeyReport | None:
@@ -166,8 +177,9 @@ def _verify(checkpoint: Checkpoint) -> bool:
 
 def _dtype_shares(checkpoint: Checkpoint) -> dict[str, DtypeShare]:
     totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for info in checkpoint.infos.values():
-        total = totals[str(info.dtype).removeprefix("torch.")]
+    for name, info in checkpoint.infos.items():
+        packing = checkpoint.packings.get(name)
+        total = totals[packing.form if packing is not None else str(info.dtype).removeprefix("torch.")]
         total[0] += 1
         total[1] += info.num_bytes
     by_size = sorted(totals.items(), key=lambda item: -item[1][1])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import WeightsError
+from .gguf_files import open_gguf
 from .identify import ModelKind
 from .safetensors_files import INDEX_SUFFIX, open_safetensors, open_sharded, read_index
 
@@ -23,6 +24,7 @@ CANDIDATES = (
     ("gen_model.pth", "official release"),
     ("gen_model.safetensors", "official release, converted"),
     ("dit.safetensors", "LoomVideo bundle"),
+    ("dit.gguf", "LoomVideo bundle, quantised"),
     ("dit", "LoomVideo bundle"),
     ("transformer", "diffusers pipeline"),
 )
@@ -36,6 +38,7 @@ USUAL_NAMES = (
     ("diffusion_pytorch_model.safetensors", "diffusers component"),
     ("model" + INDEX_SUFFIX, "Hugging Face folder in shards"),
     ("model.safetensors", "Hugging Face folder"),
+    ("model.gguf", "Hugging Face folder, quantised"),
 )
 """The same of names that any model may have: they settle which of several files is meant, unless another is the DiT."""
 
@@ -106,10 +109,11 @@ def find_weights(folder: Path, *, ema: bool = True) -> Path:
 
 
 def _models_in(folder: Path) -> list[Path]:
-    """Indices, and safetensors files that are no shard of one, in order."""
+    """Indices, safetensors files that are no shard of one, and GGUF files, in order."""
     indices = sorted(folder.glob("*" + INDEX_SUFFIX))
     shards = {shard for index in indices for shard in _shards_of(index)}
-    return indices + [path for path in sorted(folder.glob("*.safetensors")) if path.name not in shards]
+    plain = [path for path in sorted(folder.glob("*.safetensors")) if path.name not in shards]
+    return indices + plain + sorted(folder.glob("*.gguf"))
 
 
 def _shards_of(index: Path) -> set[str]:
@@ -121,8 +125,9 @@ def _shards_of(index: Path) -> set[str]:
 
 def _kind_of(path: Path) -> ModelKind | None:
     """What a file or index seems to be, from headers alone; None if it is damaged."""
+    is_index, is_gguf = path.name.endswith(INDEX_SUFFIX), path.suffix == ".gguf"
     try:
-        return (open_sharded(path) if path.name.endswith(INDEX_SUFFIX) else open_safetensors(path)).kind
+        return (open_sharded if is_index else open_gguf if is_gguf else open_safetensors)(path).kind
     except WeightsError:
         return None
 

@@ -18,8 +18,9 @@ from ..models.operations import Operations, TorchOperations
 from .checkpoint import Checkpoint
 from .checks import KeyReport, compare_keys, require_dit, require_keys
 from .detect import detect_config
-from .filling import read_weights
+from .filling import quantise_layers, read_weights
 from .identify import ModelKind
+from .packing import with_packings
 from .reading import open_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,13 @@ def load_dit(
 
     Returns:
         The model in eval mode, without gradients. Parameters on the CPU that keep their dtype are views of the file.
+        Matrices that the file has quantised stay so, and are widened at each use (`models.quantised`).
 
     Raises:
         WeightsError: The file is damaged, unsafe, of another model, or does not fit; the error names every weight.
     """
-    checkpoint = open_checkpoint(path, ema=ema)
-    require_dit(checkpoint, allow_plain_wan=allow_plain_wan)
+    checkpoint = with_packings(open_checkpoint(path, ema=ema))
+    require_dit(checkpoint, allow_plain_wan=allow_plain_wan, allow_quantised=True)
     detected = detect_config(checkpoint, config)
     is_plain_wan = checkpoint.kind is ModelKind.WAN_22_5B
     model = LoomDiT(
@@ -78,7 +80,8 @@ def load_dit(
 
     state = {name: tensor.to(device) for name, tensor in additions.items()}
     sources = checkpoint.naming.sources
-    state |= read_weights(checkpoint, sources, dtype=placed_as, device=device, check_finite=check_finite)
+    keep = quantise_layers(model, checkpoint, sources)
+    state |= read_weights(checkpoint, sources, dtype=placed_as, device=device, check_finite=check_finite, keep=keep)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import WeightsError
 from .checkpoint import Checkpoint, TensorInfo
 from .ema import SIBLING, name_parameters
+from .gguf_files import MAGIC, open_gguf
 from .layouts import find_weights
 from .pickles import EMA_LIST, load_pickle, named_tensors
 from .safetensors_files import open_safetensors, open_sharded
@@ -20,7 +21,6 @@ _LONGEST_HEADER = 100_000_000
 """Bytes. Source: the safetensors format's own limit."""
 _ZIP, _PICKLE, _JSON = b"PK\x03\x04", b"\x80", b"{"
 _FOREIGN = (
-    (b"GGUF", "a GGUF file", "give the safetensors file that it was made from"),
     (
         b"version https://git-lfs",
         "a pointer that Git LFS left in place of the file",
@@ -36,11 +36,12 @@ def open_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
     """Open a checkpoint without reading its tensors.
 
     Args:
-        path: A safetensors file, a shard index, a file of `torch.save`, or a folder (see `layouts.py`).
+        path: A safetensors or GGUF file, a shard index, a file of `torch.save`, or a folder (see `layouts.py`).
         ema: Take averaged weights where a folder has them.
 
     Raises:
         WeightsError: There is no such file, or it is damaged, unsafe or no checkpoint.
+        MissingExtraError: It is a GGUF file, and the package that reads those is not installed.
     """
     path = Path(path)
     if not path.exists():
@@ -51,6 +52,8 @@ def open_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
         checkpoint = open_safetensors(file)
     elif head.startswith(_JSON):
         checkpoint = open_sharded(file)
+    elif head.startswith(MAGIC):
+        checkpoint = open_gguf(file)
     elif head.startswith((_ZIP, _PICKLE)):
         checkpoint = _open_pickle(file)
     else:
@@ -103,6 +106,6 @@ def _no_checkpoint(file: Path, head: bytes) -> WeightsError:
             return WeightsError(f"{file}, {what}", expected="a checkpoint", fix=fix)
     return WeightsError(
         f"{file}, which is no checkpoint (first bytes {head[:8]!r})",
-        expected="safetensors or a file of torch.save",
+        expected="safetensors, GGUF or a file of torch.save",
         fix="give the file with the model's weights",
     )

@@ -89,7 +89,7 @@ def save_safetensors(path: str | Path, entries: Sequence[Entry], *, metadata: Ma
     ordered = writing_order(entries)
     metadata = {**(metadata or {}), CONTENT_KEY: "0" * HEX_LENGTH, SAMPLES_KEY: "0" * HEX_LENGTH}
     header = encode_header(ordered, metadata)
-    _require_space(path, len(header) + sum(entry.info.num_bytes for entry in ordered))
+    require_space(path, len(header) + sum(entry.info.num_bytes for entry in ordered))
     with atomic_target(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         written = {entry.name: (entry.info, _write(file, entry)) for entry in ordered}
@@ -149,7 +149,12 @@ def _verify(path: Path, entries: Sequence[Entry], metadata: Mapping[str, str]) -
         )
 
 
-def _require_space(path: Path, needed: int) -> None:
+def require_space(path: Path, needed: int) -> None:
+    """Refuse to write more bytes than are free.
+
+    Raises:
+        ResourceError: They are more.
+    """
     if path.parent.is_dir():
         free = shutil.disk_usage(path.parent).free
         if free < needed:

@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 
 from ...loom_core.errors import WeightsError
+from ...loom_core.weights.gguf_files import MAGIC
 
 BUILT_IN = "built-in: loom-tiny"
 """What every loader offers first: its part of the small model that comes with the pack."""
@@ -22,6 +23,27 @@ def offered(*folders: str, suffixes: Collection[str] = ()) -> list[str]:
     """
     names = {name for folder in folders for name in folder_paths.get_filename_list(folder)}
     return [BUILT_IN, *sorted(name for name in names if not suffixes or Path(name).suffix.lower() in suffixes)]
+
+
+def refuse_gguf(path: Path) -> None:
+    """Refuse a GGUF file, which the host does not read.
+
+    Args:
+        path: A file or folder.
+
+    Raises:
+        WeightsError: It is one.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if head == MAGIC:
+        raise WeightsError(
+            f"{path}, a GGUF file",
+            expected="safetensors, which ComfyUI reads",
+            fix="use a file quantised as fp8 or int8; GGUF is for the command line",
+        )
 
 
 def path_of(name: str, folders: Sequence[str]) -> Path:

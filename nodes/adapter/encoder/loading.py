@@ -24,7 +24,7 @@ from ....loom_core.mllm.sizes import QwenSizes, qwen_sizes
 from ....loom_core.mllm.vision import load_vision_settings
 from ....loom_core.weights.reading import open_checkpoint
 from ....loom_core.weights.safetensors_files import INDEX_SUFFIX
-from ..files import BUILT_IN
+from ..files import BUILT_IN, refuse_gguf
 from .files import encoder_path
 from .models import make_clip
 from .qwen import Pairing, pairing_of
@@ -57,6 +57,7 @@ def load_path(path: Path, *, disable_dynamic: bool = False) -> comfy.sd.CLIP:
     Raises:
         WeightsError: See `load_encoder`.
     """
+    refuse_gguf(path)
     checkpoint = open_checkpoint(path)
     sizes = qwen_sizes(checkpoint)
     values = read_config(path / "config.json", needed=True) if path.is_dir() else {}

@@ -24,6 +24,7 @@ from ....loom_core.weights.identify import ModelKind
 from ....loom_core.weights.key_maps import native_names
 from ....loom_core.weights.loading import key_report
 from ....loom_core.weights.reading import open_checkpoint
+from ..files import refuse_gguf
 
 SAFETENSORS = (".safetensors", ".sft")
 _MARK = ".comfy_quant"
@@ -96,6 +97,7 @@ def open_checkpoint_of_dit(path: Path) -> Checkpoint:
     Raises:
         WeightsError: It is damaged, unsafe or of another model; the error says which, and where that belongs.
     """
+    refuse_gguf(path)
     checkpoint = open_checkpoint(path)
     if not checkpoint.kind.is_loomvideo:
         fix = _ELSEWHERE.get(checkpoint.kind, _FIX)

@@ -73,3 +73,22 @@ def test_as_a_module(golden_dir, target, repo_root):
     wrong = subprocess.run([*command, source], cwd=repo_root, capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "OUT" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["fp8", "int8"])
+def test_quantised_on_request(golden_dir, target, capsys, name):
+    assert run(main, [str(golden_dir / "models/tiny"), str(target), "--to", name]) == 0
+    assert str(target) in capsys.readouterr().out
+    assert open_checkpoint(target).tensor("blocks.0.ffn.0.weight").element_size() == 1
+
+
+def test_an_mllm_becomes_a_folder(golden_dir, tmp_path, capsys):
+    assert run(main, [str(golden_dir / "models/tiny/qwen"), str(tmp_path / "mllm"), "--to", "fp8"]) == 0
+    assert "a Qwen3-VL language model" in capsys.readouterr().out
+    assert (tmp_path / "mllm" / "config.json").is_file()
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(golden_dir, target, capsys):
+    assert run(main, [str(golden_dir / "models/tiny"), str(target), "--to", "fp7"]) == 2
+    assert "format 'fp7'" in capsys.readouterr().err
+    assert not target.exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from loom_core.bundle import ModelFiles
 from loom_core.cli.compute import ComputeWords
@@ -16,6 +17,9 @@ from loom_core.config.model import LOOMVIDEO_5B
 from loom_core.config.sampling import SamplingConfig
 from loom_core.request import Plan, Request
 from loom_core.types import Branch, Task
+from loom_core.weights.checkpoint import TensorInfo
+from loom_core.weights.quantise import comfy_entries, quantise
+from loom_core.weights.saving import save_safetensors
 
 GPU = Compute(device=torch.device("cuda"), dtype=torch.bfloat16, codec_dtype=torch.bfloat16)
 CPU = torch.device("cpu")
@@ -37,8 +41,14 @@ def plan(**sampling):
 def fit(tmp_path, monkeypatch):
     """Fits a run with the released model into some GB; what was said comes with it."""
     weights = tmp_path / "released.safetensors"
+    save_file({"a.weight": torch.zeros(2, 2)}, weights)
 
-    def run(gigabytes, *, compute=GPU, **words):
+    def run(gigabytes, *, compute=GPU, scheme=None, **words):
+        if scheme is not None:
+            matrix = torch.ones(64, 64)
+            info = TensorInfo((64, 64), torch.float32)
+            entries = comfy_entries("a.weight", info, lambda: quantise(matrix, scheme), scheme)
+            save_safetensors(weights, list(entries))
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(gigabytes * 1e9), int(80e9)))
         said = []
         files = ModelFiles(dit=weights, mllm=weights, codec=weights)
@@ -50,6 +60,12 @@ def fit(tmp_path, monkeypatch):
 
 def test_nothing_changes_where_all_fits(fit):
     assert fit(24) == (GPU, [])
+
+
+@pytest.mark.parametrize("scheme", ["float8_e4m3fn", "int8_tensorwise"])
+def test_quantised_weights_are_counted_as_they_are_stored(fit, scheme):
+    """With bf16 the MLLM's layers would be streamed."""
+    assert fit(13, scheme=scheme) == (GPU, [])
 
 
 def test_the_mllm_s_layers_are_streamed_first(fit):

@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from loom_core.cli.exits import run
 from loom_core.cli.inspect import main
 from loom_core.weights.convert import convert_checkpoint
+from loom_core.weights.quantise import SCHEMES
 
 
 def lines(text):
@@ -84,3 +87,24 @@ def test_as_a_module(golden_dir, repo_root):
     done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert json.loads(done.stdout)["config"]["num_layers"] == 3
+
+
+def test_quantisation_is_named(golden_dir, tmp_path, capsys):
+    convert_checkpoint(golden_dir / "models/tiny", tmp_path / "fp8.safetensors", scheme=SCHEMES["fp8"])
+    assert run(main, [str(tmp_path / "fp8.safetensors"), "--verify"]) == 0
+    rows = lines(capsys.readouterr().out)
+    assert rows["quantised"] == ["30 layers in float8_e4m3fn"]
+    assert rows["missing"] == rows["unexpected"] == rows["misshaped"] == ["none"]
+    assert rows["content"] == ["as its hash says"]
+
+
+def test_an_unknown_quantisation_is_named_and_no_whole_model(tmp_path, golden_dir, capsys):
+    path = tmp_path / "nvfp4.safetensors"
+    convert_checkpoint(golden_dir / "models/tiny", tmp_path / "fp8.safetensors", scheme=SCHEMES["fp8"])
+    tensors = load_file(tmp_path / "fp8.safetensors")
+    tensors["blocks.0.ffn.0.comfy_quant"] = torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)
+    save_file(tensors, path)
+    assert run(main, [str(path), "--config", str(golden_dir / "models/tiny/config.json")]) == 3
+    rows = lines(capsys.readouterr().out)
+    assert "1 layers in nvfp4" in rows["quantised"][0]
+    assert "'blocks.0.ffn.0' is quantised as nvfp4" in rows["problem"][0]

@@ -70,20 +70,22 @@ def test_a_pickle_with_code_in_it(tmp_path):
     assert "evil.pth" in only_error(look_at_dit(tmp_path / "evil.pth").findings).sentence
 
 
-def test_quantised_layers_are_for_hosts_that_run_them(saved):
+def marked(form):
+    return torch.tensor(list(json.dumps({"format": form}).encode()), dtype=torch.uint8)
+
+
+def test_quantised_layers_of_known_forms_pass_and_others_are_for_hosts_that_run_them(saved):
     name = "blocks.0.self_attn.q"
-    quantised = saved(
-        **{
-            f"{name}.weight": torch.zeros(48, 48, dtype=torch.float8_e4m3fn),
-            f"{name}.weight_scale": torch.ones(()),
-            f"{name}.comfy_quant": torch.zeros(4, dtype=torch.uint8),
-        }
+    weight, scale = torch.zeros(48, 48, dtype=torch.float8_e4m3fn), torch.ones(())
+    known = saved(
+        **{f"{name}.weight": weight, f"{name}.weight_scale": scale, f"{name}.comfy_quant": marked("float8_e4m3fn")}
     )
-    assert "1 quantised layers" in only_error(look_at_dit(quantised).findings).sentence
-    look = look_at_dit(quantised, takes_quantised=True)
-    assert look.findings[0].level is Level.NOTE and "quantised" in look.findings[0].found
-    packed = saved(**{f"{name}.weight": torch.zeros(48, 24, dtype=torch.uint8), f"{name}.comfy_quant": torch.zeros(1)})
+    for takes_quantised in (False, True):
+        look = look_at_dit(known, takes_quantised=takes_quantised)
+        assert look.findings[0].level is Level.NOTE and "quantised" in look.findings[0].found
+    packed = saved(**{f"{name}.weight": torch.zeros(48, 24, dtype=torch.uint8), f"{name}.comfy_quant": marked("nvfp4")})
     assert look_at_dit(packed, takes_quantised=True).findings[0].level is Level.NOTE
+    assert "quantised as nvfp4" in only_error(look_at_dit(packed).findings).sentence
 
 
 def test_stage_1_cannot_edit(saved):
@@ -120,7 +122,7 @@ def test_a_quantised_encoder(tmp_path):
     shutil.copytree(MLLM, folder)
     half = {name: weights[name].to(torch.float8_e4m3fn), f"{name}_scale": torch.ones(())}
     save_file({**weights, **half}, folder / "model.safetensors")
-    assert "a quantised Qwen3-VL" in only_error(look_at_encoder(folder).findings).sentence
+    assert "1 quantised layers of a form unknown here" in only_error(look_at_encoder(folder).findings).sentence
     assert look_at_encoder(folder, takes_quantised=True).findings[0].level is Level.NOTE
 
 

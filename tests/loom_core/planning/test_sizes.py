@@ -43,5 +43,7 @@ def test_a_format_of_eight_bits_is_for_the_matrices_alone():
     assert FORMATS["bf16"].num_bytes(weights) == 2020
     assert FORMATS["fp32"].num_bytes(weights) == 4040
     assert FORMATS["fp8"].num_bytes(weights) == FORMATS["int8"].num_bytes(weights) == 1020
+    assert FORMATS["gguf-q8_0"].num_bytes(weights) == 1082 and FORMATS["gguf-q4_0"].num_bytes(weights) == 582
+    assert FORMATS["gguf-q4_0"].widening(3, 5) == 30 and FORMATS["fp16"].widening(3, 5) == 0
     with pytest.raises(ConfigError, match="weights 'q4'"):
         weight_format("q4")

@@ -25,10 +25,6 @@ def test_lines_tell_sizes_and_reasons():
     assert "note" not in "\n".join(lines)
 
 
-def test_formats_for_comfyui_are_marked():
-    assert plan_lines(choose(replace(SETTING, form=FORMATS["fp8"]), None))[-1].startswith("note: fp8 weights")
-
-
 def test_data_is_the_same_in_bytes():
     plan = choose(SETTING, 12 * GIGA)
     data = json.loads(json.dumps(plan_data(plan)))

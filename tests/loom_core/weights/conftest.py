@@ -107,3 +107,29 @@ def peak_memory(repo_root):
         return int(subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=True).stdout)
 
     return measure
+
+
+@pytest.fixture
+def gguf_tensors():
+    """Weights of every sort: quantised, of one axis, of five, and raw."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a.weight": (6, 64), "a.bias": (6,), "conv.weight": (4, 3, 1, 2, 2), "modulation": (1, 6, 4)}
+    return {name: torch.randn(shape, generator=generator).bfloat16() for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def gguf_file(gguf_tensors, tmp_path):
+    """They as a GGUF file, and its content hash."""
+    from loom_core.weights.gguf_saving import GgufEntry, form_for, save_gguf
+
+    path = tmp_path / "m.gguf"
+    entries = [
+        GgufEntry(
+            name,
+            tuple(tensor.shape),
+            form_for(tensor.shape, tensor.dtype, "Q8_0" if name == "a.weight" else None),
+            lambda tensor=tensor: tensor,
+        )
+        for name, tensor in gguf_tensors.items()
+    ]
+    return path, save_gguf(path, entries, architecture="wan", metadata={"config": "{}"})

@@ -12,9 +12,12 @@ import torch
 
 from loom_core.config.model import DiTConfig
 from loom_core.errors import ConfigError, WeightsError
+from loom_core.models.quantised import QuantisedLinear
+from loom_core.types import Condition
 from loom_core.weights.convert import convert_checkpoint
 from loom_core.weights.identify import ModelKind
 from loom_core.weights.loading import load_dit
+from loom_core.weights.quantise import MATRICES, SCHEMES
 from loom_core.weights.reading import open_checkpoint
 
 
@@ -193,3 +196,48 @@ def test_a_full_disk_leaves_nothing(large_files, target, repo_root):
     assert result.returncode == 6
     assert "no space left" in result.stderr
     assert_nothing_written(target)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("fp8", 0.05), ("int8", 0.02)])
+def test_a_quantised_model_is_nearly_the_same_in_half_the_bytes(golden_dir, target, name, limit):
+    report = convert_checkpoint(golden_dir / "models/tiny", target, scheme=SCHEMES[name])
+    made, exact = (load_dit(path, dtype=torch.float32) for path in (target, golden_dir / "models/tiny"))
+    quantised = {name for name, layer in made.named_modules() if isinstance(layer, QuantisedLinear)}
+    assert quantised == {name.removesuffix(".weight") for name in exact.state_dict() if MATRICES.fullmatch(name)}
+    assert all(made.get_submodule(name).weight.element_size() == 1 for name in quantised)
+    assert list(target.parent.iterdir()) == [target]
+    assert report.num_tensors == len(open_checkpoint(target)) == len(exact.state_dict()) + 2 * len(quantised)
+    config = exact.config
+    states = torch.randn(config.num_layers, 7, config.mllm_dim, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(1, 48, 2, 4, 6, generator=torch.Generator().manual_seed(2))
+    found, wanted = (
+        model(noise, torch.tensor([700]), model.prepare([Condition(states.unbind(0))], noise))
+        for model in (made, exact)
+    )
+    assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < limit
+
+
+def test_what_is_not_quantised_keeps_its_numbers(golden_dir, target):
+    source = golden_dir / "models/tiny"
+    convert_checkpoint(source, target, scheme=SCHEMES["fp8"])
+    original, converted = open_checkpoint(source).native(), open_checkpoint(target)
+    rest = [name for name in original if not MATRICES.fullmatch(name)]
+    assert all(torch.equal(converted.tensor(name), original.tensor(name)) for name in rest)
+    convert_checkpoint(source, target, scheme=SCHEMES["fp8"], dtype=torch.float32, overwrite=True)
+    assert {open_checkpoint(target).infos[name].dtype for name in rest} == {torch.float32}
+
+
+def test_quantised_weights_are_not_converted_again(golden_dir, target, tmp_path):
+    convert_checkpoint(golden_dir / "models/tiny", target, scheme=SCHEMES["fp8"])
+    with pytest.raises(WeightsError, match=r"quantised \(float8_e4m3fn\); expected weights in bf16"):
+        convert_checkpoint(target, tmp_path / "again.safetensors", dtype=torch.bfloat16)
+    assert not (tmp_path / "again.safetensors").exists()
+
+
+def test_progress_of_quantising_ends_at_its_total(golden_dir, target):
+    told = []
+    convert_checkpoint(
+        golden_dir / "models/tiny", target, scheme=SCHEMES["int8"], progress=lambda *step: told.append(step)
+    )
+    assert told[-1][0] == told[-1][1]
+    assert all(done <= total for done, total in told)

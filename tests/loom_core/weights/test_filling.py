@@ -9,6 +9,7 @@ from torch import nn
 
 from loom_core.errors import WeightsError
 from loom_core.weights.filling import fill_model, read_weights
+from loom_core.weights.packing import with_packings
 from loom_core.weights.reading import open_checkpoint
 
 
@@ -70,3 +71,47 @@ def test_what_needs_no_change_is_not_copied(checkpoint):
     own = dict(stored.infos)  # a stand-in whose tensors can be compared by address
     held = type(stored)(stored.path, stored.files, stored.layout, own, tensors.__getitem__)
     assert read_weights(held, {"w": "weight"})["w"].data_ptr() == tensors["weight"].data_ptr()
+
+
+def quantised_file(**more):
+    mark = torch.tensor(list(b'{"format": "int8_tensorwise"}'), dtype=torch.uint8)
+    return {
+        "0.weight": torch.tensor([[1, 2], [3, 4], [5, 6]], dtype=torch.int8),
+        "0.weight_scale": torch.tensor([[1.0], [2.0], [3.0]]),
+        "0.comfy_quant": mark,
+        "0.bias": torch.zeros(3),
+        "1.weight": torch.full((2, 3), 4, dtype=torch.int8),
+        "1.weight_scale": torch.full((), 0.5),
+        "1.comfy_quant": mark.clone(),
+        **more,
+    }
+
+
+def fill_two(checkpoint):
+    """A linear layer, whose matrix stays quantised, and a table, which is widened."""
+    stored = with_packings(checkpoint)
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(2, 3), nn.Embedding(2, 3))
+    fill_model(model, stored, {name: name for name in stored}, dtype=torch.bfloat16, fix="give the right file")
+    return model
+
+
+def test_linear_layers_stay_quantised_and_the_rest_is_widened(checkpoint):
+    model = fill_two(checkpoint(quantised_file()))
+    assert model[0].weight.dtype is torch.int8
+    assert model[1].weight.dtype is torch.bfloat16
+    assert model[1](torch.tensor([1])).tolist() == [[2.0, 2.0, 2.0]]
+    assert model[0](torch.ones(1, 2, dtype=torch.bfloat16)).tolist() == [[3.0, 14.0, 33.0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"0.weight": torch.zeros(3, 4, dtype=torch.int8)}, r"0\.weight \(found \[3, 4\], expected \[3, 2\]\)"),
+        ({"0.weight_scale": torch.tensor([[1.0], [float("nan")], [3.0]])}, r"0\.weight_scale' has 1 NaN"),
+        ({"1.weight_scale": torch.tensor(float("inf"))}, r"1\.weight' has 6 NaN or infinite"),
+    ],
+)
+def test_faults_of_quantised_weights_are_named(checkpoint, change, says):
+    with pytest.raises(WeightsError, match=says):
+        fill_two(checkpoint(quantised_file(**change)))

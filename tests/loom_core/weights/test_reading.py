@@ -140,7 +140,6 @@ def test_an_index_cannot_reach_outside_its_folder(tmp_path):
     ("content", "found"),
     [
         (b"", "an empty file"),
-        (b"GGUF\x03\x00\x00\x00", "a GGUF file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"\x00\x00\x00\x18ftypmp42", "no checkpoint"),
