@@ -25,6 +25,7 @@ NAMES = (
     "calls",
     "decode",
     "load_memory",
+    "quantised",
     "imports",
 )
 """Modules of this package, in the order in which they run."""
