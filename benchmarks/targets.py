@@ -84,7 +84,9 @@ _TIMED = (
 )
 _LAST = "references pass through the last block whole, where their keys and values would do"
 _EAGER = "eager calls; each RMSNorm and LayerNorm counts as its parts"
-_SEPARATE = "queries, keys and values are three products a block"
+_SEPARATE = (
+    "queries, keys and values are three products a block; as one their parts have to be copied for plain kernels"
+)
 _HIDDEN = "the feed-forward part's inner tokens, before and after their activation, are alive at once"
 _FILES = (
     "about two hundred files of the pack are read at start, a quarter of them data and training code for the training "
@@ -114,6 +116,11 @@ TARGETS = (
         why=_ELEMENTWISE,
     ),
     Target(
+        measure="the same with fused kernels (on a GPU), against a recorded count",
+        key="pointwise_bytes_fused_edit_480p81",
+        least=6,
+    ),
+    Target(
         measure="peak live activations, official code / ours", key="official_memory_edit_480p81", least=3, why=_HIDDEN
     ),
     Target(
@@ -141,7 +148,17 @@ TARGETS = (
         why=_EAGER,
     ),
     Target(
-        measure="matrix products a forward", key="matrix_products_edit_480p81", read="second", most=190, why=_SEPARATE
+        measure="matrix products a forward, plain",
+        key="matrix_products_edit_480p81",
+        read="second",
+        most=190,
+        why=_SEPARATE,
+    ),
+    Target(
+        measure="the same with fused projections (on a GPU)",
+        key="matrix_products_fused_edit_480p81",
+        read="second",
+        most=190,
     ),
     *(
         Target(
