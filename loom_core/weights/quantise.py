@@ -109,7 +109,8 @@ def comfy_entries(name: str, info: TensorInfo, make: Callable[[], tuple[Tensor, 
     """
     layer, dtype = name.removesuffix(".weight"), STORED_AS[form]
     scales = (info.shape[0], 1) if dtype is torch.int8 else ()
-    # without the flag the host rounds what comes into the layer to eight bits, too, on GPUs that can multiply them
+    # without the flag the host rounds what comes into a layer of fp8 too, on GPUs that can multiply it; that of int8 it
+    # rounds always
     mark = json.dumps({"format": form, "full_precision_matrix_mult": True}).encode()
     yield Entry(name, TensorInfo(info.shape, dtype), lambda: make()[0])
     yield Entry(layer + SCALE, TensorInfo(scales, torch.float32), lambda: make()[1])
