@@ -31,11 +31,11 @@ from loom_core.models.dit import LoomDiT
 from loom_core.types import Branch, Condition
 from loom_core.weights.key_maps import to_diffusers
 
-from .byte_counts import pointwise_bytes
 from .flash_operations import FlashOperations
 from .flops import count_flops
 from .live_memory import peak_live_bytes
 from .operator_counts import count_operators
+from .pointwise_bytes import pointwise_bytes
 from .reference import error_figures, in_dtype, relative_error
 from .registry import Benchmark
 from .report import Comparison, Figure

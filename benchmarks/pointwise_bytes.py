@@ -1,7 +1,8 @@
 """Bytes that a call's elementwise operations, norms and copies read and write, as the dispatcher sees them.
 
 Matrix products and attention are left out, whose traffic depends on the kernel; views and making room move nothing. A
-fused operation counts with its real inputs and outputs, so that what it keeps to itself is not counted.
+fused operation counts with its real inputs and outputs, so that what it keeps to itself is not counted. A tensor that
+is broadcast is read once, at its own size.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch.utils._pytree import tree_leaves
 
 from .operator_counts import ALLOCATIONS, MATRIX_PRODUCTS, is_view
 
-ATTENTION = "_scaled_dot_product"
-
 
 def _bytes(values: Any) -> int:
-    return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+    """Of all tensors, none of which counts for more than the memory behind it."""
+    tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+    return sum(min(one.nbytes, one.untyped_storage().nbytes()) for one in tensors)
 
 
 def _read(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Any]:
@@ -53,7 +54,7 @@ class _Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = func._schema.name.removeprefix("aten::")
-        if not is_view(func) and name not in (*ALLOCATIONS, *MATRIX_PRODUCTS) and not name.startswith(ATTENTION):
+        if not is_view(func) and name not in (*ALLOCATIONS, *MATRIX_PRODUCTS) and "attention" not in name:
             self.bytes += _bytes(list(_read(func, args, kwargs))) + _bytes(_written(func, args, kwargs, result))
         return result
 

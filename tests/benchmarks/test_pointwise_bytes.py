@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from benchmarks.pointwise_bytes import pointwise_bytes
 
@@ -27,3 +28,32 @@ def test_views_products_and_attention_do_not_count(x):
     heads = x[:960].view(1, 2, 20, 24)
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     assert pointwise_bytes(lambda: kernel(heads, heads, heads)) == 0
+
+
+@pytest.fixture
+def table(x):
+    return torch.zeros(10, 100, device=x.device)
+
+
+def test_elementwise_work_reads_and_writes(table):
+    assert pointwise_bytes(lambda: table + 1) == 8000
+    assert pointwise_bytes(lambda: table.mul_(2)) == 8000
+    assert pointwise_bytes(lambda: table.to(torch.bfloat16)) == 6000
+
+
+def test_a_broadcast_tensor_is_read_at_its_own_size(table):
+    row = torch.zeros(100, device=table.device)
+    assert pointwise_bytes(lambda: table + row) == 8400
+    assert pointwise_bytes(lambda: table + row.expand(10, 100)) == 8400
+
+
+def test_memory_that_is_only_asked_for(table):
+    assert pointwise_bytes(lambda: torch.empty_like(table)) == 0
+
+
+def test_products_and_attention_as_they_are_called_do_not_count(table):
+    heads = table.view(1, 2, 5, 100)
+    assert pointwise_bytes(lambda: table @ table.mT) == 0
+    assert pointwise_bytes(lambda: functional.linear(table, table, table[0, :10])) == 0
+    if table.device.type == "cpu":
+        assert pointwise_bytes(lambda: functional.scaled_dot_product_attention(heads, heads, heads)) == 0
