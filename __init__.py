@@ -1,7 +1,7 @@
 """LoomVideo for ComfyUI. Imports nothing heavy: the host reads this file at every start."""
 
 WEB_DIRECTORY = "./web"
-"""Help pages of the nodes."""
+"""Help pages of the nodes, and panels on them."""
 
 
 async def comfy_entrypoint():  # noqa: ANN201 - the host's type, which is not imported here

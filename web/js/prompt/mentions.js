@@ -1,0 +1,55 @@
+// Mentions of references in a prompt: where they are, which are wrong, and how they are renumbered. As in
+// loom_core/mllm/prompts.py: in any case, with or without the blank, not inside a word.
+// @ts-check
+
+const MENTION = /(?<![\p{L}\p{N}_])@image\s*(\d+)/giu;
+
+/** @typedef {{start: number, end: number, number: number}} Mention Characters start to end of a prompt name reference `number`. */
+
+/** @param {string} text @returns {Mention[]} In order. */
+export function mentionsOf(text) {
+  return [...text.matchAll(MENTION)].map((match) => ({
+    start: match.index,
+    end: match.index + match[0].length,
+    number: Number(match[1]),
+  }));
+}
+
+/** How a mention is written. @param {number} number From 1. */
+export function written(number) {
+  return `@Image ${number}`;
+}
+
+/**
+ * What does not fit between a prompt and its references.
+ *
+ * @param {string} text
+ * @param {number} count Number of references.
+ * @returns {{without: number[], unmentioned: number[]}} Numbers that are mentioned and have no reference, and references that
+ *     are never mentioned; each once, rising.
+ */
+export function problems(text, count) {
+  const numbers = new Set(mentionsOf(text).map((mention) => mention.number));
+  return {
+    without: [...numbers].filter((number) => number < 1 || number > count).sort((a, b) => a - b),
+    unmentioned: Array.from({ length: count }, (_, index) => index + 1).filter((number) => !numbers.has(number)),
+  };
+}
+
+/**
+ * The prompt after the references were put in another order, so that each mention still names the same picture.
+ *
+ * @param {string} text
+ * @param {number[]} order `order[i]` is the old number of what is now reference i + 1. Numbers that are not in it stay.
+ */
+export function renumbered(text, order) {
+  let made = "";
+  let end = 0;
+  for (const mention of mentionsOf(text)) {
+    const now = order.indexOf(mention.number) + 1;
+    const old = text.slice(mention.start, mention.end);
+    made += text.slice(end, mention.start) + (now ? old.replace(/\d+$/, String(now)) : old);
+    end = mention.end;
+  }
+  return made + text.slice(end);
+}

@@ -1,0 +1,159 @@
+// What is connected to a node, and what its widgets say. Nodes and links are only reached through methods that both
+// renderers and the frontends from 1.49 on have.
+// @ts-check
+import { app } from "../../../../scripts/app.js";
+import { api } from "../../../../scripts/api.js";
+import { storedFile } from "./files.js";
+
+/** @typedef {import("./files.js").StoredFile} StoredFile */
+
+/** @param {any} node @param {string} name @returns {any} The widget of that name, or undefined. */
+export function widgetOf(node, name) {
+  return node.widgets?.find((/** @type {any} */ widget) => widget.name === name);
+}
+
+/**
+ * Set a widget as a person would: its callback runs, and it is a step of undo.
+ *
+ * @param {any} node
+ * @param {string} name
+ * @param {any} value
+ */
+export function setWidget(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || widget.value === value) return;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+  node.setDirtyCanvas?.(true, true);
+  remember();
+}
+
+/** Make what was changed a step of undo. */
+export function remember() {
+  const tracker = /** @type {any} */ (app.extensionManager).workflow?.activeWorkflow?.changeTracker;
+  if (tracker?.captureCanvasState) tracker.captureCanvasState();
+  else tracker?.checkState?.();
+}
+
+/**
+ * The node that feeds an input, seen through reroutes.
+ *
+ * @param {any} node
+ * @param {string} name Of the input.
+ * @returns {any} The node, or null where nothing is connected (or what is lies outside of a subgraph).
+ */
+export function origin(node, name) {
+  let slot = node.findInputSlot?.(name) ?? -1;
+  for (let at = node; at && slot >= 0; slot = 0) {
+    at = at.getInputNode(slot);
+    if (!at || !isReroute(at)) return at ?? null;
+  }
+  return null;
+}
+
+/** @param {any} node */
+function isReroute(node) {
+  return node.type === "Reroute" || node.type === "Reroute (rgthree)";
+}
+
+/**
+ * Inputs of an autogrow, in the order of their slots.
+ *
+ * @param {any} node
+ * @param {string} group Such as "images" for images.image_1, images.image_2 ...
+ * @returns {{name: string, index: number, isConnected: boolean}[]} `index` is that of the input in the node.
+ */
+export function slotsOf(node, group) {
+  return (node.inputs ?? [])
+    .map((/** @type {any} */ input, /** @type {number} */ index) => ({
+      name: input.name,
+      index,
+      isConnected: node.isInputConnected(index),
+    }))
+    .filter((/** @type {any} */ slot) => slot.name.startsWith(`${group}.`));
+}
+
+/**
+ * The nodes that an output feeds, seen through reroutes.
+ *
+ * @param {any} node
+ * @param {number} slot Of the output.
+ * @returns {any[]}
+ */
+export function targets(node, slot) {
+  return (node.getOutputNodes?.(slot) ?? []).flatMap((/** @type {any} */ at) => (isReroute(at) ? targets(at, 0) : [at]));
+}
+
+/** @param {StoredFile} file @param {{isPreview?: boolean}} [options] A preview is smaller to send. @returns {string} */
+export function addressOf(file, { isPreview = false } = {}) {
+  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
+  if (isPreview) query.set("preview", "webp;75");
+  return api.apiURL(`/view?${query}`);
+}
+
+/** @type {Map<string, any>} What each node showed when it last ran, by its execution id. */
+const shown = new Map();
+api.addEventListener("executed", (/** @type {any} */ { detail }) => shown.set(String(detail.display_node ?? detail.node), detail.output));
+
+/**
+ * The pictures or clips that a node loads or has last shown.
+ *
+ * @param {any} node
+ * @returns {StoredFile[]} Empty where nothing is known before it runs.
+ */
+export function filesOf(node) {
+  for (const name of ["image", "file", "video"]) {
+    const file = node.comfyClass?.startsWith("Load") ? storedFile(widgetOf(node, name)?.value) : null;
+    if (file) return [file];
+  }
+  const output = shown.get(String(node.id)) ?? /** @type {any} */ (app).nodeOutputs?.[String(node.id)];
+  return output?.images ?? output?.video ?? output?.gifs ?? [];
+}
+
+/**
+ * Hear of every change that may concern a node's surroundings: links, widgets of other nodes, a run's outputs.
+ * The listener is called at most once a frame, and no more once the node is gone.
+ *
+ * @param {any} node
+ * @param {() => void} listener
+ */
+export function watch(node, listener) {
+  let isDue = false;
+  const call = () => {
+    if (isDue) return;
+    isDue = true;
+    requestAnimationFrame(() => {
+      isDue = false;
+      if (listeners.has(call)) listener();
+    });
+  };
+  listeners.add(call);
+  const before = node.onRemoved;
+  node.onRemoved = function (/** @type {any[]} */ ...words) {
+    listeners.delete(call);
+    return before?.apply(this, words);
+  };
+  call();
+}
+
+/** @type {Set<() => void>} */
+const listeners = new Set();
+
+function changed() {
+  for (const call of listeners) call();
+}
+
+// ComfyUI tells of every change it can undo; links and outputs have events of their own
+for (const kind of ["graphChanged", "executed", "execution_cached"]) api.addEventListener(/** @type {any} */ (kind), changed);
+
+/** Hear of links and of the values of widgets of a node, as they change. @param {any} node */
+export function follow(node) {
+  for (const hook of ["onConnectionsChange", "onWidgetChanged", "onConfigure"]) {
+    const before = node[hook];
+    node[hook] = function (/** @type {any[]} */ ...words) {
+      const answer = before?.apply(this, words);
+      changed();
+      return answer;
+    };
+  }
+}

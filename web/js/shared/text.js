@@ -1,0 +1,28 @@
+// What the panels say, in the languages of locales/. English stands in the code, as the key.
+// @ts-check
+import { app } from "../../../../scripts/app.js";
+
+/** @type {Record<string, Record<string, string>>} */
+const words = { zh: {} };
+
+/**
+ * Add what a feature says in another language.
+ *
+ * @param {string} language Such as "zh".
+ * @param {Record<string, string>} table From the English sentence.
+ */
+export function addWords(language, table) {
+  words[language] = { ...words[language], ...table };
+}
+
+/**
+ * A sentence in the language of ComfyUI's settings.
+ *
+ * @param {string} english With {names} of values in braces.
+ * @param {Record<string, unknown>} [values]
+ */
+export function say(english, values = {}) {
+  const language = String(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en");
+  const sentence = words[language]?.[english] ?? english;
+  return sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
