@@ -61,6 +61,8 @@ class RolloutSettings:
 
     Args:
         group_size: Answers to each prompt, which are compared with each other; at least 2.
+        has_target: The last answer of each group is not the policy's but the sample's target, which is rewarded as the
+            others are; of "nft" alone, at least 3 answers.
         num_inference_steps: Denoising steps of each.
         shift: Moves the schedule toward noise; None derives it from the token count.
         solver: Name of a solver; of "nft" alone, "grpo" has its own.
@@ -69,6 +71,7 @@ class RolloutSettings:
     """
 
     group_size: int = 16
+    has_target: bool = False
     num_inference_steps: int = 12
     shift: float | None = 5.0
     solver: str = "unipc"
@@ -77,8 +80,13 @@ class RolloutSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        require(self, group_size=self.group_size > 1, num_inference_steps=1 < self.num_inference_steps <= MAX_STEPS)
+        require(self, group_size=self.own_answers > 1, num_inference_steps=1 < self.num_inference_steps <= MAX_STEPS)
         self.sampling()
+
+    @property
+    def own_answers(self) -> int:
+        """Answers of a group that are the policy's; they come first."""
+        return self.group_size - self.has_target
 
     def sampling(self) -> SamplingConfig:
         """The same as for inference."""
@@ -206,6 +214,12 @@ class RLSettings:
                 f"the reward {doubles[0]} twice" if doubles else "no rewards",
                 expected="at least one, each of another kind",
                 fix="correct rl.rewards",
+            )
+        if self.algorithm == "grpo" and self.rollout.has_target:
+            raise ConfigError(
+                "targets among the answers with Flow-GRPO, which learns from the steps that led to an answer",
+                expected="rl.rollout.has_target: false",
+                fix="set it so, or take rl.algorithm nft",
             )
         if self.algorithm == "grpo" and self.rollout.is_guided:
             raise ConfigError(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config.rl import RLSettings
+from ..config.rl import RLSettings, RolloutSettings
 from ..data.seeds import seeded_generator
 from ..training.interruption import IsStopped, never_stopped
 from ..training.ranks import OneRank, Ranks
@@ -111,14 +111,15 @@ class Learner:
             advantages=tuple(found[start : start + len(rollouts)].tolist()),
             points=tuple(point for point in points if bool(contrast[(start + point.rollout) // group_size])),
             filler=points[0],
-            measures=_reward_measures(whole, contrast, group_size=group_size) | health([looks for _, looks in every]),
+            measures=_reward_measures(whole, contrast, settings.rollout) | health([looks for _, looks in every]),
         )
 
     def _judged(self, rollouts: Sequence[Rollout]) -> tuple[Rewarded, Looks]:
         """Rewards of this rank's answers, and how they look."""
         check_finite(rollouts)
         outcomes = self.outcomes(rollouts)
-        return self.rewards(outcomes), looks_of(outcomes, group_size=self.settings.rollout.group_size)
+        own = [outcome for outcome, rollout in zip(outcomes, rollouts, strict=True) if not rollout.is_target]
+        return self.rewards(outcomes), looks_of(own, group_size=self.settings.rollout.own_answers)
 
     def batches(self, experience: Experience, *, seed: int) -> list[list[int]]:
         """Numbers of this rank's points of each update, drawn from a seed; as many updates on all ranks.
@@ -193,13 +194,16 @@ class Learner:
             yield chosen, [value.float() for value in velocities]
 
 
-def _reward_measures(rewarded: Rewarded, contrast: Tensor, *, group_size: int) -> dict[str, float]:
-    """Reward, its parts, how it differs within groups, and the share of groups in which it does not."""
-    spread = rewarded.total.double().view(-1, group_size).std(dim=1, correction=0).mean()
-    parts = {f"reward/{name}": float(values.double().mean()) for name, values in rewarded.parts.items()}
+def _reward_measures(rewarded: Rewarded, contrast: Tensor, settings: RolloutSettings) -> dict[str, float]:
+    """Reward of the policy's own answers, its parts, how it differs within groups, and the share where it does not."""
+
+    def own(values: Tensor) -> Tensor:
+        return values.double().view(-1, settings.group_size)[:, : settings.own_answers]
+
+    total = own(rewarded.total)
     return {
-        "reward": float(rewarded.total.double().mean()),
-        **parts,
-        "reward_spread": float(spread),
+        "reward": float(total.mean()),
+        **{f"reward/{name}": float(own(values).mean()) for name, values in rewarded.parts.items()},
+        "reward_spread": float(total.std(dim=1, correction=0).mean()),
         "groups_without_contrast": 1 - float(contrast.double().mean()),
     }

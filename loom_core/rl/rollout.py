@@ -52,7 +52,8 @@ class Prompt:
     """What is answered.
 
     Args:
-        sample: Its target is not looked at but for its size; its seed is that of its place in the run.
+        sample: Of its target only the size is looked at, unless it is an answer too; its seed is that of its place in
+            the run.
         conditions: Of each branch that is run.
         weights: Of each branch; the full one alone without guidance.
     """
@@ -116,6 +117,7 @@ class Rollout:
         seed: Of everything drawn for this answer.
         clean: Latents, float32 [C, F, H, W] on the CPU.
         visits: Its steps, where they were drawn.
+        is_target: It is the sample's target, and no policy's answer.
     """
 
     prompt: int
@@ -123,6 +125,7 @@ class Rollout:
     seed: int
     clean: Tensor
     visits: tuple[Visit, ...] = ()
+    is_target: bool = False
 
 
 @dataclass
@@ -148,7 +151,7 @@ def roll_out(
     is_stopped: IsStopped = never_stopped,
     ranks: Ranks | None = None,
 ) -> list[Rollout]:
-    """Answer every prompt `group_size` times.
+    """Answer every prompt `group_size` times, where asked for the last time with its target.
 
     Args:
         velocities: The policy.
@@ -164,7 +167,8 @@ def roll_out(
     Raises:
         GivenUpError: A stop was asked for.
     """
-    places = [(number, turn) for number in range(len(prompts)) for turn in range(plan.settings.group_size)]
+    own = plan.settings.own_answers
+    places = [(number, turn) for number in range(len(prompts)) for turn in range(own)]
     tokens = [prompts[number].tokens(tuple(prompts[number].weights)) for number, _ in places]
     rollouts: list[Rollout] = []
     packs = list(packs_of(tokens, plan.token_budget))
@@ -172,7 +176,17 @@ def roll_out(
         running = [_started(prompts, *places[index], plan=plan, device=device) for index in pack or packs[-1]]
         finished = _finished(velocities, running, plan, is_stopped=is_stopped)
         rollouts += finished if pack else ()
-    return rollouts
+    if not plan.settings.has_target:
+        return rollouts
+    groups = (rollouts[start : start + own] for start in range(0, len(rollouts), own))
+    return [
+        answer for number, group in enumerate(groups) for answer in (*group, _target(number, prompts[number].sample))
+    ]
+
+
+def _target(number: int, sample: EncodedSample) -> Rollout:
+    """The right answer to a prompt."""
+    return Rollout(prompt=number, sample=sample, seed=sample.seed, clean=sample.target.float().cpu(), is_target=True)
 
 
 def check_finite(rollouts: Sequence[Rollout]) -> None:

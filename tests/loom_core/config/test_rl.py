@@ -72,6 +72,7 @@ def test_a_run_that_goes_on_may_change_its_stops_and_nothing_else_of_rl(config):
         (lambda: RewardSettings(kind="mine:of", path=Path("x")), "path of the reward mine:of"),
         (lambda: RewardSettings(kind="mine of:x"), "the reward 'mine of:x'"),
         (lambda: RolloutSettings(group_size=1), "group_size 1"),
+        (lambda: RolloutSettings(group_size=2, has_target=True), "group_size 2"),
         (lambda: RolloutSettings(num_inference_steps=1), "num_inference_steps 1"),
         (lambda: RolloutSettings(guidance_scale=-1), "guidance_scale -1"),
         (lambda: NFTSettings(beta=0), "beta 0"),
@@ -87,6 +88,10 @@ def test_a_run_that_goes_on_may_change_its_stops_and_nothing_else_of_rl(config):
         (
             lambda: RLSettings(rewards=REWARDS, algorithm="grpo", rollout=RolloutSettings(guidance_scale=2.0)),
             "guidance with Flow-GRPO",
+        ),
+        (
+            lambda: RLSettings(rewards=REWARDS, algorithm="grpo", rollout=RolloutSettings(has_target=True)),
+            "targets among the answers with Flow-GRPO",
         ),
     ],
 )

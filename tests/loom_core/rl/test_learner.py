@@ -26,9 +26,10 @@ def nearness(outcomes):
 
 @pytest.fixture
 def make_learner(toy, make_plan, rl_settings, outcomes_of):
-    def make(name="nft", *, reward=nearness, reference=None, group_size=8, beta=1.0, **changes):
-        settings = replace(rl_settings, rollout=make_plan(group_size=group_size).settings, **changes)
-        plan = make_plan(group_size=group_size, noise_level=0.7 if name == "grpo" else 0.0, token_budget=400)
+    def make(name="nft", *, reward=nearness, reference=None, group_size=8, has_target=False, beta=1.0, **changes):
+        noise_level = 0.7 if name == "grpo" else 0.0
+        plan = make_plan(group_size=group_size, has_target=has_target, noise_level=noise_level, token_budget=400)
+        settings = replace(rl_settings, rollout=plan.settings, **changes)
         if name == "grpo":
             algorithm = FlowGRPO(GRPOSettings(clip=0.2), plan)
         else:
@@ -57,6 +58,30 @@ def test_two_parameters_raise_their_reward(toy, make_learner, make_prompt, name)
     assert rewards[0] == pytest.approx(-1.25, abs=0.35)
     assert sum(rewards[-5:]) / 5 > rewards[0] + 0.5
     torch.testing.assert_close(toy.mean.detach(), WANTED.view(2), atol=0.5, rtol=0)
+
+
+def test_a_target_among_the_answers_teaches_where_the_policys_own_do_not(toy, make_learner, make_prompt):
+    def is_target(outcomes):
+        return torch.stack([torch.eq(outcome.latents, outcome.sample.target).all().float() for outcome in outcomes])
+
+    def prompts(number):
+        given = [make_prompt(2 * number), make_prompt(2 * number + 1)]
+        target = WANTED.expand(1, 1, 2, 2).contiguous()
+        return [replace(each, sample=replace(each.sample, target=target)) for each in given]
+
+    alone = make_learner(reward=is_target).collect(prompts(0))
+    assert alone.points == () and alone.measures["groups_without_contrast"] == 1
+    learner = make_learner(reward=is_target, group_size=4, has_target=True)
+    optimiser = torch.optim.Adam(toy.parameters(), lr=0.05)
+    for number in range(40):
+        experience = learner.collect(prompts(number))
+        # what is told is of the policy's own answers
+        assert experience.measures["reward"] == 0 and experience.measures["groups_without_contrast"] == 0
+        optimiser.zero_grad()
+        learner.backward(experience, range(len(experience.points)))
+        optimiser.step()
+        learner.policy.old.update(trained_weights(toy))
+    torch.testing.assert_close(toy.mean.detach(), WANTED.view(2), atol=0.3, rtol=0)
 
 
 def test_a_constant_reward_teaches_nothing(toy, make_learner, make_prompt):

@@ -20,6 +20,17 @@ def test_every_prompt_is_answered_in_order_by_different_answers(toy, make_prompt
     assert all(rollout.visits == () for rollout in rollouts)
 
 
+def test_the_target_is_the_last_answer_where_asked(toy, make_prompt, make_plan):
+    prompts = [make_prompt(5), make_prompt(6)]
+    plain = roll_out(toy.velocities, prompts, make_plan(group_size=2))
+    found = roll_out(toy.velocities, prompts, make_plan(group_size=3, has_target=True))
+    assert [each.prompt for each in found] == [0, 0, 0, 1, 1, 1]
+    assert [each.is_target for each in found] == [False, False, True] * 2
+    own = [each.clean for each in found if not each.is_target]
+    assert all(torch.equal(one, other.clean) for one, other in zip(own, plain, strict=True))
+    assert torch.equal(found[2].clean, prompts[0].sample.target)
+
+
 @pytest.mark.parametrize("noise_level", [0.0, 0.7])
 def test_an_answer_does_not_depend_on_its_pack(toy, make_prompt, make_plan, noise_level):
     prompts = [make_prompt(5), make_prompt(6)]
