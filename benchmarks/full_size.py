@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from loom_core.models.dit import LoomDiT, PreparedConditions
 from loom_core.models.kernels import chosen_kernels
 from loom_core.types import Branch, Condition
 
-from .concatenation import concatenate_source, concatenated_workload
+from .concatenation import concatenate_source, concatenated_flops, concatenated_workload, forward_whole
 from .flash_operations import FlashOperations
 from .flops import count_flops, forward_flops, prepare_flops
 from .live_memory import peak_live_bytes
@@ -73,17 +74,20 @@ def count_workload(model: LoomDiT, workload: Workload, *, concatenated: bool = F
         RuntimeError: Counter and formula differ by one operation or more: one of them is wrong.
     """
     condition, latents, timestep = _inputs(workload)
+    forward: Callable[..., Tensor] = model
+    formula = forward_flops(workload)
     if concatenated:
+        forward, formula = partial(forward_whole, model), concatenated_flops(workload)
         condition, workload = concatenate_source(condition), concatenated_workload(workload)
     with torch.no_grad():
         prepared = model.prepare([condition], latents)
     counted = Counted(
         prepare=count_flops(lambda: model.prepare([condition], latents)),
-        forward=count_flops(lambda: model(latents, timestep, prepared)),
+        forward=count_flops(lambda: forward(latents, timestep, prepared)),
     )
-    formula = Counted(prepare_flops(workload), forward_flops(workload))
-    if counted != formula:
-        raise RuntimeError(f"{workload.name}: counted {counted}, by the formula {formula}")
+    expected = Counted(prepare_flops(workload), formula)
+    if counted != expected:
+        raise RuntimeError(f"{workload.name}: counted {counted}, by the formula {expected}")
     return counted
 
 
@@ -129,6 +133,17 @@ def _flops(model: LoomDiT) -> Iterator[Comparison]:
                 second=Figure("Scale-and-Add", cached.value),
                 unit="TFLOP",
                 conditions=f"{conditions}; full branch, contexts prepared once in both",
+            )
+            yield Comparison(
+                key=f"flops_concatenated_leaving_{key}",
+                title=f"FLOPs of one forward by how the source enters, {full.name}",
+                first=Figure(
+                    "concatenated, the last block makes its keys and values alone",
+                    forward_flops(concatenated_workload(full)) / TERA,
+                ),
+                second=Figure("Scale-and-Add", cached.value),
+                unit="TFLOP",
+                conditions=f"{conditions}; full branch, contexts prepared once in both; closed formula",
             )
 
 

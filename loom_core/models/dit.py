@@ -8,6 +8,7 @@ Differences from the official code, none of which changes the numbers:
 - what does not depend on the step (projected contexts, cross-attention keys and values, source and reference tokens,
   rotary tables) is prepared once a run by `LoomDiT.prepare`;
 - modulation is two rows a sample, not one a token;
+- of the references the last block makes keys and values alone, since they leave after it;
 - batches: each sample has its own source, references and context length (padding is masked);
 - the fixed T5 embedding, which no block reads, does not exist.
 
@@ -33,7 +34,7 @@ from ..config.model import DiTConfig
 from ..geometry import PATCH, LatentShape
 from ..types import Condition
 from .attention import KeysValues
-from .block import NUM_ROWS, BlockInputs, LoomBlock
+from .block import NUM_ROWS, BlockInputs, LoomBlock, inputs_in_turn
 from .checks import check_count, check_sources, check_states, checked_shape
 from .head import Head
 from .layers import sinusoidal_embedding
@@ -244,8 +245,9 @@ class LoomDiT(nn.Module):
         if not isinstance(conditions, PreparedConditions):
             conditions = self.prepare(conditions, latents, keys_values=False)
         tokens, inputs = self.embed(latents, timestep, conditions)
-        for block, context in zip(self.blocks, conditions.contexts, strict=True):
-            tokens = block(tokens, context, inputs)
+        turns = inputs_in_turn(inputs, len(self.blocks))
+        for block, context, given in zip(self.blocks, conditions.contexts, turns, strict=True):
+            tokens = block(tokens, context, given)
         return self.predict(tokens, inputs.time_embedding, conditions.shape)
 
     def embed(
@@ -287,7 +289,7 @@ class LoomDiT(nn.Module):
         return tokens, inputs
 
     def predict(self, tokens: Tensor, time_embedding: Tensor, shape: LatentShape) -> Tensor:
-        """What comes after the blocks: tokens [B, L + R, D] and time embedding [B, D] to a velocity [B, C, F, H, W]."""
+        """What comes after the blocks: tokens [B, >= L, D] and time embedding [B, D] to a velocity [B, C, F, H, W]."""
         patches = self.head(tokens[:, : shape.tokens], time_embedding)  # [B, L, 4 * C]
         sizes = {"f": shape.frames, "h": shape.height // PATCH, "w": shape.width // PATCH}
         return rearrange(patches, "b (f h w) (p q c) -> b c f (h p) (w q)", p=PATCH, q=PATCH, **sizes)

@@ -38,6 +38,10 @@ class RopeTable:
         """The same table on another device."""
         return RopeTable(self.cos.to(device), self.sin.to(device))
 
+    def first(self, count: int) -> RopeTable:
+        """The table of the first tokens alone."""
+        return RopeTable(self.cos[:, :count], self.sin[:, :count])
+
     def append(self, other: RopeTable) -> RopeTable:
         """This table's tokens, then the other's; this one is repeated over the other's batch."""
 
