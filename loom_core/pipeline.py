@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -225,10 +226,8 @@ def prepare_branches(
 ) -> dict[Branch, PreparedConditions]:
     """What the steps share, for each branch that has to run; the MLLM states are not needed after this."""
     target = torch.zeros(_latent_size(plan, model), device=compute.device, dtype=compute.dtype)
-    return {
-        branch: model.prepare([conditions[branch]], target, keys_values=compute.keeps_keys_values)
-        for branch in weights_of(plan)
-    }
+    options: dict[str, Any] = {"keys_values": compute.keeps_keys_values, "make_table": model.make_tables()}
+    return {branch: model.prepare([conditions[branch]], target, **options) for branch in weights_of(plan)}
 
 
 def sample(

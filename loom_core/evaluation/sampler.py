@@ -188,8 +188,10 @@ class BatchSampler:
         """Clean latents of samples of one group, [B, C, F, H, W]."""
         first, compute = items[0], self._compute
         target = torch.zeros(len(items), *first.size, device=compute.device, dtype=compute.dtype)
+        make_table = self._model.make_tables()
         prepared = {
-            branch: self._model.prepare([item.conditions[branch] for item in items], target) for branch in first.weights
+            branch: self._model.prepare([item.conditions[branch] for item in items], target, make_table=make_table)
+            for branch in first.weights
         }
         noise = torch.cat([initial_noise((1, *item.size), seed=item.seed, device=compute.device) for item in items])
         schedule = schedule_for(first.sampling, num_tokens=first.num_tokens)

@@ -43,7 +43,7 @@ from .packed import forward_pack
 from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
-from .rope import RopeTable, rope_table
+from .rope import MakeTable, RopeTable, shared_tables
 from .source import Curve, add_source, patchify, source_curves, source_tokens
 
 
@@ -142,6 +142,10 @@ class LoomDiT(nn.Module):
         check_sources(self.config, conditions)
         return source_tokens(self.source_patch_embedding, conditions, target) if self.config.has_source else None
 
+    def make_tables(self) -> MakeTable:
+        """What makes the rotary tables of a run, each once; give it to `prepare` for all of the run's branches."""
+        return shared_tables(self.config.head_dim, rounded=self.config.rope_precision == "bf16")
+
     def prepare(
         self,
         conditions: Sequence[Condition],
@@ -149,6 +153,7 @@ class LoomDiT(nn.Module):
         *,
         keys_values: bool = True,
         contexts: Sequence[Tensor | KeysValues] | None = None,
+        make_table: MakeTable | None = None,
     ) -> PreparedConditions:
         """Compute once what every step of a run needs.
 
@@ -159,6 +164,7 @@ class LoomDiT(nn.Module):
                 which a block makes them anew at each step.
             contexts: Each block's, already projected, [B, S, D], without padding; the conditions' states are not
                 looked at then.
+            make_table: From `make_tables`, where several calls share them.
 
         Returns:
             The prepared conditions; pass them to `forward`.
@@ -173,15 +179,15 @@ class LoomDiT(nn.Module):
             check_states(self.config, conditions)
             contexts = self._contexts(conditions, target, keys_values=keys_values)
             context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
-        head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
-        rope = rope_table(shape, head_dim, rounded=rounded).to(target.device)
+        make_table = make_table or self.make_tables()
+        rope = make_table(shape).to(target.device)
         references = reference_tokens(
             self.patch_embedding,
             conditions,
             target,
             dim=self.config.hidden_size,
-            head_dim=head_dim,
-            rounded=rounded,
+            head_dim=self.config.head_dim,
+            make_table=make_table,
         )
         token_mask = None
         if references is not None:
