@@ -86,10 +86,7 @@ _SEPARATE = (
     "queries, keys and values are three products a block; as one their parts have to be copied for plain kernels"
 )
 _HIDDEN = "the feed-forward part's inner tokens, before and after their activation, are alive at once"
-_FILES = (
-    "about two hundred files of the pack are read at start, a quarter of them data and training code for the training "
-    "nodes; torch's variable-length attention, which `models/segments.py` imports, is a seventh of the time"
-)
+_FILES = "a hundred and sixty files of the pack are read at start"
 _ELEMENTWISE = "each elementwise call, and each part of a norm, reads and writes all tokens; only fused calls would not"
 
 TARGETS = (
