@@ -24,6 +24,7 @@ from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
+from .models.attention_backends import attention_by
 from .models.compiling import compile_blocks
 from .models.dit import LoomDiT, PreparedConditions
 from .models.kernels import has_kernels
@@ -208,6 +209,7 @@ def loaded_dit(files: ModelFiles, *, config: DiTConfig, compute: Compute) -> Ite
     """Within, the DiT is where it computes, but for blocks that are to come for their turn alone."""
     device = torch.device("cpu") if compute.streamed_blocks else compute.device
     model = load_dit(files.dit, dtype=compute.dtype, device=device, config=config, ema=files.ema)
+    model.attention = attention_by(compute.attention)
     if not compute.streamed_blocks:
         if compute.compiles:
             compile_blocks(model)

@@ -19,6 +19,7 @@ from ..config.speed import EXACT
 from ..data.sample import Sample
 from ..geometry import NATIVE_FPS, PATCH, latent_shape
 from ..media.resize import to_frames
+from ..models.attention_backends import attention_by
 from ..models.dit import LoomDiT
 from ..pipeline import Media, encode_conditions, load_encoder
 from ..protocols import EncodedPrompt
@@ -102,6 +103,7 @@ class BatchSampler:
         self._model: LoomDiT = load_dit(
             files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema
         )
+        self._model.attention = attention_by(compute.attention)
         self._negative: tuple[Tensor, ...] | None = None
 
     def sampling_of(self, task: Task) -> SamplingConfig:
