@@ -22,7 +22,7 @@ from loom_core.compute import Compute
 from loom_core.config.model import DiTConfig
 from loom_core.config.sampling import SamplingConfig
 from loom_core.geometry import latent_shape
-from loom_core.models import dit, references
+from loom_core.models import rope
 from loom_core.models.block import LoomBlock
 from loom_core.models.dit import LoomDiT
 from loom_core.request import Plan, Request
@@ -83,7 +83,7 @@ def counted(model: LoomDiT) -> Iterator[Counter[str]]:
         calls.update(("rope",))
         return original(*arguments, **options)
 
-    original = dit.rope_table
+    original = rope.rope_table
     parts: dict[str, list[nn.Module]] = {
         "projector": [model.mllm_embedder],
         "keys_values": [cast("LoomBlock", block).cross_attn.k for block in model.blocks],
@@ -91,7 +91,7 @@ def counted(model: LoomDiT) -> Iterator[Counter[str]]:
     }
     handles = [part.register_forward_hook(count(name)) for name, found in parts.items() for part in found]
     try:
-        with patch.object(dit, "rope_table", table), patch.object(references, "rope_table", table):
+        with patch.object(rope, "rope_table", table):
             yield calls
     finally:
         for handle in handles:

@@ -38,13 +38,14 @@ def count_flops(function: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def forward_flops(workload: Workload) -> int:
-    """Closed formula of `LoomDiT.forward`, one sample."""
+def forward_flops(workload: Workload, *, drops_references: bool = True) -> int:
+    """Closed formula of `LoomDiT.forward`, one sample; see `planning.flops`."""
     return flops.forward_flops(
         workload.config,
         target=workload.target.tokens,
         references=workload.reference_tokens,
         context=workload.context_tokens,
+        drops_references=drops_references,
     )
 
 

@@ -39,12 +39,14 @@ class Imports:
         pack: Those that the pack took then, until its nodes were listed.
         nodes: How many nodes.
         unwanted: Packages of `UNWANTED` that the pack imported.
+        modules: All that it imported, its own as "loom_pack.".
     """
 
     host: float
     pack: float
     nodes: int
     unwanted: list[str]
+    modules: list[str]
 
 
 async def _node_list(module: Any) -> list[Any]:
@@ -83,14 +85,16 @@ def measure_here(checkout: Path) -> Imports:
     spec.loader.exec_module(module)
     nodes = asyncio.run(_node_list(module))
     end = time.process_time()
-    unwanted = [name for name in UNWANTED if name in set(sys.modules) - before]
-    return Imports(host=loaded, pack=end - loaded, nodes=len(nodes), unwanted=unwanted)
+    modules = [name for name in sys.modules if name not in before]
+    unwanted = [name for name in UNWANTED if name in modules]
+    return Imports(host=loaded, pack=end - loaded, nodes=len(nodes), unwanted=unwanted, modules=modules)
 
 
 def measure_apart(checkout: Path, python: str) -> Imports:
-    """`measure_here` in a fresh process of another interpreter."""
+    """`measure_here` in a fresh process of another interpreter, which keeps compiled files as ComfyUI's does."""
     command = [python, "-m", "benchmarks.imports", str(checkout)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, cwd=ROOT, env=kept, check=True, capture_output=True, text=True)
     return Imports(**json.loads(done.stdout.splitlines()[-1]))
 
 

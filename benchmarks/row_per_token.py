@@ -1,8 +1,9 @@
 """A forward pass whose timestep modulation is written out for every token, as the official code does it.
 
 For comparison only: it computes what `LoomDiT.forward` computes, through the model's own parts; only the modulation
-differs. `LoomDiT` broadcasts one row for the target and one for the references; here each block adds its table to a
-row for every token, in float32, once for its attention and once for its feed-forward part.
+differs, and that references go through all of the last block. `LoomDiT` broadcasts one row for the target and one for
+the references; here each block adds its table to a row for every token, in float32, once for its attention and once for
+its feed-forward part.
 
 Legend: B batch, L target tokens, R reference tokens, D width.
 """

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from .config.attention import SDPA
 from .config.model import RopePrecision
 
 
@@ -25,6 +26,7 @@ class Compute:
             contexts, half as large, from which a block makes them anew at each step.
         compiles: Have torch.compile make the kernels of the DiT's blocks.
         streamed_blocks: Blocks of the DiT whose weights come to `device` only for their turn; 0 for none.
+        attention: What computes the DiT's attention: "sdpa" for torch's own, or a key of `config.attention.PACKAGES`.
         streams_mllm: The MLLM's layers, too, come one after another, and its table of words stays on the CPU.
     """
 
@@ -38,3 +40,4 @@ class Compute:
     compiles: bool = False
     streamed_blocks: int = 0
     streams_mllm: bool = False
+    attention: str = SDPA

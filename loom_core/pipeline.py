@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from .media.decode import read_clip, read_image
 from .media.resize import to_frames, to_pixels
 from .mllm.encoder import QwenEncoder
 from .mllm.frames import TRAINED_MAX_FRAMES
+from .models.attention_backends import attention_by
 from .models.compiling import compile_blocks
 from .models.dit import LoomDiT, PreparedConditions
 from .models.kernels import has_kernels
@@ -207,6 +209,7 @@ def loaded_dit(files: ModelFiles, *, config: DiTConfig, compute: Compute) -> Ite
     """Within, the DiT is where it computes, but for blocks that are to come for their turn alone."""
     device = torch.device("cpu") if compute.streamed_blocks else compute.device
     model = load_dit(files.dit, dtype=compute.dtype, device=device, config=config, ema=files.ema)
+    model.attention = attention_by(compute.attention)
     if not compute.streamed_blocks:
         if compute.compiles:
             compile_blocks(model)
@@ -225,10 +228,8 @@ def prepare_branches(
 ) -> dict[Branch, PreparedConditions]:
     """What the steps share, for each branch that has to run; the MLLM states are not needed after this."""
     target = torch.zeros(_latent_size(plan, model), device=compute.device, dtype=compute.dtype)
-    return {
-        branch: model.prepare([conditions[branch]], target, keys_values=compute.keeps_keys_values)
-        for branch in weights_of(plan)
-    }
+    options: dict[str, Any] = {"keys_values": compute.keeps_keys_values, "make_table": model.make_tables()}
+    return {branch: model.prepare([conditions[branch]], target, **options) for branch in weights_of(plan)}
 
 
 def sample(

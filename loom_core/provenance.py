@@ -11,11 +11,12 @@ import torch
 from . import __version__
 from .bundle import ModelFiles
 from .compute import Compute
+from .config.attention import PACKAGES as ATTENTION
 from .config.model import DiTConfig
 from .request import Plan
 from .weights.hashing import weights_hash
 
-PACKAGES = ("torch", "transformers", "diffusers", "numpy", "pillow", "av")
+PACKAGES = ("torch", "transformers", "diffusers", "numpy", "pillow", "av", *(one.package for one in ATTENTION.values()))
 
 
 def _versions() -> dict[str, str]:
@@ -77,6 +78,7 @@ def describe(plan: Plan, files: ModelFiles, *, config: DiTConfig, compute: Compu
         "dtype": _word(compute.dtype),
         "codec_dtype": _word(compute.codec_dtype),
         "tile_latents": str(compute.tile_latents),
+        "attention": compute.attention,
         "device": compute.device.type,
         "python": platform.python_version(),
         "versions": json.dumps(_versions()),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..loom_core.config.data import DataSetConfig
-from ..loom_core.data.framing import Framing
+if TYPE_CHECKING:
+    from ..loom_core.config.data import DataSetConfig
+    from ..loom_core.data.framing import Framing
 
 Source = io.Custom("LOOMVIDEO_SOURCE")
 """Socket of a `SourceClip`."""

@@ -1,4 +1,7 @@
-"""A LoRA of one's own: a folder looked through, trained on, and the result among ComfyUI's LoRAs."""
+"""A LoRA of one's own: a folder looked through, trained on, and the result among ComfyUI's LoRAs.
+
+What does it is imported when a node runs: reading all of that would make every start of the host slower.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..loom_core.data.survey import AUTO as AUTO_TASK
+from ..loom_core.data.tasks import AUTO as AUTO_TASK
 from ..loom_core.data.tasks import TRAINING_TASKS
 from ..loom_core.geometry import MAX_FRAMES
 from .adapter.encoder.files import offered_encoders
@@ -17,9 +20,7 @@ from .adapter.model.loading import FOLDER as MODEL_FOLDER
 from .adapter.model.loading import SUFFIXES
 from .adapter.model.lora import offered_loras
 from .adapter.progress import NodeProgress
-from .adapter.training.dataset import CUTS, fingerprint, prepare
-from .adapter.training.recipes import AUTO, NO_LORA, RECIPES, RunRequest, run_config
-from .adapter.training.saving import IF_THERE, NUMBER, save_lora
+from .adapter.training.words import AUTO, CUTS, IF_THERE, NO_LORA, NUMBER, RECIPES
 from .sockets import Dataset, Lora, TrainingSet
 
 CATEGORY = "LoomVideo/training"
@@ -89,6 +90,8 @@ class LoomVideoDatasetPrepare(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder: str, **_: Any) -> str:
         """See `io.ComfyNode`: files of the folder may have changed."""
+        from .adapter.training.dataset import fingerprint
+
         return fingerprint(folder)
 
     @classmethod
@@ -96,6 +99,8 @@ class LoomVideoDatasetPrepare(io.ComfyNode):
         cls, folder: str, task: str, resolution: str, *, length: int, max_bad_share: float, pictures: int
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
+        from .adapter.training.dataset import prepare
+
         progress = NodeProgress()
         found = prepare(
             folder,
@@ -153,7 +158,8 @@ class LoomVideoLoraTrain(io.ComfyNode):
         start_lora: str = NO_LORA,
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
-        from .adapter.training.running import train  # the trainer would make every start of the host slower
+        from .adapter.training.recipes import RunRequest, run_config
+        from .adapter.training.running import train
 
         request = RunRequest(
             name=name,
@@ -288,6 +294,8 @@ class LoomVideoLoraSave(io.ComfyNode):
     @classmethod
     def execute(cls, lora: Mapping[str, Any], filename: str, if_there: str) -> io.NodeOutput:
         """See `io.ComfyNode`."""
+        from .adapter.training.saving import save_lora
+
         path = save_lora(lora, filename, if_there=if_there)
         NodeProgress().text(f"{path.name}: {len(lora)} tensors; press R, then choose it in a LoRA loader")
         return io.NodeOutput(path.name)

@@ -49,7 +49,7 @@ def pack_flops(config: DiTConfig, latents: Sequence[Tensor], conditions: Sequenc
     total, seen = 0, set()
     for workload, condition in pack_workloads(config, latents, conditions):
         contexts = context_flops(config, workload.context_tokens)
-        total += forward_flops(workload) + prepare_flops(workload)
+        total += forward_flops(workload, drops_references=False) + prepare_flops(workload)
         if id(condition) in seen:
             total -= contexts
         seen.add(id(condition))

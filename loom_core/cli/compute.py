@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..config.attention import ATTENTIONS, AUTO
 from ..config.model import LOOMVIDEO_5B, DiTConfig, RopePrecision, parse_rope_precision
 from ..distributed.launch import find_launch
 from ..errors import ConfigError
@@ -41,6 +42,7 @@ class ComputeWords:
         mllm_device: Where the MLLM reads the prompt; as `device`.
         cache: What is kept of the contexts, a word of `CACHES`.
         offload: Which weights come to the device only when they are needed, a word of `OFFLOADS`.
+        attention: What computes the DiT's attention, a word of `ATTENTIONS`.
 
     Raises:
         ConfigError: A word is unknown.
@@ -54,6 +56,7 @@ class ComputeWords:
     mllm_device: str | None = None
     cache: str | None = None
     offload: str | None = None
+    attention: str | None = None
 
     def __post_init__(self) -> None:
         """Check the words."""
@@ -70,6 +73,12 @@ class ComputeWords:
         if self.offload is not None and self.offload not in OFFLOADS:
             raise ConfigError(
                 f"offload {self.offload!r}", expected=", ".join(OFFLOADS), fix="leave it out for the default, auto"
+            )
+        if self.attention is not None and self.attention not in ATTENTIONS:
+            raise ConfigError(
+                f"attention {self.attention!r}",
+                expected=", ".join(ATTENTIONS),
+                fix="leave it out for the default, auto",
             )
         side = self.tile_pixels
         if side is not None and (side < _SMALLEST_TILE or side % SPATIAL_STRIDE):
@@ -121,11 +130,13 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
         config: Of the DiT.
 
     Raises:
-        ConfigError: The device does not exist here.
+        ConfigError: The device does not exist here, or the attention that was asked for does not run on it.
+        MissingExtraError: The package of that attention is not installed.
     """
     import torch
 
     from ..compute import Compute
+    from ..models.attention_backends import choose_attention
 
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     device = choose_device(words.device)
@@ -133,9 +144,10 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
     streams = words.offload == "blocks"
     is_small = config.hidden_size < LOOMVIDEO_5B.hidden_size
     usual = "fp32" if device.type == "cpu" and is_small else "bf16"
+    dtype = dtypes[words.dtype or usual]
     return Compute(
         device=device,
-        dtype=dtypes[words.dtype or usual],
+        dtype=dtype,
         codec_dtype=dtypes[words.vae_dtype or ("fp32" if device.type == "cpu" else "bf16")],
         rope_precision=words.rope_precision,
         tile_latents=None if words.tile_pixels is None else words.tile_pixels // SPATIAL_STRIDE,
@@ -143,4 +155,11 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
         keeps_keys_values=words.cache != CACHES[1],
         streamed_blocks=config.num_layers if streams else 0,
         streams_mllm=streams and mllm_device in (None, device),
+        attention=choose_attention(
+            words.attention or AUTO,
+            device=device,
+            dtype=dtype,
+            num_heads=config.num_heads,
+            head_dim=config.head_dim,
+        ),
     )

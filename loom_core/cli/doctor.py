@@ -152,7 +152,7 @@ def _compute(arguments: argparse.Namespace, plan: Plan | None, files: ModelFiles
     try:
         words = to_compute_words(arguments)
         compute = replace(choose_compute(words, config), compiles=arguments.compile)
-        if plan is None or files.is_built_in:  # whose codec takes next to nothing, unlike the planned VAE
+        if plan is None or files.is_built_in:  # which fits everywhere
             return []
         setting = setting_of(compute, words, plan, files, config=config)
     except LoomError as error:

@@ -55,12 +55,13 @@ def setting_of(compute: Compute, words: ComputeWords, plan: Plan, files: ModelFi
         config: Of the DiT.
     """
     from ..mllm.loading import read_config
+    from ..vae.loading import codec_sizes
 
     folder = files.mllm if files.mllm.is_dir() else files.mllm.parent
     values = read_config(files.mllm_config or folder / "config.json", needed=False)
     return Setting(
         run=run_sizes(plan),
-        model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values)),
+        model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values), vae=codec_sizes(files.codec)),
         form=_stored_form(files.dit, compute.dtype, ema=files.ema),
         mllm_form=_stored_form(files.mllm, compute.dtype),
         on_gpu=compute.device.type != "cpu",

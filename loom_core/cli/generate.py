@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.attention import AUTO, PACKAGES, SDPA
 from ..config.presets import PRESETS, get_preset
 from ..config.sampling import DEFAULT_NEGATIVE_PROMPT
 from ..config.speed import EXACT, SPEEDS
@@ -123,6 +124,13 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights that come to the device only for their turn: none, blocks (all of DiT and MLLM), or auto "
         "(default) for as many as memory asks for",
     )
+    packages = "; ".join(f"{word} ({one.package}): {one.about}" for word, one in PACKAGES.items())
+    model.add_argument(
+        "--attention",
+        default=AUTO,
+        metavar="NAME",
+        help=f"what computes it: sdpa, torch's own; {packages}; or auto (default), flash where it works, else sdpa",
+    )
     model.add_argument(
         "--rope", metavar="NAME", help="rotary tables: exact or bf16 (default: as the weights were trained)"
     )
@@ -212,6 +220,8 @@ def to_compute_words(arguments: argparse.Namespace) -> ComputeWords:
         mllm_device=arguments.mllm_device,
         cache=arguments.cache,
         offload=arguments.offload,
+        # packages' kernels break the one graph that the blocks are compiled to
+        attention=SDPA if arguments.compile and arguments.attention == AUTO else arguments.attention,
     )
 
 
@@ -252,6 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"--compile in {launch.size} processes", expected="one", fix="leave --compile out")
     if arguments.compile and arguments.offload == "blocks":
         raise ConfigError("--compile with --offload blocks", expected="one of them", fix="leave one of them out")
+    if arguments.compile and words.attention != SDPA:
+        raise ConfigError(f"--compile with --attention {words.attention}", expected="one of them", fix="leave one out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))
     if launch.is_first:
         check_places(plan, arguments)

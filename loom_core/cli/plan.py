@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -31,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m loom_core.cli.plan",
         description="How much memory a run takes, phase by phase, and how it fits a card. Nothing is loaded. "
-        "The sizes are the released model's unless --model and --mllm name others.",
+        "The sizes are the released model's unless --model, --mllm and --vae name others.",
     )
     parser.add_argument("--vram", metavar="GB", help="memory that may be used, 12GB (default: as much as it takes)")
     parser.add_argument("--size", default="832x480", metavar="WxH", help="of the result in pixels (default: 832x480)")
@@ -52,8 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="weights that come to the GPU only for their turn: none, blocks (all), auto (default: as memory asks for)",
     )
     parser.add_argument("--cpu", action="store_true", help="there is no GPU: all is in one memory")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="DiT weights whose sizes are taken")
+    parser.add_argument("--model", type=Path, metavar="PATH", help="DiT weights, or a folder, whose sizes are taken")
     parser.add_argument("--mllm", type=Path, metavar="PATH", help="folder or config.json of a Qwen3-VL of other sizes")
+    parser.add_argument("--vae", type=Path, metavar="PATH", help="VAE of other sizes (default: beside the model)")
     parser.add_argument("--cards", action="store_true", help="recipes for cards of 24, 16, 12, 8 and 6 GB instead")
     parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes")
     parser.add_argument("--markdown", action="store_true", help="print the table of --cards for a page")
@@ -109,13 +111,28 @@ def _model_sizes(arguments: argparse.Namespace) -> ModelSizes:
         from ..weights.detect import detect_config
         from ..weights.reading import open_checkpoint
 
-        sizes = ModelSizes(dit=detect_config(open_checkpoint(arguments.model)))
+        sizes = replace(sizes, dit=detect_config(open_checkpoint(arguments.model)))
     if arguments.mllm is not None:
         from ..mllm.loading import read_config
 
         path = arguments.mllm / "config.json" if arguments.mllm.is_dir() else arguments.mllm
-        sizes = ModelSizes(dit=sizes.dit, mllm=MLLMSizes.from_config(read_config(path, needed=True)))
+        sizes = replace(sizes, mllm=MLLMSizes.from_config(read_config(path, needed=True)))
+    codec = arguments.vae or _codec_beside(arguments.model)
+    if codec is not None:
+        from ..vae.loading import codec_sizes
+
+        sizes = replace(sizes, vae=codec_sizes(codec))
     return sizes
+
+
+def _codec_beside(model: Path | None) -> Path | None:
+    """The VAE that `cli.generate` would take with a model; None where there is none."""
+    if model is None:
+        return None
+    from ..bundle import CODEC_NAMES
+
+    folder = model if model.is_dir() else model.parent
+    return next((folder / name for name in CODEC_NAMES if (folder / name).exists()), None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,9 +15,8 @@ from .opening import open_source
 from .problems import Problems
 from .sample import Sample, SampleError
 from .seeds import seeded_generator
+from .tasks import AUTO
 
-AUTO = "auto"
-"""In place of a task: the one that the folder's layout, or each row of its manifest, is made for."""
 _ANY_SHARE = 1.0
 
 

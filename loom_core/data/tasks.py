@@ -16,6 +16,9 @@ from ..config.sampling import IMAGE_TASKS
 from ..mllm.prompts import TASKS, Part
 from ..types import Task
 
+AUTO = "auto"
+"""In place of a task: the one that a folder's layout, or each row of its manifest, is made for."""
+
 
 @dataclass(frozen=True)
 class TrainingTask:

@@ -12,6 +12,7 @@ from importlib import metadata
 from types import MappingProxyType
 
 from ..bundle import find_model
+from ..config.attention import PACKAGES as ATTENTION
 from ..errors import LoomError, MissingExtraError
 from ..media.source import load_av
 from ..media.video_writer import FORMATS, available_encoder
@@ -184,7 +185,7 @@ def has_nvidia_driver() -> bool:
 
 
 def check_attention() -> Finding:
-    """Which of torch's kernels attention can use on a GPU; without a fused one, its memory grows with the square."""
+    """What attention can use on a GPU; without a fused kernel of torch's, its memory grows with the square."""
     from torch.backends import cuda
 
     enabled = {
@@ -194,6 +195,9 @@ def check_attention() -> Finding:
     }
     names = ", ".join(name for name, is_on in enabled.items() if is_on) or "none"
     found = f"torch's scaled_dot_product_attention with the kernels {names}"
+    versions = {one.package: installed(one.package) for one in ATTENTION.values()}
+    others = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
+    found += f"; of packages that --attention takes {others or 'none, and none is needed'}"
     if enabled["flash"] or enabled["memory-efficient"]:
         return Finding.note("attention", found, expected="a fused one among them")
     return Finding.warning(

@@ -19,6 +19,7 @@ from ..config.speed import EXACT
 from ..data.sample import Sample
 from ..geometry import NATIVE_FPS, PATCH, latent_shape
 from ..media.resize import to_frames
+from ..models.attention_backends import attention_by
 from ..models.dit import LoomDiT
 from ..pipeline import Media, encode_conditions, load_encoder
 from ..protocols import EncodedPrompt
@@ -102,6 +103,7 @@ class BatchSampler:
         self._model: LoomDiT = load_dit(
             files.dit, dtype=compute.dtype, device=compute.device, config=config, ema=files.ema
         )
+        self._model.attention = attention_by(compute.attention)
         self._negative: tuple[Tensor, ...] | None = None
 
     def sampling_of(self, task: Task) -> SamplingConfig:
@@ -188,8 +190,10 @@ class BatchSampler:
         """Clean latents of samples of one group, [B, C, F, H, W]."""
         first, compute = items[0], self._compute
         target = torch.zeros(len(items), *first.size, device=compute.device, dtype=compute.dtype)
+        make_table = self._model.make_tables()
         prepared = {
-            branch: self._model.prepare([item.conditions[branch] for item in items], target) for branch in first.weights
+            branch: self._model.prepare([item.conditions[branch] for item in items], target, make_table=make_table)
+            for branch in first.weights
         }
         noise = torch.cat([initial_noise((1, *item.size), seed=item.seed, device=compute.device) for item in items])
         schedule = schedule_for(first.sampling, num_tokens=first.num_tokens)

@@ -7,6 +7,7 @@ its keys and values depend on the prompt alone, so they are made once a run.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -46,11 +47,34 @@ class _Projections(nn.Module):
 class SelfAttention(_Projections):
     """Every token attends to every target and reference token of its sample."""
 
-    def forward(self, tokens: Tensor, rope: RopeTable, attention: Attention, mask: Tensor | None = None) -> Tensor:
-        """Mix tokens [B, L + R, D]; `mask` [B, L + R] hides padding."""
-        parts = project(tokens, (self.q, self.k, self.v))
+    def forward(
+        self,
+        tokens: Tensor,
+        rope: RopeTable,
+        attention: Attention,
+        mask: Tensor | None = None,
+        *,
+        num_queries: int | None = None,
+    ) -> Tensor:
+        """Mix tokens.
+
+        Args:
+            tokens: [B, L + R, D].
+            rope: Table of them.
+            attention: The attention function.
+            mask: bool [B, L + R], False on padding; None without padding.
+            num_queries: Q, of so many tokens from the first the result is wanted; None for all.
+
+        Returns:
+            [B, Q, D].
+        """
         turned = _turned_by_kernel if has_kernels(tokens) else _turned
-        queries = turned(parts, self.norm_q, rope, self.num_heads)
+        if num_queries is None or num_queries == tokens.shape[1]:
+            parts, own = project(tokens, (self.q, self.k, self.v)), rope
+        else:
+            parts = chain(project(tokens[:, :num_queries], (self.q,)), project(tokens, (self.k, self.v)))
+            own = rope.first(num_queries)
+        queries = turned(parts, self.norm_q, own, self.num_heads)
         keys = turned(parts, self.norm_k, rope, self.num_heads)
         return self._attend(queries, keys, next(parts), mask, attention)
 

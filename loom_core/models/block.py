@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
 
 import torch
 from einops import rearrange
@@ -34,6 +35,8 @@ class BlockInputs:
         context_attention: The attention function to the context, where it is another; None for `attention`.
         segments: Of a pack, which tokens take which sample's row; None for a batch. B of `time_embedding` and
             `time_rows` is then the number of samples, B of everything else 1, and `num_target` counts all targets.
+        drops_references: Give back target tokens alone, and compute of the references their keys and values alone.
+            Not for a pack.
     """
 
     time_embedding: Tensor
@@ -45,6 +48,13 @@ class BlockInputs:
     context_mask: Tensor | None = None
     context_attention: Attention | None = None
     segments: Segments | None = None
+    drops_references: bool = False
+
+
+def inputs_in_turn(inputs: BlockInputs, num_blocks: int) -> Iterator[BlockInputs]:
+    """What each block of a row is given: nobody reads the references after the last one."""
+    yield from repeat(inputs, num_blocks - 1)
+    yield replace(inputs, drops_references=True)
 
 
 class Gelu(nn.GELU):
@@ -92,21 +102,27 @@ class LoomBlock(nn.Module):
             inputs: The same for every block.
 
         Returns:
-            [B, L + R, D].
+            [B, L + R, D], or [B, L, D].
         """
-        attn, ffn = self._modulations(inputs, has_references=tokens.shape[1] > inputs.num_target)
         num_target = inputs.num_target
+        has_references = tokens.shape[1] > num_target
+        attn, ffn = self._modulations(inputs, has_references=has_references)
+        kept, gate = tokens, attn.gate
+        if has_references and inputs.drops_references:
+            targets, ffn = self._modulations(inputs, has_references=False)
+            kept, gate = tokens[:, :num_target], targets.gate
 
         # what is normed has no name here, so that it is gone as soon as it was used
         tokens = gated_residual(
-            tokens,
+            kept,
             self.self_attn(
                 norm_modulate(tokens, attn.shift, attn.scale, num_target=num_target, eps=self.eps),
                 inputs.rope,
                 inputs.attention,
                 inputs.token_mask,
+                num_queries=kept.shape[1],
             ),
-            attn.gate,
+            gate,
             num_target=num_target,
         )
 

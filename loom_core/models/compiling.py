@@ -2,7 +2,7 @@
 
 All blocks share one graph: they differ in weights alone, which are inputs of it. Lengths are symbols in it, so that
 neither another noise level nor another length of prompt or clip compiles anew; a batch with padding, or one with
-references after one without, does.
+references after one without, does. With references the last block, which leaves them out, has a graph of its own.
 """
 
 from __future__ import annotations

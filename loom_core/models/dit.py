@@ -8,6 +8,7 @@ Differences from the official code, none of which changes the numbers:
 - what does not depend on the step (projected contexts, cross-attention keys and values, source and reference tokens,
   rotary tables) is prepared once a run by `LoomDiT.prepare`;
 - modulation is two rows a sample, not one a token;
+- of the references the last block makes keys and values alone, since they leave after it;
 - batches: each sample has its own source, references and context length (padding is masked);
 - the fixed T5 embedding, which no block reads, does not exist.
 
@@ -33,7 +34,7 @@ from ..config.model import DiTConfig
 from ..geometry import PATCH, LatentShape
 from ..types import Condition
 from .attention import KeysValues
-from .block import NUM_ROWS, BlockInputs, LoomBlock
+from .block import NUM_ROWS, BlockInputs, LoomBlock, inputs_in_turn
 from .checks import check_count, check_sources, check_states, checked_shape
 from .head import Head
 from .layers import sinusoidal_embedding
@@ -42,7 +43,7 @@ from .packed import forward_pack
 from .padding import length_mask
 from .projector import MLLMProjector
 from .references import ReferenceTokens, reference_tokens
-from .rope import RopeTable, rope_table
+from .rope import MakeTable, RopeTable, shared_tables
 from .source import Curve, add_source, patchify, source_curves, source_tokens
 
 
@@ -141,6 +142,10 @@ class LoomDiT(nn.Module):
         check_sources(self.config, conditions)
         return source_tokens(self.source_patch_embedding, conditions, target) if self.config.has_source else None
 
+    def make_tables(self) -> MakeTable:
+        """What makes the rotary tables of a run, each once; give it to `prepare` for all of the run's branches."""
+        return shared_tables(self.config.head_dim, rounded=self.config.rope_precision == "bf16")
+
     def prepare(
         self,
         conditions: Sequence[Condition],
@@ -148,6 +153,7 @@ class LoomDiT(nn.Module):
         *,
         keys_values: bool = True,
         contexts: Sequence[Tensor | KeysValues] | None = None,
+        make_table: MakeTable | None = None,
     ) -> PreparedConditions:
         """Compute once what every step of a run needs.
 
@@ -158,6 +164,7 @@ class LoomDiT(nn.Module):
                 which a block makes them anew at each step.
             contexts: Each block's, already projected, [B, S, D], without padding; the conditions' states are not
                 looked at then.
+            make_table: From `make_tables`, where several calls share them.
 
         Returns:
             The prepared conditions; pass them to `forward`.
@@ -172,15 +179,15 @@ class LoomDiT(nn.Module):
             check_states(self.config, conditions)
             contexts = self._contexts(conditions, target, keys_values=keys_values)
             context_mask = length_mask([condition.mllm_hidden_states[0].shape[0] for condition in conditions], target)
-        head_dim, rounded = self.config.head_dim, self.config.rope_precision == "bf16"
-        rope = rope_table(shape, head_dim, rounded=rounded).to(target.device)
+        make_table = make_table or self.make_tables()
+        rope = make_table(shape).to(target.device)
         references = reference_tokens(
             self.patch_embedding,
             conditions,
             target,
             dim=self.config.hidden_size,
-            head_dim=head_dim,
-            rounded=rounded,
+            head_dim=self.config.head_dim,
+            make_table=make_table,
         )
         token_mask = None
         if references is not None:
@@ -244,8 +251,9 @@ class LoomDiT(nn.Module):
         if not isinstance(conditions, PreparedConditions):
             conditions = self.prepare(conditions, latents, keys_values=False)
         tokens, inputs = self.embed(latents, timestep, conditions)
-        for block, context in zip(self.blocks, conditions.contexts, strict=True):
-            tokens = block(tokens, context, inputs)
+        turns = inputs_in_turn(inputs, len(self.blocks))
+        for block, context, given in zip(self.blocks, conditions.contexts, turns, strict=True):
+            tokens = block(tokens, context, given)
         return self.predict(tokens, inputs.time_embedding, conditions.shape)
 
     def embed(
@@ -287,7 +295,7 @@ class LoomDiT(nn.Module):
         return tokens, inputs
 
     def predict(self, tokens: Tensor, time_embedding: Tensor, shape: LatentShape) -> Tensor:
-        """What comes after the blocks: tokens [B, L + R, D] and time embedding [B, D] to a velocity [B, C, F, H, W]."""
+        """What comes after the blocks: tokens [B, >= L, D] and time embedding [B, D] to a velocity [B, C, F, H, W]."""
         patches = self.head(tokens[:, : shape.tokens], time_embedding)  # [B, L, 4 * C]
         sizes = {"f": shape.frames, "h": shape.height // PATCH, "w": shape.width // PATCH}
         return rearrange(patches, "b (f h w) (p q c) -> b c f (h p) (w q)", p=PATCH, q=PATCH, **sizes)

@@ -7,11 +7,11 @@ the place of the model where that is called.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from .block import BlockInputs
+from .block import BlockInputs, inputs_in_turn
 from .dit import LoomDiT, PreparedConditions
 
 
@@ -39,16 +39,18 @@ class LockstepDiT:
         """
         model = self.model
         tokens: list[Tensor] = []
-        inputs: list[BlockInputs] = []
+        turns: list[Iterator[BlockInputs]] = []
+        time_embeddings: list[Tensor] = []
         for branch in conditions:
             embedded = model.embed(latents, timestep, branch)
             tokens.append(embedded[0])
-            inputs.append(embedded[1])
+            turns.append(inputs_in_turn(embedded[1], len(model.blocks)))
+            time_embeddings.append(embedded[1].time_embedding)
             del embedded  # or the last branch's tokens would stay
         for index, block in enumerate(model.blocks):
             for number, branch in enumerate(conditions):
-                tokens[number] = block(tokens[number], branch.contexts[index], inputs[number])
+                tokens[number] = block(tokens[number], branch.contexts[index], next(turns[number]))
         return [
-            model.predict(own, given.time_embedding, branch.shape)
-            for own, given, branch in zip(tokens, inputs, conditions, strict=True)
+            model.predict(own, time_embedding, branch.shape)
+            for own, time_embedding, branch in zip(tokens, time_embeddings, conditions, strict=True)
         ]

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..geometry import PATCH, LatentShape
 from ..types import Condition, Reference
 from .padding import length_mask
-from .rope import RopeTable, reference_temporal_index, rope_table
+from .rope import MakeTable, RopeTable, reference_temporal_index
 from .source import patchify
 
 
@@ -53,7 +53,13 @@ def checked_reference(reference: Reference, in_channels: int) -> LatentShape:
 
 
 def _sample_tokens(
-    embedding: nn.Module, references: Sequence[Reference], target: Tensor, *, dim: int, head_dim: int, rounded: bool
+    embedding: nn.Module,
+    references: Sequence[Reference],
+    target: Tensor,
+    *,
+    dim: int,
+    head_dim: int,
+    make_table: MakeTable,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens [R, D], cosines and sines [R, head_dim / 2] of one sample's references."""
     tokens = [target.new_zeros(0, dim)]
@@ -62,14 +68,20 @@ def _sample_tokens(
         shape = checked_reference(reference, target.shape[1])
         index = reference.temporal_index
         index = reference_temporal_index(position) if index is None else index
-        tables.append(rope_table(shape, head_dim, temporal_index=index, rounded=rounded))
+        tables.append(make_table(shape, temporal_index=index))
         tokens.append(patchify(embedding, reference.latents[None].to(target))[0])
     cos, sin = torch.cat([table.cos[0] for table in tables]), torch.cat([table.sin[0] for table in tables])
     return torch.cat(tokens), cos.to(target.device), sin.to(target.device)
 
 
 def reference_tokens(
-    embedding: nn.Module, conditions: Sequence[Condition], target: Tensor, *, dim: int, head_dim: int, rounded: bool
+    embedding: nn.Module,
+    conditions: Sequence[Condition],
+    target: Tensor,
+    *,
+    dim: int,
+    head_dim: int,
+    make_table: MakeTable,
 ) -> ReferenceTokens | None:
     """Tokens and rotary tables of every sample's references.
 
@@ -79,7 +91,7 @@ def reference_tokens(
         target: Latents [B, C, F, H, W] whose dtype and device are taken.
         dim: Width D of a token.
         head_dim: Width of an attention head.
-        rounded: See `rope_table`.
+        make_table: Makes the tables, see `shared_tables`.
 
     Returns:
         None when no sample has a reference.
@@ -90,7 +102,7 @@ def reference_tokens(
     if not any(condition.references for condition in conditions):
         return None
     samples = [
-        _sample_tokens(embedding, condition.references, target, dim=dim, head_dim=head_dim, rounded=rounded)
+        _sample_tokens(embedding, condition.references, target, dim=dim, head_dim=head_dim, make_table=make_table)
         for condition in conditions
     ]
     tokens, cos, sin = (pad_sequence(list(parts), batch_first=True) for parts in zip(*samples, strict=True))

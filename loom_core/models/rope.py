@@ -8,8 +8,9 @@ Source: official `WanRotaryPosEmbed` and `compute_ref_rotary_emb`; LoomVideo's N
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 import torch
 from einops import rearrange, repeat
@@ -38,6 +39,10 @@ class RopeTable:
         """The same table on another device."""
         return RopeTable(self.cos.to(device), self.sin.to(device))
 
+    def first(self, count: int) -> RopeTable:
+        """The table of the first tokens alone."""
+        return RopeTable(self.cos[:, :count], self.sin[:, :count])
+
     def append(self, other: RopeTable) -> RopeTable:
         """This table's tokens, then the other's; this one is repeated over the other's batch."""
 
@@ -45,6 +50,10 @@ class RopeTable:
             return torch.cat((mine.expand(theirs.shape[0], -1, -1), theirs), dim=1)
 
         return RopeTable(join(self.cos, other.cos), join(self.sin, other.sin))
+
+
+MakeTable = Callable[..., RopeTable]
+"""Takes the shape of a video, and of a reference its `temporal_index` by name."""
 
 
 def axis_dims(head_dim: int) -> tuple[int, int, int]:
@@ -100,6 +109,11 @@ def rope_table(
         for values, table in zip(parts, tables[index], strict=True):
             values.append(repeat(table, pattern, **other))
     return RopeTable(cos=torch.cat(parts[0], dim=-1), sin=torch.cat(parts[1], dim=-1))  # [1, L, head_dim / 2]
+
+
+def shared_tables(head_dim: int, *, rounded: bool = False) -> MakeTable:
+    """`rope_table` for one kind of head, which makes each table once for all that ask for the same."""
+    return cache(partial(rope_table, head_dim=head_dim, rounded=rounded))
 
 
 def apply_rope(x: Tensor, table: RopeTable, *, num_heads: int) -> Tensor:

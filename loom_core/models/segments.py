@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate, groupby
 from typing import cast
 
@@ -17,12 +18,17 @@ from torch import Tensor
 
 from .operations import Attention, TorchOperations
 
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch before 2.10
-    varlen_attn = None  # type: ignore[assignment]
-
 VARLEN_DTYPES = (torch.float16, torch.bfloat16)
+
+
+@cache
+def varlen_kernel() -> Callable[..., Tensor] | None:
+    """Torch's attention over sequences of variable length; imported for whoever needs it, since that takes long."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:  # torch before 2.10
+        return None
+    return cast("Callable[..., Tensor]", varlen_attn)
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class SegmentAttention:
         self._runs = [(sum(1 for _ in run), *pair) for pair, run in groupby(pairs)]
         """(number of segments, query tokens of each, key tokens of each)"""
         is_torch = attend is TorchOperations.attention  # another's attention is not passed over
-        has_kernel = device.type == "cuda" and is_torch and varlen_attn is not None
+        has_kernel = device.type == "cuda" and is_torch and varlen_kernel() is not None
         self._varlen = varlen_arguments(query_lengths, key_lengths, device) if has_kernel else None
 
     def __call__(
@@ -114,7 +120,7 @@ class SegmentAttention:
         has_one_dtype = queries.dtype == keys.dtype == values.dtype
         if self._varlen is not None and has_one_dtype and queries.dtype in VARLEN_DTYPES:
             heads = [rearrange(x, "1 l (n d) -> l n d", n=num_heads) for x in (queries, keys, values)]
-            kernel = cast("Callable[..., Tensor]", varlen_attn)
+            kernel = cast("Callable[..., Tensor]", varlen_kernel())
             return rearrange(kernel(*heads, *self._varlen), "l n d -> 1 l (n d)")
         # on a CPU torch's kernel is several times slower backward in bfloat16
         dtype = torch.promote_types(queries.dtype, torch.float32) if queries.device.type == "cpu" else queries.dtype

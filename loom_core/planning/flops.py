@@ -12,7 +12,9 @@ from ..geometry import PATCH
 from .sizes import MODULATION_ROWS, PROJECTOR_EXPANSION
 
 
-def forward_flops(config: DiTConfig, *, target: int, references: int, context: int) -> int:
+def forward_flops(
+    config: DiTConfig, *, target: int, references: int, context: int, drops_references: bool = True
+) -> int:
     """Operations of `LoomDiT.forward` on one sample whose conditions are prepared.
 
     Args:
@@ -20,14 +22,18 @@ def forward_flops(config: DiTConfig, *, target: int, references: int, context: i
         target: L.
         references: R.
         context: S.
+        drops_references: Whether the last block makes the references' keys and values alone, as in every forward pass
+            but that of a pack.
     """
     dim, tokens = config.hidden_size, target + references
     time = config.time_embed_dim * dim + dim * dim + dim * MODULATION_ROWS * dim
-    self_attention = tokens * 4 * dim * dim + 2 * tokens * tokens * dim  # q, k, v, o; then scores and mixing
-    cross_attention = tokens * 2 * dim * dim + 2 * tokens * context * dim  # q and o; keys and values are prepared
-    feed_forward = tokens * 2 * dim * config.ffn_dim
+    keys_values = 2 * dim * dim  # of a token
+    self_attention = 2 * dim * dim + 2 * tokens * dim  # q and o of a token; then scores and mixing
+    cross_attention = 2 * dim * dim + 2 * context * dim  # the same; keys and values are prepared
+    rest = self_attention + cross_attention + 2 * dim * config.ffn_dim
+    dropped = references * rest if drops_references else 0
     ends = target * dim * PATCH * PATCH * (config.in_channels + config.out_channels)
-    return 2 * (time + ends + config.num_layers * (self_attention + cross_attention + feed_forward))
+    return 2 * (time + ends + config.num_layers * tokens * (keys_values + rest) - dropped)
 
 
 def keys_values_flops(config: DiTConfig, context: int) -> int:

@@ -21,6 +21,33 @@ _FLOAT = 4
 _READING_ORDER = (Branch.FULL, Branch.VISUAL, Branch.UNCONDITIONAL)
 
 
+def feature_bytes(sizes: MLLMSizes, *, tokens: int, itemsize: int) -> int:
+    """Features of pictures, V = `tokens`: merged, and those that are added to the first layers."""
+    return (1 + sizes.num_deepstack) * tokens * sizes.hidden_size * itemsize
+
+
+def layer_bytes(sizes: MLLMSizes, *, tokens: int, seen: int, itemsize: int) -> int:
+    """The feed-forward part of a layer, with what the text model was given.
+
+    Args:
+        sizes: Of the MLLM.
+        tokens: S.
+        seen: V.
+        itemsize: e.
+    """
+    given = (seen + tokens) * sizes.hidden_size  # features in one row, and the embedded prompt
+    return itemsize * (given + tokens * (2 * sizes.hidden_size + 3 * sizes.intermediate_size))
+
+
+def tower_bytes(sizes: MLLMSizes, *, patches: int, itemsize: int) -> int:
+    """Of P patches that attend to each other.
+
+    A block's attention: input, normed, queries, keys and values; the turn of the keys after the queries'.
+    """
+    casts = 0 if itemsize == _FLOAT else 2 * _FLOAT
+    return patches * sizes.vision_width * (5 * itemsize + casts + 5 * _FLOAT)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How the MLLM runs.
@@ -58,6 +85,8 @@ class Reading:
         item, patches = self.form.itemsize, self.run.seen.patches
         pixels = patches * self.sizes.patch_numbers
         read = 0 if self.on_gpu else pixels * _FLOAT
+        tower = tower_bytes(self.sizes, patches=patches, itemsize=item)
+        widening = self.form.widening(self.sizes.hidden_size, self.sizes.intermediate_size)
         done, known = 0, 0  # states of the prompts before, features of the pictures
         for branch in (branch for branch in _READING_ORDER if branch in self.run.branches):
             seen = self.run.seen.tokens if branch is not Branch.UNCONDITIONAL else 0
@@ -68,13 +97,15 @@ class Reading:
                 copies = pixels * (_FLOAT + item)
                 yield Moment(name=f"pixels of the {branch.value} prompt", activations=before + copies, **base)
             if seen and not known:
-                yield Moment(name="vision tower", activations=before + batch + self._tower(patches), **base)
-                known = patches * self.sizes.vision_width * item + self._features(seen)
+                yield Moment(name="vision tower", activations=before + batch + tower, **base)
+                known = patches * self.sizes.vision_width * item
+                known += feature_bytes(self.sizes, tokens=seen, itemsize=item)
                 before += known
+            layer = layer_bytes(self.sizes, tokens=self.run.branches[branch], seen=seen, itemsize=item)
             yield Moment(
                 name=f"{branch.value} prompt",
                 conditions=self.states(branch) * (self.num_blocks - 1) // self.num_blocks,
-                activations=before + batch + self._layer(self.run.branches[branch], seen),
+                activations=before + batch + widening + layer,
                 **base,
             )
             if known and branch is Branch.FULL:
@@ -83,20 +114,3 @@ class Reading:
                 done += self.states(branch)
             if branch is Branch.VISUAL or Branch.VISUAL not in self.run.branches:
                 known = 0
-
-    def _features(self, tokens: int) -> int:
-        """Features of the pictures: merged, and those that are added to the first layers."""
-        return (1 + self.sizes.num_deepstack) * tokens * self.sizes.hidden_size * self.form.itemsize
-
-    def _layer(self, tokens: int, seen: int) -> int:
-        """The feed-forward part of a layer, with what the text model was given."""
-        sizes = self.sizes
-        given = (seen + tokens) * sizes.hidden_size  # features in one row, and the embedded prompt
-        working = self.form.itemsize * (given + tokens * (2 * sizes.hidden_size + 3 * sizes.intermediate_size))
-        return working + self.form.widening(sizes.hidden_size, sizes.intermediate_size)
-
-    def _tower(self, patches: int) -> int:
-        """A block's attention: input, normed, queries, keys and values; the turn of the keys after the queries'."""
-        item, width = self.form.itemsize, self.sizes.vision_width
-        casts = 0 if item == _FLOAT else 2 * _FLOAT
-        return patches * width * (5 * item + casts + 5 * _FLOAT)

@@ -12,8 +12,9 @@ from ..protocols import VideoCodec
 from ..weights.identify import ModelKind
 from ..weights.reading import open_checkpoint
 from .linear import LinearCodec
+from .memory import VaeSizes
 from .wan import WanCodec
-from .wan_loading import open_wan_vae
+from .wan_loading import open_wan_vae, wan_vae_sizes
 
 
 def check_codec(path: Path) -> None:
@@ -27,6 +28,21 @@ def check_codec(path: Path) -> None:
         open_wan_vae(path)
         if find_spec("diffusers") is None:
             raise MissingExtraError("diffusers", "the Wan 2.2 VAE")
+
+
+def codec_sizes(path: Path) -> VaeSizes:
+    """What decides how much memory a codec takes, from its header.
+
+    Args:
+        path: See `load_codec`.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds no codec for 48 latent channels.
+    """
+    if not path.is_dir() and (checkpoint := open_checkpoint(path)).kind is ModelKind.LINEAR_CODEC:
+        # it works on the pixels themselves, in a few frames' memory
+        return VaeSizes(encoder_width=0, decoder_width=0, num_weights=checkpoint.num_parameters)
+    return wan_vae_sizes(path)
 
 
 def load_codec(

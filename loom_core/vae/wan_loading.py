@@ -6,6 +6,7 @@ naming, whose sizes are read off the shapes and whose statistics are those of th
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..weights.identify import ModelKind
 from ..weights.key_maps import strip_vae_prefix, unique_sources
 from ..weights.reading import open_checkpoint
 from .latents import LATENT_CHANNELS, WAN22_STATISTICS, LatentStatistics
+from .memory import VaeSizes
 from .wan_keys import ORIGINAL_TO_DIFFUSERS, rename
 
 WAN_PATCH = 2  # pixels a side that the VAE folds into channels before its first convolution
@@ -68,6 +70,25 @@ def wan_vae_report(path: Path) -> KeyReport:
     model = _build_on_meta(config, path=checkpoint.path)
     found = {name: checkpoint.shapes[source] for name, source in sources.items()}
     return compare_keys(found, {name: tuple(weight.shape) for name, weight in model.state_dict().items()})
+
+
+def wan_vae_sizes(path: Path) -> VaeSizes:
+    """What decides how much memory a VAE takes, from the header alone.
+
+    Args:
+        path: See `load_wan_vae`.
+
+    Raises:
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    checkpoint, sources, _ = _open_named(path)
+    shapes = {name: checkpoint.shapes[source] for name, source in sources.items()}
+    config = _infer_config(shapes, path=path)
+    return VaeSizes(
+        encoder_width=config["base_dim"],
+        decoder_width=config["decoder_base_dim"],
+        num_weights=sum(map(math.prod, shapes.values())),
+    )
 
 
 def _open_named(path: Path) -> tuple[Checkpoint, dict[str, str], dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..models.quantised import QuantisedLinear, widen
 from .checkpoint import Checkpoint
 from .checks import compare_keys, require_finite, require_keys
-from .memory import release_pages
+from .memory import MappedFiles
 
 _WEIGHT, _SCALE = ".weight", ".weight_scale"
 
@@ -46,6 +46,7 @@ def read_weights(
         WeightsError: A weight is not finite, perhaps only after the cast.
     """
     weights: dict[str, Tensor] = {}
+    files = MappedFiles()
     for name, source in sources.items():
         stored = checkpoint.tensor(source)
         if name in keep:
@@ -56,7 +57,7 @@ def read_weights(
             weights[name] = plain.to(device=device, dtype=dtype if plain.is_floating_point() else None)
             if check_finite:
                 require_finite(weights[name], source, checkpoint.path, cast_from=stored.dtype)
-        release_pages(stored)
+        files.release(stored)
     return weights
 
 

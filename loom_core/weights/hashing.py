@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint, TensorInfo
 from .dtypes import NAME_OF_DTYPE
-from .memory import release_pages
+from .memory import MappedFiles
 from .reading import open_checkpoint
 
 CONTENT_KEY = "content_sha256"
@@ -90,10 +90,11 @@ def combine_sha256(hashes: Mapping[str, tuple[TensorInfo, str]]) -> str:
 def content_sha256(checkpoint: Checkpoint) -> str:
     """The content hash of a checkpoint under the names that it has; reads all of it."""
     hashes = {}
+    files = MappedFiles()
     for name, info in checkpoint.infos.items():
         tensor = checkpoint.tensor(name)
         hashes[name] = (info, sha256_of(tensor_bytes(tensor)))
-        release_pages(tensor)
+        files.release(tensor)
     return combine_sha256(hashes)
 
 

@@ -7,7 +7,7 @@ from benchmarks import calls
 from benchmarks.twin import random_model
 from benchmarks.workloads import Workload
 from loom_core.geometry import latent_shape
-from loom_core.models import dit
+from loom_core.models import rope
 
 STEPS = 2
 BLOCKS = 30
@@ -29,6 +29,7 @@ def test_counts_of_both_ways(run):
     assert found[calls.run_prepared]["projector"] == 3 * BLOCKS
     assert found[calls.run_prepared]["keys_values"] == 3 * BLOCKS
     assert found[calls.run_prepared]["forward"] == 3 * STEPS
+    assert found[calls.run_prepared]["rope"] == 2  # the target's and the reference's, for all branches
     assert found[calls.run_unprepared]["projector"] == 3 * STEPS * BLOCKS
     assert found[calls.run_unprepared]["forward"] == 3 * STEPS
     assert found[calls.run_unprepared]["rope"] == 5 * STEPS  # two branches have a reference's table too
@@ -36,11 +37,11 @@ def test_counts_of_both_ways(run):
 
 
 def test_counting_leaves_nothing_behind(run):
-    table = dit.rope_table
+    table = rope.rope_table
     with calls.counted(run[0]) as counts:
         pass
     calls.run_prepared(*run)
-    assert dit.rope_table is table
+    assert rope.rope_table is table
     assert not counts
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks.concatenation import concatenated_workload
+from benchmarks.concatenation import concatenated_flops, concatenated_workload
 from benchmarks.flops import context_flops, count_flops, forward_flops, prepare_flops
 from benchmarks.twin import make_run
 from loom_core.config.model import LOOMVIDEO_5B
@@ -35,12 +35,13 @@ def test_formulas_equal_the_counter(model, workload, source, references):
     run = make_run(model, workload)
     assert count_flops(run.cached) == forward_flops(workload)
     assert count_flops(run.uncached) == forward_flops(workload) + prepare_flops(workload)
-    assert count_flops(run.row_per_token) == forward_flops(workload)
+    assert count_flops(run.row_per_token) == count_flops(run.whole) == forward_flops(workload, drops_references=False)
 
 
 def test_formula_equals_the_counter_with_the_source_concatenated(model, workload):
     run = make_run(model, workload, concatenated=True)
     assert count_flops(run.cached) == forward_flops(concatenated_workload(workload))
+    assert count_flops(run.whole) == concatenated_flops(workload)
 
 
 def test_context_of_a_token_at_full_size():

@@ -24,3 +24,10 @@ def test_the_pack_inside_comfyui():
     assert found.nodes > 10
     assert found.host > 0
     assert found.unwanted == []
+    assert "loom_pack.nodes.training" in found.modules
+    # what training needs is read when something is trained, torch's kernel for packs when a GPU is to run one
+    assert [name for name in found.modules if name.startswith("loom_pack.loom_core.training")] == []
+    assert {name for name in found.modules if name.startswith("loom_pack.loom_core.data.")} == {
+        "loom_pack.loom_core.data.tasks"
+    }
+    assert "torch.nn.attention.varlen" not in found.modules

@@ -18,4 +18,5 @@ def test_all_runs_of_one_workload_give_the_same_velocity(model, workload):
     with torch.no_grad():
         expected = run.cached()
         assert torch.equal(run.uncached(), expected)
+        torch.testing.assert_close(run.whole(), expected, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(run.uncached_row_per_token(), expected, atol=1e-6, rtol=1e-5)

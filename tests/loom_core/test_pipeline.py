@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -286,6 +288,27 @@ def test_measures_against_short_memory_change_no_picture(small_files, harbour, m
     sparing = Compute(mllm_device=elsewhere, keeps_keys_values=False)
     assert torch.equal(frames_of(generate(chosen, small_files, compute=sparing)), usual)
     assert asked == [torch.device("cpu"), elsewhere]
+
+
+def test_the_chosen_attention_computes_every_call_of_the_blocks(small_files, monkeypatch):
+    """A stand-in for a package: its kernel is torch's, so that the frames are the same."""
+    called = []
+
+    def kernel(queries, keys, values, *, tensor_layout):
+        assert tensor_layout == "NHD"
+        called.append(queries.shape[2])
+        parts = (part.transpose(1, 2) for part in (queries, keys, values))
+        return torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+
+    monkeypatch.setitem(sys.modules, "sageattention", SimpleNamespace(sageattn=kernel))
+    chosen, half = plan(num_frames=1), Compute(dtype=torch.bfloat16)
+    expected = frames_of(generate(chosen, small_files, compute=half))
+    assert called == []
+    made = generate(chosen, small_files, compute=replace(half, attention="sage"))
+    assert torch.equal(frames_of(made), expected)
+    assert made.metadata["attention"] == "sage"
+    config, branches = small_files.dit_config(), 2  # of a prompt alone: full and unconditional
+    assert called == [config.num_heads] * (2 * branches * SMALL["num_inference_steps"] * config.num_layers)
 
 
 STREAMING = Compute(streamed_blocks=2, streams_mllm=True)

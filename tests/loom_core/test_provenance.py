@@ -22,5 +22,10 @@ def test_everything_with_a_say_is_recorded_and_no_path(small_files, harbour, sti
     assert len(record["weights_sha256"]) == 64
     assert "torch" in json.loads(record["versions"])
     assert not any(str(path.parent) in value for value in record.values() for path in (harbour, small_files.dit))
-    other = describe(plan, small_files, config=replace(config, rope_precision="bf16"), compute=Compute(tile_latents=8))
-    assert {name for name in record if record[name] != other[name]} == {"rope_precision", "tile_latents"}
+    other = describe(
+        plan,
+        small_files,
+        config=replace(config, rope_precision="bf16"),
+        compute=Compute(tile_latents=8, attention="sage"),
+    )
+    assert {name for name in record if record[name] != other[name]} == {"rope_precision", "tile_latents", "attention"}

@@ -24,8 +24,7 @@ from .tokens import host_tokens
 from .vision import VisionFeatures
 
 FLOAT32_BYTES = 4
-_VISION_COPIES = 10
-_LAYER_COPIES = 8
+_MASKS = 3
 
 
 class QwenSession:
@@ -107,23 +106,32 @@ class QwenSession:
 
 
 def memory_needed(qwen: Qwen, prompt: TokenizedPrompt) -> int:
-    """Bytes that reading a prompt takes beside the weights, roughly; the host computes in float32.
+    """Bytes that reading a prompt takes beside the weights, as the planner has it.
+
+    The host computes in float32 and looks at pictures frame by frame. It casts a matrix when it is used, and makes a
+    mask of all tokens by all.
 
     Args:
         qwen: Gives the widths.
         prompt: Gives the lengths.
     """
-    config = qwen.transformer.model.config
-    tokens = len(prompt.input_ids)
-    layer = tokens * (config.intermediate_size * 3 + config.hidden_size * _LAYER_COPIES)
-    mask = 3 * tokens * tokens
-    pictures = [*prompt.images, *prompt.videos]
+    from ....loom_core.planning.prompt import feature_bytes, layer_bytes, tower_bytes
+    from ....loom_core.planning.sizes import MLLMSizes
+
+    config, visual = qwen.transformer.model.config, qwen.transformer.visual
+    sizes = MLLMSizes(
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        vision_width=visual.hidden_size,
+        num_deepstack=len(visual.deepstack_visual_indexes),
+    )
+    tokens, pictures = len(prompt.input_ids), [*prompt.images, *prompt.videos]
+    seen = sum(picture.tokens_a_frame * picture.grid[0] for picture in pictures)
     patches = max((picture.grid[1] * picture.grid[2] for picture in pictures), default=0)
-    visual = qwen.transformer.visual
-    tower = patches * visual.hidden_size * _VISION_COPIES
-    kept = sum(picture.tokens_a_frame * picture.grid[0] for picture in pictures) * config.hidden_size
-    kept *= 1 + len(visual.deepstack_visual_indexes)
-    return FLOAT32_BYTES * (max(layer + mask, tower) + kept)
+    layer = layer_bytes(sizes, tokens=tokens, seen=seen, itemsize=FLOAT32_BYTES)
+    layer += FLOAT32_BYTES * (config.hidden_size * config.intermediate_size + _MASKS * tokens * tokens)
+    tower = tower_bytes(sizes, patches=patches, itemsize=FLOAT32_BYTES)
+    return max(layer, tower) + feature_bytes(sizes, tokens=seen, itemsize=FLOAT32_BYTES)
 
 
 def _round_rope(qwen: Qwen) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....loom_core.config.model import DiTConfig
 from ....loom_core.geometry import PATCH
-from ....loom_core.models.block import BlockInputs, LoomBlock
+from ....loom_core.models.block import BlockInputs, LoomBlock, inputs_in_turn
 from ....loom_core.models.dit import LoomDiT, PreparedConditions
 from ....loom_core.types import Condition, Reference
 from .operations import HostAttention, with_attention
@@ -169,21 +169,23 @@ class HostDiT(LoomDiT):
         The first block's tokens are made here, so that nobody keeps them while the others run.
 
         Returns:
-            Tokens after the last block, and the time embedding.
+            Tokens after the last block, those of references perhaps among them, and the time embedding.
         """
         tokens, inputs = self.embed(latents, timestep, prepared, attention=attention)
         options: Any = attention.transformer_options  # the host writes into them
         replacements: Mapping[Any, Callable[..., Any]] = options.get("patches_replace", {}).get("dit", {})
         followers: Sequence[Callable[..., Any]] = options.get("patches", {}).get(BLOCK_TYPE, ())
         options["total_blocks"], options["block_type"] = len(self.blocks), "double"
-        for index, (block, context) in enumerate(zip(self.blocks, prepared.contexts, strict=True)):
+        turns = inputs_in_turn(inputs, len(self.blocks))
+        for index, (block, context, turn) in enumerate(zip(self.blocks, prepared.contexts, turns, strict=True)):
             options["block_index"] = index
             if (replacement := replacements.get((BLOCK_TYPE, index))) is not None:
                 given: dict[str, Any] = {"img": tokens, "txt": context, "vec": inputs.time_rows, "pe": inputs.rope}
                 original = _original(cast("LoomBlock", block), inputs)
                 tokens = replacement({**given, "transformer_options": options}, {"original_block": original})["img"]
             else:
-                tokens = block(tokens, context, inputs)
+                # an extension is given as many tokens by the last block as by the others
+                tokens = block(tokens, context, inputs if followers else turn)
             for follower in followers:
                 given = {"img": tokens, "x": x, "vec": inputs.time_embedding, "block_index": index, "img_offset": 0}
                 tokens = follower({**given, "transformer_options": options})["img"]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 from torch import Tensor
@@ -23,15 +21,8 @@ from ....loom_core.training.watch.observer import SampleRow
 from ...sockets import TrainingSet
 from ..progress import NodeProgress
 from .pictures import as_images
+from .words import CUTS
 
-TINY_SIZE = "128x128"
-CUTS: Mapping[str, Mapping[str, Any]] = {
-    "480p": {"buckets": (640,)},
-    "256p": {"buckets": (256,)},
-    "720p": {"buckets": (960,)},
-    TINY_SIZE: {"sizes": ((128, 128),)},
-}
-"""What an artist calls a resolution -> the sizes that samples are cut to; the last is the built-in model's."""
 SHORTEST = 5
 """Frames of the shortest clip that is used."""
 

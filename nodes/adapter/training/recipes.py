@@ -25,17 +25,9 @@ from ..media.vae import FOLDER as VAE_FOLDER
 from ..model.files import open_checkpoint_of_dit
 from ..model.loading import dit_path
 from .names import safe_name
+from .words import AUTO, LARGE_CARD, NO_LORA, RECIPES, SMALL_CARD, TINY
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "training"
-AUTO, TINY, SMALL_CARD, LARGE_CARD = "auto", "loom-tiny", "16 GB", "24 GB"
-RECIPES: Mapping[str, str | None] = {
-    AUTO: None,
-    LARGE_CARD: "lora-24gb.yaml",
-    SMALL_CARD: "lora-16gb.yaml",
-    TINY: "tiny/lora.yaml",
-}
-"""Word -> config file; auto takes what suits the model and the card."""
-NO_LORA = "none"
 RUNS, CACHE = "loomvideo_training", "cache"
 """Folder of all runs below the host's output folder, and that of latents and prompts in it, which runs share."""
 LORA_FOLDER = "loras"

@@ -13,11 +13,9 @@ from ....loom_core.errors import ConfigError, WeightsError
 from ....loom_core.weights.saving import entries_of, save_safetensors
 from .names import safe_name
 from .recipes import LORA_FOLDER
+from .words import NUMBER, REPLACE
 
 SUFFIX = ".safetensors"
-NUMBER, REPLACE, REFUSE = "add a number", "replace it", "refuse"
-IF_THERE = (NUMBER, REPLACE, REFUSE)
-"""What to do where a file of that name is there."""
 
 
 def save_lora(lora: Mapping[str, Tensor], name: str, *, if_there: str) -> Path:
@@ -26,7 +24,7 @@ def save_lora(lora: Mapping[str, Tensor], name: str, *, if_there: str) -> Path:
     Args:
         lora: Tensors by the names that a file has; `running.TrainedLora` brings metadata along.
         name: Of the file, with or without its ending.
-        if_there: One of `IF_THERE`.
+        if_there: A word of `words.IF_THERE`.
 
     Returns:
         The file.

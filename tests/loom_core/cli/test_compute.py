@@ -42,6 +42,7 @@ def test_offload_blocks_streams_all():
         ({"mllm_device": "quantum"}, "device 'quantum'.*leave --mllm-device out"),
         ({"cache": "states"}, "keys-values or projections"),
         ({"offload": "disk"}, "offload 'disk'; expected auto, none, blocks"),
+        ({"attention": "flesh"}, "attention 'flesh'; expected auto, sdpa, flash, sage"),
         ({"dtype": "int3"}, "int3"),
         ({"dtype": "keep"}, "bf16, fp16, fp32"),
         ({"vae_dtype": "int3"}, "int3"),
@@ -54,6 +55,12 @@ def test_offload_blocks_streams_all():
 def test_unknown_words_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         ComputeWords(**wrong)
+
+
+def test_attention_of_packages_needs_a_gpu():
+    assert choose_compute(ComputeWords(device="cpu"), QUARTER_TWIN).attention == "sdpa"
+    with pytest.raises(ConfigError, match="attention sage on cpu in float32"):
+        choose_compute(ComputeWords(device="cpu", attention="sage"), QUARTER_TWIN)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

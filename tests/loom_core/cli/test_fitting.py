@@ -11,12 +11,14 @@ from safetensors.torch import save_file
 
 from loom_core.bundle import ModelFiles
 from loom_core.cli.compute import ComputeWords
-from loom_core.cli.fitting import fit_to_gpu, run_sizes
+from loom_core.cli.fitting import fit_to_gpu, run_sizes, setting_of
 from loom_core.compute import Compute
 from loom_core.config.model import LOOMVIDEO_5B
 from loom_core.config.sampling import SamplingConfig
 from loom_core.request import Plan, Request
 from loom_core.types import Branch, Task
+from loom_core.vae import loading
+from loom_core.vae.memory import WAN22_VAE
 from loom_core.weights.checkpoint import TensorInfo
 from loom_core.weights.quantise import comfy_entries, quantise
 from loom_core.weights.saving import save_safetensors
@@ -51,6 +53,7 @@ def fit(tmp_path, monkeypatch):
             save_safetensors(weights, list(entries))
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(gigabytes * 1e9), int(80e9)))
         said = []
+        monkeypatch.setattr(loading, "codec_sizes", lambda _: WAN22_VAE)
         files = ModelFiles(dit=weights, mllm=weights, codec=weights)
         words = ComputeWords(**words)
         return fit_to_gpu(compute, words, plan(), files, config=LOOMVIDEO_5B, say=said.append), said
@@ -112,6 +115,14 @@ def test_what_will_hardly_fit_is_tried_all_the_same(fit):
     compute, said = fit(3)
     assert compute is GPU
     assert "may run out of memory" in said[0] and "expected at most 3.0 GB" in said[0]
+
+
+def test_the_codec_that_is_there_is_planned_for(tmp_path, repo_root):
+    weights, codec = tmp_path / "released.safetensors", repo_root / "loom_core/assets/loom_tiny/codec.safetensors"
+    save_file({"a.weight": torch.zeros(2, 2)}, weights)
+    files = ModelFiles(dit=weights, mllm=weights, codec=codec)
+    setting = setting_of(GPU, ComputeWords(), plan(), files, config=LOOMVIDEO_5B)
+    assert setting.model.vae == loading.codec_sizes(codec) != WAN22_VAE
 
 
 def test_a_cpu_is_left_alone(fit):

@@ -284,6 +284,8 @@ def test_compiled_in_one_process_alone(model, small, tmp_path, monkeypatch, caps
     arguments = ["--prompt", "x", "--frames", "1", "--output", str(tmp_path / "a.png"), "--compile", *model, *small]
     assert run(main, arguments) == 0
     assert len(compiled) == 1
+    assert run(main, [*arguments, "--attention", "sage"]) == 2
+    assert "--compile with --attention sage" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

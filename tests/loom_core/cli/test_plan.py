@@ -54,6 +54,11 @@ def test_sizes_of_other_models(capsys, repo_root, golden_dir):
     small = {phase["name"]: phase for phase in json.loads(capsys.readouterr().out)["phases"]}
     assert small["denoise"]["weights"] < 20e6
     assert small["prompt"]["weights"] < 2e6
+    assert small["decode"]["weights"] < 2e6  # its codec lies beside it
+    other = ["--vae", str(golden_dir / "models" / "tiny" / "vae"), "--size", "128x128", "--frames", "9", "--json"]
+    assert main(other) == 0
+    decode = json.loads(capsys.readouterr().out)["phases"][-1]
+    assert 0 < decode["weights"] < 1e9
 
 
 @pytest.mark.parametrize(("text", "num_bytes"), [("12GB", 12e9), ("7.5 gb", 7.5e9), ("6", 6e9), ("8G", 8e9)])

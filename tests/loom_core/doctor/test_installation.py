@@ -101,16 +101,23 @@ def test_a_gpu(monkeypatch):
     assert check_device().found == "GPU Card 9000, 6.00 GB of 24.00 GB free"
 
 
-def test_attention_without_a_fused_kernel():
+def test_attention_without_a_fused_kernel(monkeypatch):
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
+    monkeypatch.setattr(installation, "installed", {}.get)
     assert check_attention().level is Level.NOTE
     with sdpa_kernel(SDPBackend.MATH):
         finding = check_attention()
     assert (finding.level, finding.found) == (
         Level.WARNING,
-        "torch's scaled_dot_product_attention with the kernels math",
+        "torch's scaled_dot_product_attention with the kernels math; of packages that --attention takes none, and none "
+        "is needed",
     )
+
+
+def test_packages_for_attention_are_told(monkeypatch):
+    monkeypatch.setattr(installation, "installed", {"sageattention": "2.2.0"}.get)
+    assert check_attention().found.endswith("; of packages that --attention takes sageattention 2.2.0")
 
 
 def test_a_damaged_built_in_model(monkeypatch):

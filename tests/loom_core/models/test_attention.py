@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -46,6 +47,25 @@ def test_self_attention_equals_its_formula():
     )
     expected = mixed(layer, queries, keys, projected(layer, "v", tokens))
     torch.testing.assert_close(layer(tokens, rope, ATTEND), expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_first_tokens_alone_can_ask(fused):
+    """They get what they get among all; nothing but keys and values is made of the others."""
+    layer, tokens = made(SelfAttention), torch.randn(2, 4, DIM, generator=torch.Generator().manual_seed(3))
+    rope = rope_table(LatentShape(1, 4, 4), DIM // HEADS)
+    expected = layer(tokens, rope, ATTEND)[:, :3]
+    if fused:
+        layer.fuse()
+    asked = []
+
+    def attend(queries, keys, values, **options):
+        asked.append([part.shape[1] for part in (queries, keys, values)])
+        return ATTEND(queries, keys, values, **options)
+
+    with torch.no_grad():
+        torch.testing.assert_close(layer(tokens, rope, attend, num_queries=3), expected)
+    assert asked == [[3, 4, 4]]
 
 
 def test_cross_attention_has_no_rotary_turn():

@@ -287,6 +287,37 @@ def test_a_host_can_run_the_blocks_one_by_one_with_an_attention_of_its_own(small
     assert attended == [5, 5] * small_model.config.num_layers  # 4 target tokens and a reference; 5 context tokens
 
 
+def test_of_references_the_last_block_makes_keys_and_values_alone(small_model, small_config):
+    """Where it is the last to see them; what the model predicts is as if they had gone through all of it."""
+    latents = torch.randn(2, 4, 2, 4, 4, generator=torch.Generator().manual_seed(9))
+    conditions = [
+        random_condition(small_config, length=4, references=[(1, 4, 4), (1, 2, 2)], source=(2, 4, 4)),
+        random_condition(small_config, length=5, references=[(1, 2, 2)], seed=1),
+    ]
+    seen = {}
+    last = small_model.blocks[-1]
+    parts = {name: part for name, part in last.named_modules() if isinstance(part, torch.nn.Linear)}
+    handles = [
+        part.register_forward_hook(lambda _part, args, _result, name=name: seen.__setitem__(name, args[0].shape[1]))
+        for name, part in parts.items()
+    ]
+    try:
+        velocity = run(small_model, latents, conditions, (500,))
+    finally:
+        for handle in handles:
+            handle.remove()
+    targets = dict.fromkeys(("self_attn.q", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2"), 8)
+    context = {"cross_attn.k": 5, "cross_attn.v": 5}
+    assert seen == {**targets, **context, "self_attn.k": 13, "self_attn.v": 13}
+    with torch.no_grad():
+        prepared = small_model.prepare(conditions, latents)
+        tokens, inputs = small_model.embed(latents, torch.tensor([500, 500]), prepared)
+        for block, context in zip(small_model.blocks, prepared.contexts, strict=True):
+            tokens = block(tokens, context, inputs)
+        whole = small_model.predict(tokens, inputs.time_embedding, prepared.shape)
+    assert (velocity - whole).norm() / whole.norm() <= 1e-6
+
+
 def test_the_large_matrices_can_have_a_dtype_of_their_own(small_config):
     model = LoomDiT(small_config, device="meta", dtype=torch.float32, block_dtype=torch.bfloat16)
     narrow = {name for name, parameter in model.named_parameters() if parameter.dtype is torch.bfloat16}

@@ -9,7 +9,7 @@ from torch import nn
 from loom_core.errors import ConfigError
 from loom_core.geometry import LatentShape
 from loom_core.models.references import reference_tokens
-from loom_core.models.rope import rope_table
+from loom_core.models.rope import rope_table, shared_tables
 from loom_core.models.source import patchify
 from loom_core.types import Condition, Reference
 
@@ -27,7 +27,8 @@ def reference(frames, height, width, *, index=None):
 
 def tokens_of(embedding, *samples):
     conditions = [Condition((), None, tuple(references)) for references in samples]
-    return reference_tokens(embedding, conditions, TARGET[: len(samples)], dim=6, head_dim=12, rounded=False)
+    target, make_table = TARGET[: len(samples)], shared_tables(12)
+    return reference_tokens(embedding, conditions, target, dim=6, head_dim=12, make_table=make_table)
 
 
 def test_nobody_has_one(embedding):

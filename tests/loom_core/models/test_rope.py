@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from loom_core.geometry import LatentShape
-from loom_core.models.rope import RopeTable, apply_rope, axis_dims, reference_temporal_index, rope_table
+from loom_core.models.rope import (
+    RopeTable,
+    apply_rope,
+    axis_dims,
+    reference_temporal_index,
+    rope_table,
+    shared_tables,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +107,14 @@ def test_queries_and_keys_are_left_as_they_were(dtype):
     with torch.no_grad():
         assert torch.equal(apply_rope(x, table, num_heads=2), expected)
     assert torch.equal(x, before)
+
+
+def test_shared_tables_are_made_once_each():
+    make = shared_tables(24, rounded=True)
+    shape = LatentShape(1, 4, 4)
+    tables = [make(shape), make(shape, temporal_index=-10), make(shape, temporal_index=-20)]
+    for table, index in zip(tables, (None, -10, -20), strict=True):
+        expected = rope_table(shape, 24, temporal_index=index, rounded=True)
+        assert torch.equal(table.cos, expected.cos) and torch.equal(table.sin, expected.sin)
+    assert make(LatentShape(1, 4, 4)) is tables[0]
+    assert make(LatentShape(1, 4, 4), temporal_index=-20) is tables[2]

@@ -59,7 +59,7 @@ def test_the_kernel_of_variable_length_is_given_the_whole_pack(monkeypatch):
 
     attention = SegmentAttention(QUERIES, KEYS, attend=TorchOperations.attention, device=CPU)
     attention._varlen = segments.varlen_arguments(QUERIES, KEYS, CPU)
-    monkeypatch.setattr(segments, "varlen_attn", kernel)
+    monkeypatch.setattr(segments, "varlen_kernel", lambda: kernel)
     parts = [part.bfloat16() for part in (packed(QUERIES, 0), packed(KEYS, 1), packed(KEYS, 2))]
     torch.testing.assert_close(attention(*parts, num_heads=2), one_by_one(*parts), atol=2e-2, rtol=2e-2)
     assert seen == [([0, 3, 6, 10, 14, 16], [0, 5, 10, 15, 21, 22], 4, 6)]
@@ -68,7 +68,7 @@ def test_the_kernel_of_variable_length_is_given_the_whole_pack(monkeypatch):
 
 
 def test_another_s_attention_is_not_passed_over_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(segments, "varlen_attn", lambda *_: None)
+    monkeypatch.setattr(segments, "varlen_kernel", lambda: print)
     monkeypatch.setattr(segments, "varlen_arguments", lambda *_: "made")
     other = partial(TorchOperations.attention)
     for attend, made in ((TorchOperations.attention, "made"), (other, None)):

@@ -1,5 +1,7 @@
 """Closed formulas, by hand here; tests/benchmarks/test_flops.py holds them against torch's counter."""
 
+from dataclasses import replace
+
 from loom_core.config.model import DiTConfig
 from loom_core.planning.flops import forward_flops, keys_values_flops, projector_flops
 
@@ -14,7 +16,12 @@ def test_a_block_by_hand():
     ends = 3 * 6 * 4 * (2 + 2)
     tokens = 3 + 2
     block = tokens * (6 * 36 + 2 * 6 * 10) + 2 * tokens * tokens * 6 + 2 * tokens * 7 * 6
-    assert forward_flops(ONE, target=3, references=2, context=7) == 2 * (time + ends + block)
+    sizes = {"target": 3, "references": 2, "context": 7}
+    assert forward_flops(ONE, **sizes, drops_references=False) == 2 * (time + ends + block)
+    last = tokens * 2 * 36 + 3 * (4 * 36 + 2 * 6 * 10) + 2 * 3 * tokens * 6 + 2 * 3 * 7 * 6
+    assert forward_flops(ONE, **sizes) == 2 * (time + ends + last)
+    two = replace(ONE, num_layers=2)
+    assert forward_flops(two, **sizes) == 2 * (time + ends + block + last)
 
 
 def test_contexts_by_hand():

@@ -4,8 +4,10 @@ from safetensors.torch import save_file
 
 from loom_core.errors import ConfigError, WeightsError
 from loom_core.vae.linear import LinearCodec
-from loom_core.vae.loading import load_codec
+from loom_core.vae.loading import codec_sizes, load_codec
+from loom_core.vae.memory import VaeSizes
 from loom_core.vae.wan import WanCodec
+from loom_core.vae.wan_loading import load_wan_vae
 
 
 def test_the_file_tells_the_class(linear_path, wan_folder, wan_weights):
@@ -13,6 +15,16 @@ def test_the_file_tells_the_class(linear_path, wan_folder, wan_weights):
     pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
     assert isinstance(load_codec(wan_folder), WanCodec)
     assert isinstance(load_codec(str(wan_weights)), WanCodec)
+
+
+def test_sizes_are_read_off_the_header(linear_path, wan_folder, wan_weights):
+    numbers = sum(tensor.numel() for tensor in LinearCodec.load(linear_path).tensors().values())
+    assert codec_sizes(linear_path) == VaeSizes(0, 0, numbers)
+    assert codec_sizes(wan_folder) == codec_sizes(wan_weights)
+    pytest.importorskip("diffusers", reason="the Wan 2.2 VAE is diffusers' (extra `vae`)")
+    model, _ = load_wan_vae(wan_folder, dtype=torch.float32, device="cpu")
+    widths = model.config.base_dim, model.config.decoder_base_dim
+    assert codec_sizes(wan_folder) == VaeSizes(*widths, sum(weight.numel() for weight in model.parameters()))
 
 
 def test_dtype_goes_through(linear_path):

@@ -86,6 +86,17 @@ def test_a_bad_number_behind_the_first_piece_is_found():
     assert not is_finite(tensor)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_finite_numbers_whose_sum_is_not_pass(dtype):
+    tensor = torch.full((999,), torch.finfo(dtype).max, dtype=dtype)
+    assert not tensor.sum().isfinite()
+    assert is_finite(tensor)
+
+
+def test_infinities_that_cancel_are_found():
+    assert not is_finite(torch.tensor([math.inf, 1.0, -math.inf]))
+
+
 @pytest.mark.parametrize("tensor", [torch.empty(0), torch.tensor([1, 2]), torch.tensor(True)])
 def test_what_cannot_be_bad_passes(tensor):
     assert is_finite(tensor)

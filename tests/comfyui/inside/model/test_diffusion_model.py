@@ -98,7 +98,7 @@ def test_extensions_may_replace_any_block_and_follow_every_one(
         return {"img": args["img"]}
 
     def follow(args):
-        followed.append(args["block_index"])
+        followed.append((args["block_index"], args["img"].shape[1]))
         return {"img": args["img"]}
 
     def run(**options):
@@ -110,8 +110,24 @@ def test_extensions_may_replace_any_block_and_follow_every_one(
     )
     torch.testing.assert_close(plain, expected(noise, condition), **EXACT)
     assert seen == [(index, 3, "double", 18 + 2) for index in range(3)]
-    assert followed == [0, 1, 2]
+    assert followed == [(index, 18 + 2) for index in range(3)]
     assert not torch.allclose(run(patches_replace={"dit": {("double_block", 1): skipped}}), plain)
+
+
+def test_references_leave_in_the_last_block(model, noise, velocities, expected, conditioning, make_condition):
+    """Where no extension asks for its tokens."""
+    condition, seen = make_condition(source=(3, 4, 6), references=[(1, 2, 4)]), []
+    handles = [
+        block.ffn[0].register_forward_pre_hook(lambda _layer, args: seen.append(args[0].shape[1]))
+        for block in model.model.diffusion_model.blocks
+    ]
+    try:
+        (velocity,) = velocities(model, noise, conditioning(condition))
+    finally:
+        for handle in handles:
+            handle.remove()
+    torch.testing.assert_close(velocity, expected(noise, condition), **EXACT)
+    assert seen == [18 + 2, 18 + 2, 18]
 
 
 def test_a_replacement_may_change_what_a_block_is_given(
