@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +25,7 @@ from loom_core.parity.mllm import recorded_content
 from loom_core.weights.convert import convert_checkpoint
 from loom_core.weights.loading import load_dit
 from loom_core.weights.quantise import SCHEMES, Scheme
+from loom_core.weights.torchao_layers import CONFIGS, quantise_loaded
 
 from .reference import relative_error
 from .report import Comparison, Figure
@@ -87,6 +89,10 @@ def errors(source: Path, cases: list[Case], answer: Callable[[Case, Any], Tensor
         paths = {scheme.name: quantised(source, Path(name), scheme) for scheme in SCHEMES.values()}
         models = {way: load(path, torch.float32) for way, path in paths.items()}
         models["computed in bf16"] = load(source, torch.bfloat16)
+        if not source.is_dir() and find_spec("torchao"):
+            for way in CONFIGS:
+                models[way] = _open_dit(source, torch.float32)
+                quantise_loaded(models[way], way, device=torch.device("cpu"))
         return {
             way: {case.stem: relative_error(answer(case, model), _recorded(case)) for case in cases}
             for way, model in models.items()
@@ -108,7 +114,7 @@ def measure() -> Iterator[Comparison]:
             for case in own:
                 for way, by_case in found.items():
                     yield Comparison(
-                        key=f"{KEY}{kind}_{case.stem}_{way.replace('-', '_')}",
+                        key=f"{KEY}{kind}_{case.stem}{_ending(way)}",
                         title=f"relative error of the {what}, case {case.stem}, {way}",
                         first=Figure("computed in bf16", rounded[case.stem]),
                         second=Figure(way, by_case[case.stem]),
@@ -119,16 +125,19 @@ def measure() -> Iterator[Comparison]:
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Results as a table, a row a case."""
-    ways = [name.replace("-", "_") for name in SCHEMES]
-    rows = [
-        "| case | weights bf16, computed in bf16 | " + " | ".join(SCHEMES) + " |",
-        "|---" * (2 + len(SCHEMES)) + "|",
-    ]
-    first, others = f"_{ways[0]}", ways[1:]
+    names = [*SCHEMES, *(name for name in CONFIGS if any(key.endswith(_ending(name)) for key in results))]
+    rows = ["| case | weights bf16, computed in bf16 | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
+    first = _ending(names[0])
     for key, found in results.items():
         if key.startswith(KEY) and key.endswith(first):
             case = key.removesuffix(first)
-            numbers = [found["first"], found["second"], *(results[f"{case}_{way}"]["second"] for way in others)]
-            cells = " | ".join(f"{100 * number['value']:.2g} %" for number in numbers)
+            others = (results.get(case + _ending(name)) for name in names)
+            values = [found["first"]["value"], *(other and other["second"]["value"] for other in others)]
+            cells = " | ".join("-" if value is None else f"{100 * value:.2g} %" for value in values)
             rows.append(f"| {case.removeprefix(KEY)} | {cells} |")
     return "\n".join(rows)
+
+
+def _ending(name: str) -> str:
+    """Of the keys of a way."""
+    return "_" + name.replace("-", "_")

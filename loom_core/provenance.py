@@ -15,7 +15,7 @@ from .config.model import DiTConfig
 from .request import Plan
 from .weights.hashing import weights_hash
 
-PACKAGES = ("torch", "transformers", "diffusers", "numpy", "pillow", "av")
+PACKAGES = ("torch", "transformers", "diffusers", "numpy", "pillow", "av", "torchao")
 
 
 def _versions() -> dict[str, str]:
@@ -75,6 +75,7 @@ def describe(plan: Plan, files: ModelFiles, *, config: DiTConfig, compute: Compu
         "codec": files.codec.name,
         "rope_precision": config.rope_precision,
         "dtype": _word(compute.dtype),
+        "quantised": compute.quantises or "",
         "codec_dtype": _word(compute.codec_dtype),
         "tile_latents": str(compute.tile_latents),
         "device": compute.device.type,

@@ -51,3 +51,8 @@ def test_the_table_has_a_row_a_case():
         "| dit_forward_one | 1 % | 2 % | 3 % | 4 % | 5 % |",
         "| deepstack_two | 1 % | 2 % | 3 % | 4 % | 5 % |",
     ]
+    results[f"{KEY}dit_forward_one_int8_torchao"] = {"first": {"value": 0.01}, "second": {"value": 0.06}}
+    assert table(results).splitlines()[2:] == [
+        "| dit_forward_one | 1 % | 2 % | 3 % | 4 % | 5 % | 6 % |",
+        "| deepstack_two | 1 % | 2 % | 3 % | 4 % | 5 % | - |",
+    ]

@@ -320,6 +320,15 @@ def test_streamed_quantised_weights_make_the_very_same_frames(small_files, still
     assert not torch.equal(frames_of(generate(chosen, small_files)), expected)
 
 
+def test_a_dit_that_torchao_quantised_makes_nearly_the_same_frames(small_files, still):
+    pytest.importorskip("torchao", reason="the optional extra torchao")
+    chosen = plan(source=still)
+    made = generate(chosen, small_files, compute=Compute(quantises="int8-torchao"))
+    assert made.metadata["quantised"] == "int8-torchao"
+    usual, found = frames_of(generate(chosen, small_files)), frames_of(made)
+    assert 0 < (found.float() - usual.float()).square().mean().sqrt() < 3
+
+
 def test_a_cancel_leaves_no_streamed_weights_behind(small_files):
     threads = threading.active_count()
     with pytest.raises(CancelledError) as caught:

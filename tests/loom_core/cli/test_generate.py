@@ -116,6 +116,8 @@ BAD_REQUESTS = [
     (["--preview", "NOWHERE_PNG"], 4, "nowhere"),
     (["--vae-tile", "100"], 2, "tiles of 100 pixels"),
     (["--rope", "fp8"], 2, "fp8"),
+    (["--quantise", "int3"], 2, "expected int8-torchao or"),
+    (["--quantise", "int8-torchao", "--offload", "blocks"], 2, "--quantise with --offload blocks"),
     (["--seed", "99999999999999999999"], 2, "seed 9999"),
     (["--model", "MISSING"], 3, "missing.mp4"),
     (["--model", "CODEC", "--mllm", "MLLM", "--vae", "CODEC"], 3, "expected a LoomVideo DiT"),
