@@ -268,6 +268,6 @@ def measure() -> Iterator[Comparison]:
 
 BENCHMARK = Benchmark(
     about="operations, live tensors and kernel calls of the released model, counted on the meta device",
-    seconds=50,
+    seconds=30,
     measure=measure,
 )
