@@ -30,6 +30,7 @@ NAMES = (
     "streaming",
     "shortcuts",
     "imports",
+    "host",
 )
 """Modules of this package, in the order in which they run."""
 
