@@ -54,7 +54,7 @@ class Counted:
     forward: int
 
 
-def _inputs(workload: Workload) -> tuple[Condition, Tensor, Tensor]:
+def inputs_of(workload: Workload) -> tuple[Condition, Tensor, Tensor]:
     """Condition, latents [1, C, F, H, W] and timestep [1] on the meta device."""
     shape = workload.target
     size = (1, workload.config.in_channels, shape.frames, shape.height, shape.width)
@@ -73,7 +73,7 @@ def count_workload(model: LoomDiT, workload: Workload, *, concatenated: bool = F
     Raises:
         RuntimeError: Counter and formula differ by one operation or more: one of them is wrong.
     """
-    condition, latents, timestep = _inputs(workload)
+    condition, latents, timestep = inputs_of(workload)
     forward: Callable[..., Tensor] = model
     formula = forward_flops(workload)
     if concatenated:
@@ -151,7 +151,7 @@ def _flops(model: LoomDiT) -> Iterator[Comparison]:
 def _live_memory(model: LoomDiT) -> Iterator[Comparison]:
     for key, branches in full_size_edits().items():
         workload = branches[Branch.FULL]
-        condition, latents, timestep = _inputs(workload)
+        condition, latents, timestep = inputs_of(workload)
         with torch.no_grad():
             prepared = model.prepare([condition], latents)
         peaks = _peaks(model, latents, timestep, prepared)
@@ -185,7 +185,7 @@ def _peaks(model: LoomDiT, latents: Tensor, timestep: Tensor, prepared: Prepared
 
 def prepared_bytes(model: LoomDiT, workload: Workload) -> int:
     """Bytes of keys, values, source and reference tokens that a run of the workload holds."""
-    condition, latents, _ = _inputs(workload)
+    condition, latents, _ = inputs_of(workload)
     with torch.no_grad():
         prepared = model.prepare([condition], latents)
     tensors = [tensor for context in prepared.contexts for tensor in context]
@@ -199,7 +199,7 @@ def prepared_bytes(model: LoomDiT, workload: Workload) -> int:
 def _operators(model: LoomDiT) -> Iterator[Comparison]:
     for key in ("edit_480p81", "edit_480p81_4ref"):
         workload = full_size_edits()[key][Branch.FULL]
-        condition, latents, timestep = _inputs(workload)
+        condition, latents, timestep = inputs_of(workload)
         with torch.no_grad():
             prepared = model.prepare([condition], latents)
 
@@ -228,7 +228,7 @@ def _operators(model: LoomDiT) -> Iterator[Comparison]:
 def _pointwise(model: LoomDiT, fused: LoomDiT) -> Iterator[Comparison]:
     """Bytes and calls with plain torch and with the Triton kernels and fused projections, against the official code."""
     for key, workload in {name: branches[Branch.FULL] for name, branches in full_size_edits().items()}.items():
-        condition, latents, timestep = _inputs(workload)
+        condition, latents, timestep = inputs_of(workload)
         with torch.no_grad():
             prepared = model.prepare([condition], latents)
         tokens = workload.target.tokens + workload.reference_tokens
@@ -284,6 +284,6 @@ def measure() -> Iterator[Comparison]:
 
 BENCHMARK = Benchmark(
     about="operations, live tensors and kernel calls of the released model, counted on the meta device",
-    seconds=50,
+    seconds=30,
     measure=measure,
 )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import quantised_golden, quantised_sizes
 from .ablations.page import filled
 from .plots import Points, curves_svg, write_svg
 from .targets import TARGETS, Results, read_results, table
@@ -52,6 +53,15 @@ def with_numbers(page: str, results: Results) -> str:
     return ROW.sub(row, page)
 
 
+def sections(results: Results) -> dict[str, str]:
+    """Tables of the page that are written as a whole, by the name of their place."""
+    return {
+        "targets": table(TARGETS, results),
+        "quantised_sizes": quantised_sizes.table(results),
+        "quantised_golden": quantised_golden.table(results),
+    }
+
+
 def pictures(results: Results) -> dict[str, str]:
     """Plots by file name, as SVG, of those whose results are there."""
     length: dict[str, list[tuple[float, float]]] = {}
@@ -74,7 +84,7 @@ def pictures(results: Results) -> dict[str, str]:
 def main() -> None:
     """Bring the page and its plots up to date with the results."""
     results = read_results(RESULTS)
-    page = filled(PAGE.read_text(encoding="utf-8"), {"targets": table(TARGETS, results)})
+    page = filled(PAGE.read_text(encoding="utf-8"), sections(results))
     PAGE.write_text(with_numbers(page, results), encoding="utf-8")
     for name, text in pictures(results).items():
         write_svg(PICTURES / name, text)

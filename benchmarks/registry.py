@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 from loom_core.errors import ConfigError
 
@@ -26,7 +27,10 @@ NAMES = (
     "decode",
     "load_memory",
     "quantised",
+    "streaming",
+    "shortcuts",
     "imports",
+    "host",
 )
 """Modules of this package, in the order in which they run."""
 
@@ -34,6 +38,11 @@ NAMES = (
 def nothing_missing() -> str | None:
     """For a benchmark that runs everywhere."""
     return None
+
+
+def nothing_compared() -> Iterator[Comparison]:
+    """For a benchmark that writes its own file."""
+    return iter(())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +54,15 @@ class Benchmark:
         seconds: About how long it takes on two cores.
         measure: Yields what it found, as it finds it.
         missing: Why it cannot run here, in a sentence that says what it needs; None where it can.
+        write: In the place of `measure`, where what was found are no comparisons: measures, prints, and writes the file
+            that it is given.
     """
 
     about: str
     seconds: int
-    measure: Callable[[], Iterator[Comparison]]
+    measure: Callable[[], Iterator[Comparison]] = nothing_compared
     missing: Callable[[], str | None] = nothing_missing
+    write: Callable[[Path], None] | None = None
 
 
 def find(names: tuple[str, ...] = ()) -> dict[str, Benchmark]:

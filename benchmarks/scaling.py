@@ -120,6 +120,6 @@ def measure() -> Iterator[Comparison]:
 
 BENCHMARK = Benchmark(
     about="how work grows with references, frames, size and batch, against the closed formula",
-    seconds=50,
+    seconds=25,
     measure=measure,
 )

@@ -1,7 +1,7 @@
-"""What leaving out forward passes saves and loses: `python -m benchmarks.shortcuts`, a quarter of an hour on two cores.
+"""What leaving out forward passes saves and loses.
 
 Every way is held against the same run with all branches in all steps: forward passes by branch and FLOPs on one side,
-distance of the latents and PSNR of the frames on the other. Writes benchmarks/results/shortcuts.json for the built-in
+distance of the latents and PSNR of the frames on the other. `python -m benchmarks shortcuts` does it with the built-in
 model; see docs/performance.md. On real weights, which need a GPU:
 
     python -m benchmarks.shortcuts --model ... --mllm ... --vae ... --source clip.mp4 --prompt "Make it winter." \
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from loom_core.vae.loading import load_codec
 from loom_core.weights.loading import load_dit
 
 from .flops import count_flops
+from .registry import Benchmark
 from .report import environment
 
 ROOT = Path(__file__).resolve().parent
@@ -276,15 +277,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Run all ways on all requests, print, write."""
-    arguments = build_parser().parse_args()
-    files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae)
-    compute = choose_compute(ComputeWords(device=arguments.device), files.dit_config())
+def run_cases(
+    requests: Iterable[Request], files: ModelFiles, output: Path, *, compute: Compute, pictures: Path | None = None
+) -> None:
+    """Run all ways on all requests, print, write.
+
+    Args:
+        requests: What is made.
+        files: Of the model.
+        output: Results file.
+        compute: Where and in which precision.
+        pictures: Folder for a picture a request.
+    """
     results = []
-    for request in cases(arguments):
+    for request in requests:
         print(request.prompt, flush=True)
-        sizes, outcomes = run_case(request, files, compute=compute, pictures=arguments.pictures)
+        sizes, outcomes = run_case(request, files, compute=compute, pictures=pictures)
         results.append({**sizes, "outcomes": [asdict(one) for one in outcomes]})
         for one in outcomes:
             quality = "equal" if one.psnr is None else f"{one.psnr:5.1f} dB"
@@ -295,9 +303,29 @@ def main() -> None:
     if compute.device.type == "cuda":
         device["gpu"] = torch.cuda.get_device_name(compute.device)
     content = {"environment": environment() | device, "model": files.dit.name, "ways": ways, "cases": results}
-    with atomic_target(arguments.output) as partial:
+    with atomic_target(output) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    arguments = build_parser().parse_args(argv)
+    files = find_model(arguments.model, mllm=arguments.mllm, codec=arguments.vae)
+    compute = choose_compute(ComputeWords(device=arguments.device), files.dit_config())
+    run_cases(cases(arguments), files, arguments.output, compute=compute, pictures=arguments.pictures)
     print(f"Results are in {arguments.output}")
+
+
+def write(output: Path) -> None:
+    """The built-in model on a CPU, with its own requests."""
+    run_cases(cases(build_parser().parse_args([])), find_model(), output, compute=Compute())
+
+
+BENCHMARK = Benchmark(
+    about="what leaving out forward passes saves and loses, built-in model: three requests, each in all ways",
+    seconds=60,
+    write=write,
+)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""A step with streamed weights against one with all weights there: `python -m benchmarks.streaming`, a few minutes.
+"""A step with streamed weights against one with all weights there.
 
 On a CPU, where copies are plain ones that nothing runs beside: time shows what they cost at most, peak what is saved.
-Writes benchmarks/results/streaming.json. See docs/performance.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -15,14 +15,19 @@ from torch import Tensor
 from loom_core.models.dit import LoomDiT
 from loom_core.models.lockstep import LockstepDiT
 from loom_core.offload.blocks import streamed, tensors_of
+from loom_core.weights.convert import convert_checkpoint
+from loom_core.weights.detect import CONFIG_KEY, FORMAT, FORMAT_KEY
+from loom_core.weights.loading import load_dit
+from loom_core.weights.quantise import SCHEMES
+from loom_core.weights.saving import entries_of, save_safetensors
 
 from .live_memory import peak_live_bytes
-from .report import Comparison, Figure, write_results
+from .registry import Benchmark
+from .report import Comparison, Figure
 from .timing import median, ratio_spread, take_turns
 from .twin import GIGA, Run, make_run, random_model
 from .workloads import TWIN_IMAGE, TWIN_VIDEO, Workload
 
-RESULTS = Path(__file__).resolve().parent / "results" / "streaming.json"
 ROUNDS = 3
 BRANCHES = 3
 CPU = torch.device("cpu")
@@ -41,29 +46,43 @@ def with_streaming(model: LoomDiT, run: Run, *, together: bool = True) -> tuple[
         return step(model, run, together=together), blocks.bytes_moved
 
 
-def _compared(key: str, title: str, figures: tuple[Figure, Figure], workload: Workload) -> Comparison:
+def streamed_peak(model: LoomDiT, run: Run) -> int:
+    """Most bytes on a device in a streamed step: live tensors, the slots among them, and weights outside the blocks."""
+    outside = sum(tensor.nbytes for tensor in tensors_of(model)) - sum(
+        block.nbytes for block in tensors_of(model.blocks)
+    )
+    return outside + peak_live_bytes(lambda: with_streaming(model, run))
+
+
+def in_int8(model: LoomDiT) -> LoomDiT:
+    """The same model with its blocks' matrices quantised."""
+    with TemporaryDirectory() as name:
+        plain, quantised = Path(name) / "plain.safetensors", Path(name) / "int8.safetensors"
+        metadata = {FORMAT_KEY: FORMAT, CONFIG_KEY: model.config.to_json()}
+        save_safetensors(plain, entries_of(model.state_dict()), metadata=metadata)
+        convert_checkpoint(plain, quantised, scheme=SCHEMES["int8"])
+        return load_dit(quantised)
+
+
+def _compared(
+    key: str, title: str, figures: tuple[Figure, Figure], workload: Workload, *, dtype: str = "float32"
+) -> Comparison:
     first, second = figures
-    conditions = f"quarter-size twin, CPU, float32, {BRANCHES} branches; {workload.sizes()}"
+    conditions = f"quarter-size twin, CPU, {dtype}, {BRANCHES} branches; {workload.sizes()}"
     return Comparison(key=key, title=title, first=first, second=second, unit="GB", conditions=conditions)
 
 
-@torch.no_grad()
-def measure(workload: Workload, name: str) -> Iterator[Comparison]:
+def _plain(model: LoomDiT, run: Run, workload: Workload, name: str) -> Iterator[Comparison]:
     """Peak, bytes moved and processor time of a step."""
-    torch.set_num_threads(1)
-    model = random_model(workload)
-    run = make_run(model, workload)
     weights = sum(tensor.nbytes for tensor in tensors_of(model))
-    blocks = sum(tensor.nbytes for tensor in tensors_of(model.blocks))
     calls: dict[str, Callable[[], object]] = {
         "all weights there": lambda: step(model, run, together=False),
         "streamed": lambda: with_streaming(model, run),
     }
     first, second = calls
-    peaks = [peak_live_bytes(call) for call in calls.values()]
-    # a device has all weights in the one way, what is not in a block in the other; the slots are in the count
-    there = Figure(first, (weights + peaks[0]) / GIGA), Figure(second, (weights - blocks + peaks[1]) / GIGA)
-    yield _compared(f"peak_{name}", f"peak of weights and live tensors of a step, {name}", there, workload)
+    there = Figure(first, (weights + peak_live_bytes(calls[first])) / GIGA)
+    less = Figure(second, streamed_peak(model, run) / GIGA)
+    yield _compared(f"peak_{name}", f"peak of weights and live tensors of a step, {name}", (there, less), workload)
     moved = [with_streaming(model, run, together=together)[1] / GIGA for together in (False, True)]
     apart, lockstep = Figure("branches one after another", moved[0]), Figure("in lockstep", moved[1])
     yield _compared(f"moved_{name}", f"weights moved by one step, {name}", (apart, lockstep), workload)
@@ -79,15 +98,29 @@ def measure(workload: Workload, name: str) -> Iterator[Comparison]:
     )
 
 
-def main() -> None:
-    """Run, print, write."""
-    comparisons: list[Comparison] = []
+def _quantised(model: LoomDiT, run: Run, workload: Workload, name: str) -> Iterator[Comparison]:
+    """The same streamed step with weights in float32 and in int8."""
+    small, dtype = in_int8(model), "float32, its matrices also in int8"
+    peaks = [Figure(word, streamed_peak(one, run) / GIGA) for word, one in (("float32", model), ("int8", small))]
+    title = f"peak of weights and live tensors of a streamed step, {name}"
+    yield _compared(f"peak_int8_{name}", title, (peaks[0], peaks[1]), workload, dtype=dtype)
+    moved = [with_streaming(one, run)[1] / GIGA for one in (model, small)]
+    figures = Figure("float32", moved[0]), Figure("int8", moved[1])
+    yield _compared(f"moved_int8_{name}", f"weights moved by one step, {name}", figures, workload, dtype=dtype)
+
+
+@torch.no_grad()
+def measure() -> Iterator[Comparison]:
+    """An edit of an image, then of a clip."""
     for workload, name in ((TWIN_IMAGE, "image"), (TWIN_VIDEO, "video")):
-        for comparison in measure(workload, name):
-            print(comparison.line(), flush=True)
-            comparisons.append(comparison)
-    write_results(RESULTS, comparisons, notes=["Copies of a CPU are not beside its work: times are the worst case."])
+        model = random_model(workload)
+        run = make_run(model, workload)
+        yield from _plain(model, run, workload, name)
+        yield from _quantised(model, run, workload, name)
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    about="a step with streamed weights against one with all weights there, on the quarter-size twin",
+    seconds=40,
+    measure=measure,
+)

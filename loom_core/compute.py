@@ -25,6 +25,7 @@ class Compute:
         keeps_keys_values: Keep each block's keys and values of the contexts over the run; False keeps the projected
             contexts, half as large, from which a block makes them anew at each step.
         compiles: Have torch.compile make the kernels of the DiT's blocks.
+        quantises: Name of the way in which torchao quantises the DiT once it is loaded; None for none.
         streamed_blocks: Blocks of the DiT whose weights come to `device` only for their turn; 0 for none.
         attention: What computes the DiT's attention: "sdpa" for torch's own, or a key of `config.attention.PACKAGES`.
         streams_mllm: The MLLM's layers, too, come one after another, and its table of words stays on the CPU.
@@ -38,6 +39,7 @@ class Compute:
     mllm_device: torch.device | None = None
     keeps_keys_values: bool = True
     compiles: bool = False
+    quantises: str | None = None
     streamed_blocks: int = 0
     streams_mllm: bool = False
     attention: str = SDPA

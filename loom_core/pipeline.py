@@ -42,6 +42,7 @@ from .types import Branch, Clip, Condition, Reference
 from .vae.loading import load_codec
 from .vae.memory import Direction, tile_for_free_memory
 from .weights.loading import load_dit
+from .weights.torchao_layers import quantise_loaded
 
 Notify = Callable[[str], None]
 """Told the name of each phase as it begins."""
@@ -207,13 +208,16 @@ def weights_of(plan: Plan) -> dict[Branch, float]:
 @contextmanager
 def loaded_dit(files: ModelFiles, *, config: DiTConfig, compute: Compute) -> Iterator[LoomDiT]:
     """Within, the DiT is where it computes, but for blocks that are to come for their turn alone."""
-    device = torch.device("cpu") if compute.streamed_blocks else compute.device
+    waits = compute.streamed_blocks or compute.quantises is not None
+    device = torch.device("cpu") if waits else compute.device
     model = load_dit(files.dit, dtype=compute.dtype, device=device, config=config, ema=files.ema)
     model.attention = attention_by(compute.attention)
+    if compute.quantises is not None:
+        quantise_loaded(model, compute.quantises, device=compute.device)
     if not compute.streamed_blocks:
         if compute.compiles:
             compile_blocks(model)
-        elif has_kernels(torch.empty(0, device=device, dtype=compute.dtype)):
+        elif has_kernels(torch.empty(0, device=compute.device, dtype=compute.dtype)):
             with torch.no_grad():
                 model.fuse_projections()  # which the kernels read without a copy
         yield model

@@ -16,7 +16,16 @@ from .config.model import DiTConfig
 from .request import Plan
 from .weights.hashing import weights_hash
 
-PACKAGES = ("torch", "transformers", "diffusers", "numpy", "pillow", "av", *(one.package for one in ATTENTION.values()))
+PACKAGES = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "numpy",
+    "pillow",
+    "av",
+    "torchao",
+    *(one.package for one in ATTENTION.values()),
+)
 
 
 def _versions() -> dict[str, str]:
@@ -76,6 +85,7 @@ def describe(plan: Plan, files: ModelFiles, *, config: DiTConfig, compute: Compu
         "codec": files.codec.name,
         "rope_precision": config.rope_precision,
         "dtype": _word(compute.dtype),
+        "quantised": compute.quantises or "",
         "codec_dtype": _word(compute.codec_dtype),
         "tile_latents": str(compute.tile_latents),
         "attention": compute.attention,

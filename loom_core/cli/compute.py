@@ -43,6 +43,7 @@ class ComputeWords:
         cache: What is kept of the contexts, a word of `CACHES`.
         offload: Which weights come to the device only when they are needed, a word of `OFFLOADS`.
         attention: What computes the DiT's attention, a word of `ATTENTIONS`.
+        quantise: How the DiT is quantised once it is loaded, see `weights.torchao_layers`.
 
     Raises:
         ConfigError: A word is unknown.
@@ -57,6 +58,7 @@ class ComputeWords:
     cache: str | None = None
     offload: str | None = None
     attention: str | None = None
+    quantise: str | None = None
 
     def __post_init__(self) -> None:
         """Check the words."""
@@ -137,10 +139,13 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
 
     from ..compute import Compute
     from ..models.attention_backends import choose_attention
+    from ..weights.torchao_layers import check_name
 
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     device = choose_device(words.device)
     mllm_device = None if words.mllm_device is None else choose_device(words.mllm_device, flag="--mllm-device")
+    if words.quantise is not None:
+        check_name(words.quantise)
     streams = words.offload == "blocks"
     is_small = config.hidden_size < LOOMVIDEO_5B.hidden_size
     usual = "fp32" if device.type == "cpu" and is_small else "bf16"
@@ -153,6 +158,7 @@ def choose_compute(words: ComputeWords, config: DiTConfig) -> Compute:
         tile_latents=None if words.tile_pixels is None else words.tile_pixels // SPATIAL_STRIDE,
         mllm_device=mllm_device,
         keeps_keys_values=words.cache != CACHES[1],
+        quantises=words.quantise,
         streamed_blocks=config.num_layers if streams else 0,
         streams_mllm=streams and mllm_device in (None, device),
         attention=choose_attention(

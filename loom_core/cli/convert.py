@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             config=arguments.config,
             progress=progress,
         )
-        print(describe_qwen(written))
+        print(describe(written))
         return 0
     report = convert_checkpoint(
         arguments.source,
@@ -64,33 +64,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def describe(report: ConversionReport) -> str:
+def describe(report: ConversionReport | QwenReport) -> str:
     """A conversion in a few lines."""
+    model = ModelKind.QWEN3_VL.value
+    dropped = "weights of the head that writes words, which nothing reads"
+    foreign: tuple[str, ...] = ()
+    if isinstance(report, ConversionReport):
+        model, foreign = f"{report.kind.value}, {_size_in_words(report.config)}", report.foreign
+        dropped = "weights of the text embedder, which no block reads"
     lines = [
         f"wrote      {report.target}",
         f"from       {report.source}",
-        f"model      {report.kind.value}, {_size_in_words(report.config)}",
+        f"model      {model}",
         f"tensors    {report.num_tensors}, {format_bytes(report.num_bytes)}",
         f"sha256     {report.content_sha256} (of the tensors' content)",
     ]
     if report.dropped:
-        lines.append(f"left out   {len(report.dropped)} weights of the text embedder, which no block reads")
-    if report.foreign:
-        lines.append(f"left out   {len(report.foreign)} tensors of other components than the DiT")
-    return "\n".join(lines)
-
-
-def describe_qwen(report: QwenReport) -> str:
-    """The same of Qwen3-VL."""
-    lines = [
-        f"wrote      {report.target}",
-        f"from       {report.source}",
-        f"model      {ModelKind.QWEN3_VL.value}",
-        f"tensors    {report.num_tensors}, {format_bytes(report.num_bytes)}",
-        f"sha256     {report.content_sha256} (of the tensors' content)",
-    ]
-    if report.dropped:
-        lines.append(f"left out   {len(report.dropped)} weights of the head that writes words, which nothing reads")
+        lines.append(f"left out   {len(report.dropped)} {dropped}")
+    if foreign:
+        lines.append(f"left out   {len(foreign)} tensors of other components than the DiT")
     return "\n".join(lines)
 
 

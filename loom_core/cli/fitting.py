@@ -48,7 +48,7 @@ def setting_of(compute: Compute, words: ComputeWords, plan: Plan, files: ModelFi
     """What is planned for: the run and the model at their sizes, as they will be computed.
 
     Args:
-        compute: Where, and in which precision; compiled blocks stay where they are.
+        compute: Where, and in which precision; compiled or quantised ones stay where they are.
         words: What the user said.
         plan: What is done.
         files: Of the model.
@@ -62,11 +62,13 @@ def setting_of(compute: Compute, words: ComputeWords, plan: Plan, files: ModelFi
     return Setting(
         run=run_sizes(plan),
         model=ModelSizes(dit=config, mllm=MLLMSizes.from_config(values), vae=codec_sizes(files.codec)),
-        form=_stored_form(files.dit, compute.dtype, ema=files.ema),
+        form=_stored_form(files.dit, compute.dtype, ema=files.ema)
+        if compute.quantises is None
+        else replace(_computed_form(compute.dtype), name=compute.quantises, matrix_itemsize=1),
         mllm_form=_stored_form(files.mllm, compute.dtype),
         on_gpu=compute.device.type != "cpu",
         codec_itemsize=compute.codec_dtype.itemsize,
-        offload="none" if compute.compiles else words.offload or "auto",
+        offload="none" if compute.compiles or compute.quantises else words.offload or "auto",
     )
 
 
@@ -115,12 +117,16 @@ def fit_to_gpu(
     return compute
 
 
+def _computed_form(dtype: torch.dtype) -> WeightFormat:
+    return FORMATS[{"torch.float32": "fp32", "torch.float16": "fp16"}.get(str(dtype), "bf16")]
+
+
 def _stored_form(path: Path, dtype: torch.dtype, *, ema: bool = True) -> WeightFormat:
     """The format of a file's weights in memory: that in which they are computed, or smaller where it is quantised."""
     from ..weights.packing import with_packings
     from ..weights.reading import open_checkpoint
 
-    computed = FORMATS[{"torch.float32": "fp32", "torch.float16": "fp16"}.get(str(dtype), "bf16")]
+    computed = _computed_form(dtype)
     checkpoint = with_packings(open_checkpoint(path, ema=ema))
     packed = [checkpoint.infos[name] for name in checkpoint.packings]
     if not packed:

@@ -119,6 +119,12 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", help="have torch.compile make the DiT's kernels; the first step waits for it"
     )
     model.add_argument(
+        "--quantise",
+        metavar="NAME",
+        help="have torchao quantise the DiT once it is loaded: int8-torchao, or int8-dynamic-torchao, which multiplies "
+        "in 8 bits too",
+    )
+    model.add_argument(
         "--offload",
         metavar="NAME",
         help="weights that come to the device only for their turn: none, blocks (all of DiT and MLLM), or auto "
@@ -222,6 +228,7 @@ def to_compute_words(arguments: argparse.Namespace) -> ComputeWords:
         offload=arguments.offload,
         # packages' kernels break the one graph that the blocks are compiled to
         attention=SDPA if arguments.compile and arguments.attention == AUTO else arguments.attention,
+        quantise=arguments.quantise,
     )
 
 
@@ -260,8 +267,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError("--compare without --source", expected="an edit", fix="leave --compare out")
     if arguments.compile and not launch.is_single:
         raise ConfigError(f"--compile in {launch.size} processes", expected="one", fix="leave --compile out")
-    if arguments.compile and arguments.offload == "blocks":
-        raise ConfigError("--compile with --offload blocks", expected="one of them", fix="leave one of them out")
+    for given, flag in ((arguments.compile, "--compile"), (arguments.quantise, "--quantise")):
+        if given and arguments.offload == "blocks":
+            raise ConfigError(f"{flag} with --offload blocks", expected="one of them", fix="leave one of them out")
     if arguments.compile and words.attention != SDPA:
         raise ConfigError(f"--compile with --attention {words.attention}", expected="one of them", fix="leave one out")
     plan = plan_request(request, get_preset(arguments.preset or "official"))

@@ -98,9 +98,7 @@ def to_setting(arguments: argparse.Namespace) -> Setting:
     )
     if setting.offload == "blocks" and not setting.can_stream:
         raise ConfigError(
-            f"--offload blocks with {setting.form.name} weights on a {'GPU' if setting.on_gpu else 'CPU'}",
-            expected="a GPU, and weights that are not quantised",
-            fix="leave --offload out: quantised weights are not streamed here, and a CPU has but one memory",
+            "--offload blocks with --cpu", expected="a GPU", fix="leave --offload out: a CPU has but one memory"
         )
     return setting
 

@@ -119,17 +119,21 @@ def _inside(encoder: QwenEncoder, prompt: TokenizedPrompt, seen: Mapping[str, An
     return inside
 
 
+def recorded_content(case: Case) -> list[str | Clip]:
+    """What the prompt of a `deepstack` case is made of: words and pictures, in order."""
+    tensors = case.tensors
+    names = sorted((name for name in tensors if name.startswith("raw.")), key=lambda name: int(name.split(".")[1]))
+    media = (tensors[name] for name in names)
+    return [item[1] if item[0] == "text" else _clip(next(media)) for item in case.about["content"]]
+
+
 @torch.no_grad()
 def check_deepstack(case: Case, report: CaseReport) -> None:
     """A `deepstack` case: every layer's state of an interleaved prompt."""
     tensors, about = case.tensors, case.about
-    media = iter(
-        sorted((name for name in tensors if name.startswith("raw.")), key=lambda name: int(name.split(".")[1]))
-    )
-    content = [item[1] if item[0] == "text" else _clip(tensors[next(media)]) for item in about["content"]]
     layers = about["num_mllm_layers"]
     encoder = load_encoder(case.root, about["model"], layers)
-    prompt = encoder.reader.read(content)
+    prompt = encoder.reader.read(recorded_content(case))
     _check_prompt(prompt, tensors, report)
     with _taps(encoder) as seen:
         states = encoder.hidden_states(prompt)

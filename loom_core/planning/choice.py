@@ -159,7 +159,7 @@ def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
 
 
 def _cost_of_streamed_mllm(setting: Setting, _measures: Measures) -> str:
-    moved = len(setting.run.branches) * mllm_bytes_a_prompt(setting.model.mllm, setting.form)
+    moved = len(setting.run.branches) * mllm_bytes_a_prompt(setting.model.mllm, setting.reading_form)
     return (
         f"the MLLM's layers come one after another: {moved / GIGA:.1f} GB once a run, "
         f"at least {bus_seconds(moved):.1f} s over {USUAL_BUS}"

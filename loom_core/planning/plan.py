@@ -66,8 +66,13 @@ class Setting:
 
     @property
     def can_stream(self) -> bool:
-        """Whether weights can be streamed; quantised ones stay, since in ComfyUI the host moves them."""
-        return self.on_gpu and not self.form.is_narrow and self.offload != "none"
+        """Whether weights can be streamed, quantised ones too; in ComfyUI the host moves them, so `offload` is none."""
+        return self.on_gpu and self.offload != "none"
+
+    @property
+    def reading_form(self) -> WeightFormat:
+        """Number format of the MLLM."""
+        return self.mllm_form or self.form
 
     @property
     def codec_item(self) -> int:
@@ -117,14 +122,14 @@ def _reading(setting: Setting, *, on_gpu: bool) -> Reading:
         sizes=setting.model.mllm,
         run=setting.run,
         num_blocks=setting.model.dit.num_layers,
-        form=setting.mllm_form or setting.form,
+        form=setting.reading_form,
         on_gpu=on_gpu,
     )
 
 
 def _prompt(setting: Setting, measures: Measures) -> Phase:
     on_gpu = setting.on_gpu and not measures.mllm_on_cpu
-    form = setting.mllm_form or setting.form
+    form = setting.reading_form
     weights = form.num_bytes(setting.model.mllm.weights)
     if measures.streams_mllm:
         weights -= mllm_bytes_saved(setting.model.mllm, form)

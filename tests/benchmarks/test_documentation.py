@@ -3,8 +3,8 @@
 import re
 
 from benchmarks.ablations.page import filled
-from benchmarks.page import PAGE, PICTURES, RESULTS, ROW, pictures, with_numbers
-from benchmarks.targets import TARGETS, read_results, table
+from benchmarks.page import PAGE, PICTURES, RESULTS, ROW, pictures, sections, with_numbers
+from benchmarks.targets import read_results
 
 UP_TO_DATE = "python -m benchmarks.page"
 
@@ -18,7 +18,7 @@ def test_every_row_has_its_results():
 def test_numbers_of_the_page_are_those_of_the_results():
     page, results = PAGE.read_text(encoding="utf-8"), read_results(RESULTS)
     assert with_numbers(page, results) == page, UP_TO_DATE
-    assert filled(page, {"targets": table(TARGETS, results)}) == page, UP_TO_DATE
+    assert filled(page, sections(results)) == page, UP_TO_DATE
 
 
 def test_plots_of_the_page_are_those_of_the_results():

@@ -44,6 +44,13 @@ def test_what_cannot_be_measured_is_said_and_keeps_its_results(found, capsys, tm
     assert (tmp_path / "two.json").exists()
 
 
+def test_one_that_writes_its_own_file_is_given_its_place(found, capsys, tmp_path):
+    found.update(one=Benchmark(about="about one", seconds=1, write=lambda path: path.write_text(path.name)))
+    assert command.main(["--output", str(tmp_path)]) == 0
+    assert (tmp_path / "one.json").read_text() == "one.json"
+    assert "s of processor time" in capsys.readouterr().out
+
+
 def test_the_list_measures_nothing(capsys, tmp_path):
     assert command.main(["--list", "--output", str(tmp_path)]) == 0
     shown = capsys.readouterr().out

@@ -34,12 +34,11 @@ def test_every_way_is_held_against_the_exact_one():
     assert other.psnr == pytest.approx(48.13, abs=0.01)
 
 
-def test_the_command_runs_on_a_model_of_ones_own(small_dit, small_files, still, tmp_path, monkeypatch):
+def test_the_command_runs_on_a_model_of_ones_own(small_dit, small_files, still, tmp_path):
     output, pictures = tmp_path / "mine.json", tmp_path / "pictures"
     parts = ["--model", small_dit, "--mllm", small_files.mllm, "--vae", small_files.codec, "--device", "cpu"]
     request = ["--prompt", "Make it colder.", "--source", still, "--steps", 9, "--output", output]
-    monkeypatch.setattr("sys.argv", ["shortcuts", *map(str, [*parts, *request, "--pictures", pictures])])
-    shortcuts.main()
+    shortcuts.main([*map(str, [*parts, *request, "--pictures", pictures])])
     (case,) = json.loads(output.read_text(encoding="utf-8"))["cases"]
     by_way = {one["way"]: one for one in case["outcomes"]}
     assert list(by_way) == list(shortcuts.WAYS)

@@ -22,6 +22,7 @@ from loom_core.media.decode import read_clip
 from loom_core.media.metadata import read_metadata
 from loom_core.media.probe import probe
 from loom_core.media.targets import compare_path
+from loom_core.mllm.convert import convert_qwen
 from loom_core.offload.blocks import StreamedBlocks
 from loom_core.output import write_compare, write_output
 from loom_core.pipeline import Media, generate
@@ -30,6 +31,8 @@ from loom_core.request import Request, plan_request
 from loom_core.sampling.denoise import initial_noise
 from loom_core.types import Branch, Task
 from loom_core.vae.loading import load_codec
+from loom_core.weights.convert import convert_checkpoint
+from loom_core.weights.quantise import SCHEMES
 
 SMALL = {"width": 64, "height": 32, "num_inference_steps": 2, "guidance_scale": 2.5, "visual_guidance_scale": 1.5}
 
@@ -324,6 +327,29 @@ def test_streamed_weights_make_the_very_same_frames(small_files, still, given, k
     expected = frames_of(generate(plan(**given), small_files, compute=plain))
     streaming = replace(STREAMING, keeps_keys_values=keeps_keys_values)
     assert torch.equal(frames_of(generate(plan(**given), small_files, compute=streaming)), expected)
+
+
+@pytest.mark.parametrize("name", ["fp8", "int8", "gguf-q8_0", "gguf-q4_0"])
+def test_streamed_quantised_weights_make_the_very_same_frames(small_files, still, tmp_path, name):
+    """Of the DiT and of the MLLM with its vision tower."""
+    pytest.importorskip("gguf", reason="two of the forms are GGUF's")
+    scheme = SCHEMES[name]
+    convert_checkpoint(small_files.dit, tmp_path / "dit", scheme=scheme)
+    convert_qwen(small_files.mllm, tmp_path / "mllm", scheme=scheme)
+    files = replace(small_files, dit=tmp_path / "dit", mllm=tmp_path / "mllm")
+    chosen = plan(source=still)
+    expected = frames_of(generate(chosen, files))
+    assert torch.equal(frames_of(generate(chosen, files, compute=STREAMING)), expected)
+    assert not torch.equal(frames_of(generate(chosen, small_files)), expected)
+
+
+def test_a_dit_that_torchao_quantised_makes_nearly_the_same_frames(small_files, still):
+    pytest.importorskip("torchao", reason="the optional extra torchao")
+    chosen = plan(source=still)
+    made = generate(chosen, small_files, compute=Compute(quantises="int8-torchao"))
+    assert made.metadata["quantised"] == "int8-torchao"
+    usual, found = frames_of(generate(chosen, small_files)), frames_of(made)
+    assert 0 < (found.float() - usual.float()).square().mean().sqrt() < 3
 
 
 def test_a_cancel_leaves_no_streamed_weights_behind(small_files):

@@ -91,6 +91,19 @@ def test_then_blocks_are_streamed(fit):
     assert compute.streamed_blocks < less.streamed_blocks <= 30
 
 
+def test_of_quantised_weights_fewer_blocks_are_streamed(fit):
+    wide, _ = fit(5.5)
+    narrow, said = fit(5.5, scheme="float8_e4m3fn")
+    assert narrow.streams_mllm and 3 <= narrow.streamed_blocks < wide.streamed_blocks
+    assert f"{narrow.streamed_blocks} of 30 blocks come for their turn" in said[1]
+
+
+def test_what_torchao_will_quantise_is_counted_so_and_not_streamed(fit):
+    compute, said = fit(8, compute=replace(GPU, quantises="int8-torchao"))
+    assert not compute.streamed_blocks and compute.mllm_device == CPU
+    assert len(said) == 1 and "the MLLM on the processor" in said[0]
+
+
 def test_without_offloading_the_mllm_goes_to_the_processor(fit):
     compute, said = fit(11.4, offload="none")
     assert compute == replace(GPU, mllm_device=CPU, keeps_keys_values=False)

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from loom_core.bundle import BUILT_IN
+from loom_core.cli.convert import main as convert
 from loom_core.cli.exits import run
 from loom_core.cli.generate import main
-from loom_core.media.decode import read_clip
+from loom_core.media.decode import read_clip, read_image
 from loom_core.media.metadata import read_metadata
 from loom_core.media.probe import probe
 
@@ -76,6 +77,18 @@ def test_a_video_name_for_one_frame_is_told(model, small, tmp_path, capsys):
     assert "one frame is written as a still image, a.png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["fp8", "gguf-q4_0"])
+def test_quantised_weights_that_come_for_their_turn(small_dit, model, small, tmp_path, name):
+    pytest.importorskip("gguf", reason="one of the forms is GGUF's")
+    assert run(convert, [str(small_dit), str(tmp_path / "dit"), "--to", name]) == 0
+    made = []
+    for offload in ("none", "blocks"):
+        words = ["--prompt", "x", "--frames", "1", "--output", str(tmp_path / f"{offload}.png"), "--offload", offload]
+        assert run(main, [*words, *model, "--model", str(tmp_path / "dit"), *small]) == 0
+        made.append(read_image(tmp_path / f"{offload}.png").frames)
+    assert torch.equal(*made)
+
+
 BAD_REQUESTS = [
     (["--frames", "98"], 2, "use 97 or 101"),
     (["--frames", "0"], 2, "0 frames"),
@@ -103,6 +116,8 @@ BAD_REQUESTS = [
     (["--preview", "NOWHERE_PNG"], 4, "nowhere"),
     (["--vae-tile", "100"], 2, "tiles of 100 pixels"),
     (["--rope", "fp8"], 2, "fp8"),
+    (["--quantise", "int3"], 2, "expected int8-torchao or"),
+    (["--quantise", "int8-torchao", "--offload", "blocks"], 2, "--quantise with --offload blocks"),
     (["--seed", "99999999999999999999"], 2, "seed 9999"),
     (["--model", "MISSING"], 3, "missing.mp4"),
     (["--model", "CODEC", "--mllm", "MLLM", "--vae", "CODEC"], 3, "expected a LoomVideo DiT"),

@@ -21,12 +21,14 @@ from loom_core.models.lockstep import LockstepDiT
 from loom_core.offload import blocks as module
 from loom_core.offload.blocks import StreamedBlocks, slot_bytes, spread_evenly, streamed, tensors_of
 from loom_core.types import Condition, Reference
+from loom_core.weights.convert import convert_checkpoint
 from loom_core.weights.loading import load_dit
+from loom_core.weights.quantise import SCHEMES
 from loom_core.weights.saving import entries_of, save_safetensors
 
 CPU = torch.device("cpu")
 CONFIG = DiTConfig(
-    hidden_size=48, num_heads=2, head_dim=24, num_layers=5, ffn_dim=64, in_channels=4, out_channels=4,
+    hidden_size=96, num_heads=4, head_dim=24, num_layers=5, ffn_dim=128, in_channels=4, out_channels=4,
     time_embed_dim=32, mllm_dim=20,
 )  # fmt: skip
 SHAPE = LatentShape(2, 4, 4)
@@ -42,6 +44,13 @@ def weights_file(tmp_path_factory):
     metadata = {"format": "loomvideo-dit", "config": CONFIG.to_json()}
     save_safetensors(path, entries_of(model.state_dict()), metadata=metadata)
     return path
+
+
+@pytest.fixture(params=SCHEMES)
+def quantised_file(request, weights_file, tmp_path):
+    pytest.importorskip("gguf", reason="two of the forms are GGUF's")
+    convert_checkpoint(weights_file, tmp_path / "quantised", scheme=SCHEMES[request.param])
+    return tmp_path / "quantised"
 
 
 @pytest.fixture
@@ -138,6 +147,39 @@ def test_alive_are_two_blocks_however_many_there_are(model, weights_file):
     two = 2 * slot_bytes(tensors_of(plain.blocks[0]))
     assert peak_live_bytes(with_streaming) == without + two
     assert two < sum(tensor.nbytes for tensor in tensors_of(plain.blocks)) / 2
+
+
+def test_quantised_blocks_travel_as_they_are_stored(quantised_file, weights_file):
+    """The very same numbers; what is moved are quantised ones, which the blocks widen once they are there."""
+    plain, model = load_dit(quantised_file), load_dit(quantised_file)
+    expected = velocities(plain, keys_values=False)
+    assert not all_equal(velocities(load_dit(weights_file), keys_values=False), expected)
+    block, wide = (load_dit(path).blocks[0] for path in (quantised_file, weights_file))
+    size = sum(tensor.nbytes for tensor in tensors_of(block))
+    with streamed(model, "blocks", device=CPU, count=5) as blocks:
+        assert all_equal(velocities(model, keys_values=False), expected)
+        assert blocks.bytes_moved == (2 * 5 + 1) * size
+    assert size < 0.35 * sum(tensor.nbytes for tensor in tensors_of(wide))
+    assert all_equal(velocities(model, keys_values=False), expected)
+
+
+def test_of_quantised_blocks_two_are_alive(quantised_file, weights_file):
+    """As they are stored; what a run makes beside them, one wide matrix among it, stays what it was."""
+    plain = load_dit(quantised_file)
+    without = peak_live_bytes(lambda: velocities(plain))
+
+    def with_streaming(path):
+        def run():
+            with streamed(model, "blocks", device=CPU, count=5):
+                velocities(model)
+
+        model = load_dit(path)
+        return peak_live_bytes(run)
+
+    two = 2 * slot_bytes(tensors_of(plain.blocks[0]))
+    assert with_streaming(quantised_file) == without + two
+    assert two < sum(tensor.nbytes for tensor in tensors_of(plain.blocks)) / 2
+    assert two < slot_bytes(tensors_of(load_dit(weights_file).blocks[0]))
 
 
 def test_nothing_is_alive_afterwards(model):

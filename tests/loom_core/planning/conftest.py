@@ -26,6 +26,10 @@ from loom_core.planning.sizes import FORMATS, ModelSizes, WeightFormat, dit_weig
 from loom_core.planning.streaming import block_bytes
 from loom_core.request import Plan, Request
 from loom_core.types import Branch, Condition, Reference, Task
+from loom_core.weights.convert import convert_checkpoint
+from loom_core.weights.loading import load_dit
+from loom_core.weights.quantise import SCHEMES, Scheme
+from loom_core.weights.saving import entries_of, save_safetensors
 
 SMALL = DiTConfig(
     hidden_size=96, num_heads=4, head_dim=24, num_layers=3, ffn_dim=416, in_channels=16, out_channels=16,
@@ -76,6 +80,16 @@ def small_model(config: DiTConfig, dtype: torch.dtype) -> LoomDiT:
     return model
 
 
+def requantised(model: LoomDiT, scheme: Scheme, folder: Path) -> LoomDiT:
+    """A model's weights in another form, loaded as a run loads them."""
+    plain = folder / "plain.safetensors"
+    metadata = {"format": "loomvideo-dit", "config": model.config.to_json()}
+    save_safetensors(plain, entries_of(model.state_dict()), metadata=metadata)
+    path = folder / "quantised"
+    convert_checkpoint(plain, path, scheme=scheme)
+    return load_dit(path, dtype=model.patch_embedding.weight.dtype)
+
+
 def form_of(dtype: torch.dtype) -> WeightFormat:
     return FORMATS["fp32" if dtype == torch.float32 else "bf16"]
 
@@ -99,7 +113,7 @@ def packed_peaks() -> Callable[..., tuple[int, int]]:
 
 
 @pytest.fixture(scope="session")
-def denoise_peaks() -> Callable[..., tuple[int, int]]:
+def denoise_peaks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, int]]:
     """(measured, predicted) most bytes that denoising makes, of preparing and sampling as the pipeline does them."""
 
     def measure(
@@ -108,12 +122,16 @@ def denoise_peaks() -> Callable[..., tuple[int, int]]:
         dtype: torch.dtype = torch.float32,
         keeps_keys_values: bool = True,
         streamed_blocks: int = 0,
+        scheme: str | None = None,
         **changes: Any,
     ) -> tuple[int, int]:
         config = replace(SMALL, **changes)
         plan = pipeline_plan(run)
         compute = Compute(dtype=dtype, keeps_keys_values=keeps_keys_values, streamed_blocks=streamed_blocks)
-        model = small_model(config, dtype)
+        model, form = small_model(config, dtype), form_of(dtype)
+        if scheme is not None:
+            model = requantised(model, SCHEMES[scheme], tmp_path_factory.mktemp("quantised"))
+            form = replace(FORMATS[scheme], itemsize=dtype.itemsize)
         conditions = random_conditions(run, config, dtype)
 
         def denoise() -> torch.Tensor:
@@ -121,7 +139,7 @@ def denoise_peaks() -> Callable[..., tuple[int, int]]:
                 prepared = pipeline.prepare_branches(plan, conditions, model=model, compute=compute)
                 return pipeline.sample(plan, prepared, model=model, compute=compute)
 
-        setting = Setting(run=run, model=ModelSizes(dit=config), form=form_of(dtype), on_gpu=False)
+        setting = Setting(run=run, model=ModelSizes(dit=config), form=form, on_gpu=False)
         measures = Measures(keeps_keys_values=keeps_keys_values, streamed_blocks=streamed_blocks)
         phase = phase_of(DENOISE, setting, measures)
         resident = (config.num_layers - streamed_blocks) * block_bytes(config, setting.form)

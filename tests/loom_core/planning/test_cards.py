@@ -39,7 +39,7 @@ def test_the_largest_card_does_without_any_measure(found):
 
 
 def test_the_longest_that_fits_is_the_longest():
-    setting = replace(SETTING, form=FORMATS["fp8"])
+    setting = replace(SETTING, form=FORMATS["fp8"], offload="none")
     plan = longest(setting, 6 * GIGA)
     assert 5 <= plan.setting.run.num_frames < USUAL.num_frames
     more = replace(setting, run=replace(USUAL, num_frames=plan.setting.run.num_frames + 4))
@@ -65,3 +65,12 @@ def test_small_cards_run_the_released_weights_streamed(found):
     assert set(by_card) == set(CARDS)
     assert by_card[6].usual.measures.streamed_blocks > by_card[8].usual.measures.streamed_blocks > 0
     assert any("blocks streamed" in cell for row in recipe_rows(found) for cell in row)
+
+
+def test_small_cards_run_quantised_weights_with_fewer_blocks_streamed(found):
+    wide, narrow = ({one.card: one for one in found if one.form.name == name} for name in ("bf16", "fp8"))
+    for card in (8, 6):
+        assert narrow[card].usual.setting.run == USUAL
+        assert narrow[card].usual.measures.streamed_blocks < wide[card].usual.measures.streamed_blocks
+        assert not narrow[card].usual.measures.mllm_on_cpu
+    assert narrow[6].usual.measures.streamed_blocks

@@ -47,7 +47,7 @@ def test_every_phase_fits_or_none_is_promised(form, card, references):
 
 
 def test_one_measure_after_another_as_memory_shrinks():
-    setting = setting_of("fp8", num_references=4)
+    setting = replace(setting_of("fp8", num_references=4), offload="none")
     seen = []
     for tenths in range(300, 0, -1):
         budget = tenths * GIGA // 10
@@ -112,7 +112,8 @@ def test_on_a_cpu_all_is_in_one_memory():
 
 
 def test_costs_are_told():
-    reasons = {entry.phase.name: entry.reason for entry in choose(setting_of("fp8", num_frames=37), 6 * GIGA).fitted}
+    setting = replace(setting_of("fp8", num_frames=37), offload="none")
+    reasons = {entry.phase.name: entry.reason for entry in choose(setting, 6 * GIGA).fitted}
     assert "made anew" in reasons[DENOISE] and "% more work a step" in reasons[DENOISE]
     tokens = sum(setting_of(num_frames=37).run.branches.values())
     assert f"on the processor, about {2 * 7.56e9 * tokens / 1e12:.0f} TFLOP" in reasons[PROMPT]
@@ -155,7 +156,30 @@ def test_the_cost_of_streaming_is_said():
     assert "the MLLM's layers come one after another: 41.7 GB once a run" in reasons[PROMPT]
 
 
-@pytest.mark.parametrize("setting", [setting_of("fp8"), setting_of("int8"), setting_of(on_gpu=False)])
+def test_quantised_weights_are_streamed_where_that_is_not_enough():
+    """As few blocks as it takes, fewer than of bf16, at a cost that says what they weigh."""
+    plan, wide = choose(setting_of("fp8"), 6 * GIGA), choose(setting_of(), 6 * GIGA)
+    assert plan.needed <= 6 * GIGA
+    assert LEAST_STREAMED <= plan.measures.streamed_blocks < wide.measures.streamed_blocks
+    fewer = replace(plan.measures, streamed_blocks=plan.measures.streamed_blocks - 1)
+    assert phase_of(DENOISE, plan.setting, fewer).peak.needed > 6 * GIGA
+    assert plan.measures.streams_mllm and not plan.measures.mllm_on_cpu
+    reasons = {entry.phase.name: entry.reason for entry in plan.fitted}
+    moved = plan.measures.streamed_blocks * block_bytes(LOOMVIDEO_5B, FORMATS["fp8"])
+    assert f"{moved / GIGA:.1f} GB a step" in reasons[DENOISE]
+
+
+def test_the_mllm_s_own_format_is_what_its_layers_cost():
+    setting = replace(setting_of(), offload="blocks", mllm_form=FORMATS["fp8"])
+    reasons = {entry.phase.name: entry.reason for entry in choose(setting, None).fitted}
+    assert "the MLLM's layers come one after another: 20.8 GB once a run" in reasons[PROMPT]
+
+
+@pytest.mark.parametrize(
+    "setting", [setting_of(on_gpu=False), setting_of("fp8", on_gpu=False), replace(setting_of("int8"), offload="none")]
+)
 def test_nothing_is_streamed_where_a_host_does_it_or_there_is_one_memory(setting):
-    plan = choose(replace(setting, offload="blocks"), None)
+    plan = choose(setting if setting.on_gpu else replace(setting, offload="blocks"), None)
     assert not plan.measures.streamed_blocks and not plan.measures.streams_mllm
+    least = least_budget(setting)
+    assert not choose(setting, least).measures.streamed_blocks

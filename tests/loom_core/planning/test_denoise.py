@@ -53,6 +53,18 @@ def test_within_a_tenth_of_what_is_alive(denoise_peaks, sizes, given):
     assert predicted == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.parametrize("scheme", ["fp8", "int8", "gguf-q8_0", "gguf-q4_0"])
+@pytest.mark.parametrize("streamed_blocks", [0, 4, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, BF16])
+def test_quantised_weights_within_a_tenth(denoise_peaks, scheme, streamed_blocks, dtype):
+    """Slots hold them as they are stored; a matrix is wide where it is used, one at a time."""
+    pytest.importorskip("gguf", reason="two of the forms are GGUF's")
+    run = RunSizes(width=96, height=64, num_frames=9, has_source=True)
+    given = {**DEEP, "dtype": dtype, "scheme": scheme, "streamed_blocks": streamed_blocks}
+    measured, predicted = denoise_peaks(run, **given)
+    assert predicted == pytest.approx(measured, rel=0.1)
+
+
 def bytes_of(prepared):
     contexts = [pair if isinstance(pair, KeysValues) else [pair] for pair in prepared.contexts]
     tensors = [tensor for context in contexts for tensor in context]
