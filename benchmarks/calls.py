@@ -183,6 +183,6 @@ def measure() -> Iterator[Comparison]:
 
 BENCHMARK = Benchmark(
     about="how often a run calls its parts: projector, keys and values, rotary tables, vision tower, branches",
-    seconds=15,
+    seconds=10,
     measure=measure,
 )

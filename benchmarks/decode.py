@@ -165,7 +165,7 @@ def missing() -> str | None:
 
 BENCHMARK = Benchmark(
     about="memory of streamed decoding over a clip's length, and what tiles cost, at the released VAE's size",
-    seconds=40,
+    seconds=55,
     measure=measure,
     missing=missing,
 )

@@ -112,4 +112,4 @@ def _missing() -> str | None:
     return None if find_spec("gguf") else "it needs the Python package gguf: pip install gguf"
 
 
-BENCHMARK = Benchmark(about="bytes and errors of quantised weights", seconds=20, measure=measure, missing=_missing)
+BENCHMARK = Benchmark(about="bytes and errors of quantised weights", seconds=15, measure=measure, missing=_missing)

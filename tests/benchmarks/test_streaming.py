@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.streaming import BRANCHES, in_int8, step, streamed_peak, with_streaming
+from benchmarks.streaming import BRANCHES, in_int8, step, streamed_bytes, with_streaming
 from benchmarks.twin import make_run, random_model
 from benchmarks.workloads import TWIN_IMAGE
 from loom_core.offload.blocks import slot_bytes, tensors_of
@@ -24,9 +24,10 @@ def test_what_is_compared_is_the_same_work():
 def test_in_int8_less_is_moved_and_alive():
     model = random_model(TWIN_IMAGE)
     run, small = make_run(model, TWIN_IMAGE), in_int8(model)
-    moved, moved_small = (with_streaming(one, run)[1] for one in (model, small))
+    (peak, moved), (peak_small, moved_small) = (streamed_bytes(one, run) for one in (model, small))
+    assert moved == with_streaming(model, run)[1]
     assert moved_small < 0.3 * moved
-    less = streamed_peak(model, run) - streamed_peak(small, run)
+    less = peak - peak_small
     slots = [2 * slot_bytes(tensors_of(one.blocks[0])) for one in (model, small)]
     wide = 4 * model.config.hidden_size * model.config.ffn_dim  # bytes of the largest matrix, while it is used
     assert slots[0] - slots[1] - wide <= less <= slots[0] - slots[1]
