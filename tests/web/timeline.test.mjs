@@ -17,6 +17,7 @@ test("the part that is edited", () => {
   assert.deepEqual(partOf({ fps: 30, frames: 121, seconds: 121 / 30 }, usual), { count: 97, taken: 121, left: 121, start: 0, end: 97 / 24, most: 97 });
   const part = partOf(TEN, usual);
   assert.deepEqual([part.count, part.taken, part.most], [121, 151, 237]);
+  assert.equal(partOf(TEN, { ...usual, start: 0.17 }).start, 5 / 30); // the nearest frame
   assert.deepEqual(partOf(TEN, { ...usual, start: 10 }), { count: 0, taken: 0, left: 0, start: 10, end: 10, most: 0 });
   assert.equal(partOf(TEN, { ...usual, maxFrames: 1 }).taken, 1);
 });

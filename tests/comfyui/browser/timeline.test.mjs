@@ -55,7 +55,8 @@ const pictures = (page) =>
 for (const renderer of RENDERERS) {
   test(`pictures, frames in and out, and the handles, ${renderer}`, async () => {
     const page = await timeline({ renderer });
-    assert.equal(await line(page).textContent(), "33 frames at 24 → 33 frames at 24 (4k + 1) · 0.00 – 1.38 s of 1.38 s");
+    assert.equal(await line(page).textContent(), "33 frames at 24 → 33 frames at 24 (4k + 1)");
+    assert.equal(await panel(page, "loom_timeline").locator(".loom-timeline-detail").innerText(), "0.00 – 1.38 s of 1.38 s\nQwen3-VL sees 2");
     await page.waitForFunction(() => {
       const last = [...document.querySelectorAll(".loom-timeline-film canvas")].at(-1);
       return last?.getContext("2d").getImageData(0, 0, 1, 1).data[3] === 255;
@@ -101,7 +102,7 @@ for (const renderer of RENDERERS) {
     await end.press("End");
     await start.focus();
     await start.press("ArrowRight");
-    assert.deepEqual(await trim(page), [0.167, 33]); // the clip ends it: nothing to cut there
+    assert.deepEqual(await trim(page), [0.17, 33]); // the clip ends it: nothing to cut there
     assert.match(await line(page).textContent(), /^29 of 33 frames/);
     await start.press("End");
     assert.match(await panel(page, "loom_timeline").textContent(), /edited as a still/);
@@ -111,7 +112,7 @@ for (const renderer of RENDERERS) {
     await end.press("PageUp");
     await start.focus();
     await page.keyboard.press("Shift+ArrowRight");
-    assert.deepEqual(await trim(page), [0.167, 17]);
+    assert.deepEqual(await trim(page), [0.17, 17]);
     await press(page, "z");
     assert.deepEqual(await trim(page), [0, 17]);
     await page.context().close();
@@ -180,7 +181,7 @@ test("a reload keeps the part and the curve", async () => {
   await panel(page, "loom_timeline").getByRole("button", { name: /Strength over the steps/ }).click();
   await slider(page, "Point of the curve").last().press("ArrowDown");
   const [before, text] = [await trim(page), await curveOf(page)];
-  assert.deepEqual([before, text], [[0.167, 13], "1:1, 0:0.95"]);
+  assert.deepEqual([before, text], [[0.17, 13], "1:1, 0:0.95"]);
   await page.waitForTimeout(1500);
   await page.goto(`${SERVER}/`, { waitUntil: "domcontentloaded" });
   await ready(page, 5);
@@ -227,18 +228,23 @@ test("a picture, another node's clip, and a server that does not answer", async 
 for (const [name, options] of [["light", { theme: "light" }], ["200", { zoom: 2 }], ["zh", { language: "zh", renderer: "vue", theme: "light" }]])
   test(`it is readable, ${name}`, async () => {
     const page = await timeline(options, name === "zh" ? "33 帧，24 fps" : "33 frames at 24");
-    await panel(page, "loom_timeline").locator(".loom-timeline-toggle").click();
-    await page.waitForTimeout(500);
-    const outside = await page.evaluate(() => {
-      const box = document.querySelector('[data-loom-panel="loom_timeline"]').getBoundingClientRect();
-      return [...document.querySelectorAll(".loom-timeline-line, .loom-timeline-foot *, .loom-timeline-plot, .loom-timeline-toggle")]
-        .filter((each) => {
-          const { left, right, bottom } = each.getBoundingClientRect();
-          return left < box.left - 1 || right > box.right + 1 || bottom > box.bottom + 1;
-        })
-        .map((each) => each.className);
-    });
-    assert.deepEqual(outside, []);
+    if (options.zoom) await show(page, KIND, 0.6);
+    const outside = () =>
+      page.evaluate(() => {
+        const box = document.querySelector('[data-loom-panel="loom_timeline"]').getBoundingClientRect();
+        return [...document.querySelectorAll(".loom-timeline [class]:not(.loom-timeline-handle, .loom-timeline-dot)")]
+          .filter((each) => {
+            const { left, right, bottom, width } = each.getBoundingClientRect();
+            return width && (left < box.left - 1 || right > box.right + 1 || bottom > box.bottom + 1);
+          })
+          .map((each) => each.className);
+      });
+    assert.deepEqual(await outside(), []);
+    assert.deepEqual(await violations(page), []);
+    await picture(page, `timeline-${name}-clip`);
+    await panel(page, "loom_timeline").locator(".loom-timeline-tab").last().click();
+    await slider(page, name === "zh" ? "曲线控制点" : "Point of the curve").last().waitFor();
+    assert.deepEqual(await outside(), []);
     assert.deepEqual(await violations(page), []);
     await picture(page, `timeline-${name}`);
     await page.context().close();

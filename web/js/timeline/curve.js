@@ -41,6 +41,7 @@ export function makeCurve(node) {
   let view = { text: "", strength: 1, run: { steps: 1, shift: 1, denoise: 1 }, isFixed: true };
 
   const points = () => parseCurve(view.text) ?? [];
+  const isBad = () => parseCurve(view.text) === null; // then the text is left as it is
   const shown = () => (points().length ? points() : EVEN);
   const top = () => (view.strength > 1 ? 2 * MOST_FACTOR : MOST_FACTOR);
   const heightOf = (/** @type {number} */ factor) => (factor * view.strength) / top();
@@ -55,7 +56,11 @@ export function makeCurve(node) {
   /** @param {number} index @returns {import("./drag.js").Moves} */
   const moves = (index) => ({
     begin: () => ({ points: shown(), text: view.text }),
-    move: (at, began) => write(withPoint(began.points, index, pointAt(at, began.points[index])).points),
+    move: ({ dx, dy }, began) => {
+      const old = began.points[index];
+      const at = { x: placeOf(old.sigma, view.run) + dx, y: 1 - heightOf(old.factor) + dy };
+      write(withPoint(began.points, index, { ...pointAt(at, old), ...(dx ? {} : { sigma: old.sigma }) }).points);
+    },
     undo: (began) => node.write(began.text),
     done: node.done,
   });
@@ -76,14 +81,14 @@ export function makeCurve(node) {
     /** @type {HTMLElement} */ (dots.children[made.index])?.focus();
   }
   plot.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || view.isFixed || event.target !== dots) return;
+    if (event.button !== 0 || view.isFixed || isBad() || event.target !== dots) return;
     event.preventDefault();
     const at = share(event, dots);
     const near = shown().findIndex((point) => Math.abs(placeOf(point.sigma, view.run) - at.x) < NEAR);
     const made = near < 0 ? withPoint(shown(), -1, pointAt(at)) : { points: shown(), index: near };
-    const text = view.text;
-    const began = { points: made.points, text };
-    write(withPoint(made.points, made.index, pointAt(at, made.points[made.index])).points);
+    const moved = withPoint(made.points, made.index, pointAt(at, made.points[made.index])).points;
+    const began = { points: moved, text: view.text };
+    write(moved);
     startDrag(event, dots, dots, { ...moves(made.index), begin: () => began });
   });
 
@@ -114,18 +119,17 @@ export function makeCurve(node) {
   /** @param {View} wanted */
   function draw(wanted) {
     view = wanted;
-    const isBad = parseCurve(view.text) === null;
     const curve = shown();
     svg.replaceChildren(...bars(), line(curve));
-    while (dots.children.length < curve.length) dots.append(makeDot(dots.children.length));
-    while (dots.children.length > (isBad ? 0 : curve.length)) dots.lastElementChild?.remove();
+    while (!isBad() && dots.children.length < curve.length) dots.append(makeDot(dots.children.length));
+    while (dots.children.length > (isBad() ? 0 : curve.length)) dots.lastElementChild?.remove();
     [...dots.children].forEach((dot, index) => place(/** @type {HTMLElement} */ (dot), curve[index]));
     scale.replaceChildren(...[top(), top() / 2, 0].map((number) => make("span", {}, String(number))));
     element.classList.toggle("loom-timeline-even", !points().length);
-    for (const each of [add, reset]) /** @type {HTMLButtonElement} */ (each).disabled = view.isFixed || (each === add && isBad) || (each === reset && !view.text);
+    for (const each of [add, reset]) /** @type {HTMLButtonElement} */ (each).disabled = view.isFixed || (each === add && isBad()) || (each === reset && !view.text);
     first.textContent = say("step 1");
     last.textContent = say("step {steps}", { steps: view.run.steps });
-    said.textContent = isBad ? say("strength_curve cannot be read; write points as 1:1, 0.5:0.8") : "";
+    said.textContent = isBad() ? say("strength_curve cannot be read; write points as 1:1, 0.5:0.8") : "";
   }
   /** @param {HTMLElement} dot @param {Point} point */
   function place(dot, point) {
@@ -133,7 +137,7 @@ export function makeCurve(node) {
     dot.style.left = `${at * 100}%`;
     dot.style.top = `${(1 - heightOf(point.factor)) * 100}%`;
     const strength = Number((point.factor * view.strength).toFixed(3));
-    const text = say("strength {strength} at noise level {sigma}, step {step}", { strength, sigma: Number(point.sigma.toFixed(3)), step: Math.min(view.run.steps, Math.floor(at * view.run.steps) + 1) });
+    const text = say("strength {strength} at noise level {sigma}, step {step}", { strength, sigma: Number(point.sigma.toFixed(3)), step: Math.min(view.run.steps, Math.floor(at * view.run.steps + 0.05) + 1) });
     const words = { valuemin: 0, valuemax: Number((MOST_FACTOR * view.strength).toFixed(3)), valuenow: strength, valuetext: text, disabled: view.isFixed };
     for (const [name, value] of Object.entries(words)) dot.setAttribute(`aria-${name}`, String(value));
     dot.title = text;

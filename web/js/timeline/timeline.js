@@ -3,7 +3,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { remember, setWidget, watch } from "../shared/graph.js";
-import { addPanel, fit } from "../shared/panel.js";
+import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeCurve } from "./curve.js";
 import { makeFilmstrip } from "./filmstrip.js";
@@ -15,8 +15,9 @@ import "./words.js";
 
 /** @typedef {import("./surroundings.js").Facts} Facts @typedef {import("./trim.js").Media} Media @typedef {import("./trim.js").Part} Part */
 
-const HEIGHT = 104;
-const CURVE_HEIGHT = 112;
+const HEIGHT = 112;
+/** Nodes whose curve is shown in the clip's place; undo makes nodes anew. @type {Set<string>} */
+const curved = new Set();
 
 /** @param {any} node */
 export function attach(node) {
@@ -25,7 +26,6 @@ export function attach(node) {
   let file = "";
   let length = 0;
   let isAsked = false;
-  let grown = 0; // by which the node grew for the curve
 
   const film = makeFilmstrip((seconds) => {
     length = seconds;
@@ -46,21 +46,22 @@ export function attach(node) {
     },
     done: remember,
   });
-  const [line, notice] = [make("div.loom-timeline-line"), make("div.loom-timeline-notice")];
-  const toggle = make("button.loom-timeline-toggle", { type: "button", "aria-expanded": "false", onclick: () => open(!!curve.element.hidden) });
-  curve.element.hidden = true;
-  const element = make("div.loom-timeline", {}, trimmer.element, line, notice, toggle, curve.element);
-  const panel = addPanel(node, "loom_timeline", element, { height: () => HEIGHT + (curve.element.hidden ? 0 : CURVE_HEIGHT) });
+  const [line, times, seen] = [make("div.loom-timeline-line"), make("span"), make("span.loom-timeline-seen")];
+  const detail = make("div.loom-timeline-detail", {}, times, seen);
+  const tab = (/** @type {string} */ name, /** @type {boolean} */ isCurve) =>
+    make("button.loom-timeline-tab", { type: "button", onclick: () => turn(isCurve) }, name);
+  const tabs = [tab(say("Clip"), false), tab(say("Strength over the steps"), true)];
+  const clipView = make("div.loom-timeline-view", {}, trimmer.element, line, detail);
+  const element = make("div.loom-timeline", {}, clipView, curve.element, make("div.loom-timeline-tabs", {}, ...tabs));
+  const panel = addPanel(node, "loom_timeline", element, { height: () => HEIGHT });
 
-  /** @param {boolean} isOpen */
-  function open(isOpen) {
-    const before = node.size[1];
-    curve.element.hidden = !isOpen;
-    toggle.setAttribute("aria-expanded", String(isOpen));
+  const key = () => `${node.graph?.id} ${node.id}`;
+
+  /** @param {boolean} isCurve */
+  function turn(isCurve) {
+    if (isCurve) curved.add(key());
+    else curved.delete(key());
     draw();
-    if (isOpen) fit(node);
-    else node.setSize([node.size[0], Math.max(node.computeSize()[1], before - grown)]);
-    grown = node.size[1] - before;
   }
 
   /** What is known of the clip; null where there is none to cut. @param {boolean} isPictures @param {number} fps */
@@ -74,12 +75,12 @@ export function attach(node) {
 
   async function learn() {
     const { file: source, isPictures } = connected(node);
-    const key = JSON.stringify(source);
-    if (key === file) return;
-    [file, facts, length, isAsked] = [key, null, 0, false];
+    const now = JSON.stringify(source);
+    if (now === file) return;
+    [file, facts, length, isAsked] = [now, null, 0, false];
     film.show(source, isPictures);
     const answer = source && (await factsOf(source));
-    if (key !== file) return;
+    if (now !== file) return;
     [facts, isAsked] = [answer, true];
     draw();
   }
@@ -95,12 +96,17 @@ export function attach(node) {
     trimmer.draw({ media: clip, settings, part, marks, isFixed: { start: start.isLinked || maxFrames.isLinked, end: maxFrames.isLinked } });
     trimmer.element.classList.toggle("loom-timeline-none", !from.file);
     line.textContent = clip && part ? summary(clip, part, settings.fps, !facts?.fps && !from.isPictures) : without(from, facts, isAsked);
-    notice.textContent = clip && part ? warning(part, isOpen) : "";
+    const notice = clip && part ? warning(part, isOpen) : "";
+    detail.classList.toggle("loom-timeline-warn", !!notice);
+    times.textContent = notice || (clip && part ? moments(clip, part) : "");
+    seen.textContent = notice || !marks.length ? "" : say("Qwen3-VL sees {count}", { count: marks.length });
     const strength = setting(node, "strength");
     const text = setting(node, "strength_curve");
     const tokens = ((((part?.count || 1) - 1) / 4 + 1) * Number(setting(node, "width").value ?? 832) * Number(setting(node, "height").value ?? 480)) / 1024;
-    toggle.textContent = `${curve.element.hidden ? "▸" : "▾"} ${say("Strength over the steps")}${text.value ? "" : ` · ${say("even")}`}`;
-    if (!curve.element.hidden)
+    const isCurve = curved.has(key());
+    [clipView.hidden, curve.element.hidden] = [isCurve, !isCurve];
+    tabs.forEach((each, index) => each.setAttribute("aria-pressed", String(index === Number(isCurve))));
+    if (isCurve)
       curve.draw({ text: String(text.value ?? ""), strength: Number(strength.value ?? 1), run: runOf(node, tokens), isFixed: text.isLinked });
   }
 
@@ -117,14 +123,15 @@ const short = (value) => String(Number(value.toFixed(3)));
 /** @param {Media} clip @param {Part} part @param {number} fps @param {boolean} isGuess */
 function summary(clip, part, fps, isGuess) {
   const words = { taken: part.taken, all: clip.frames, rate: short(clip.fps), count: part.count, fps: short(fps) };
-  const times = say("{start} – {end} s of {seconds} s", { start: part.start.toFixed(2), end: part.end.toFixed(2), seconds: clip.seconds.toFixed(2) });
-  if (!part.count) return times;
-  const into = isGuess
-    ? say("fps unknown → {count} frames at {fps} (4k + 1)", words)
-    : part.taken === clip.frames
-      ? say("{taken} frames at {rate} → {count} frames at {fps} (4k + 1)", words)
-      : say("{taken} of {all} frames at {rate} → {count} frames at {fps} (4k + 1)", words);
-  return `${into} · ${times}`;
+  if (isGuess) return say("fps unknown → {count} frames at {fps} (4k + 1)", words);
+  if (part.taken === clip.frames) return say("{taken} frames at {rate} → {count} frames at {fps} (4k + 1)", words);
+  return say("{taken} of {all} frames at {rate} → {count} frames at {fps} (4k + 1)", words);
+}
+
+/** @param {Media} clip @param {Part} part */
+function moments(clip, part) {
+  const [start, end, seconds] = [part.start, part.end, clip.seconds].map((each) => each.toFixed(2));
+  return say("{start} – {end} s of {seconds} s", { start, end, seconds });
 }
 
 /** @param {Part} part @param {boolean} isKnown */

@@ -11,12 +11,13 @@ import { STRIDE, nearestFrames, resampleIndices, roundEven, snapFrames } from ".
 export const LONGEST = 9601; // what max_frames takes
 
 /** Seconds as the widget keeps them. @param {number} value */
-const kept = (value) => Math.max(0, Math.round(value * 1000) / 1000);
+const kept = (value) => Math.max(0, Math.round(value * 100) / 100);
 
 /** @param {Media} media @param {Settings} settings @returns {Part} */
 export function partOf(media, settings) {
-  const { start, fps } = settings;
-  const left = media.frames - roundEven(start * media.fps);
+  const { fps } = settings;
+  const first = roundEven(settings.start * media.fps);
+  const [start, left] = [first / media.fps, media.frames - first];
   if (left < 1) return { count: 0, taken: 0, left: 0, start, end: start, most: 0 };
   const most = resampleIndices(media.fps, left, fps, LONGEST).length;
   const count = resampleIndices(media.fps, left, fps, settings.maxFrames).length;

@@ -31,16 +31,16 @@ export function makeTrimmer(film, node) {
   function change(change, from = view.settings) {
     if (view.media) node.write(change(view.media, from));
   }
-  /** @param {(media: Media, settings: Settings, at: {x: number, dx: number}) => Settings} change @returns {import("./drag.js").Moves} */
+  /** @param {(media: Media, settings: Settings, seconds: number, part: Part) => Settings} change @returns {import("./drag.js").Moves} */
   const moves = (change) => ({
     begin: () => view.settings,
-    move: (at, began) => view.media && node.write(change(view.media, began, at)),
+    move: ({ dx }, began) => view.media && node.write(change(view.media, began, dx * view.media.seconds, partOf(view.media, began))),
     undo: (began) => node.write(began),
     done: node.done,
   });
-  draggable(start, element, moves((media, settings, { x }) => withStart(media, settings, x * media.seconds)));
-  draggable(end, element, moves((media, settings, { x }) => withCount(media, settings, (x * media.seconds - settings.start) * settings.fps)));
-  draggable(part, element, moves((media, settings, { dx }) => withPlace(media, settings, settings.start + dx * media.seconds)));
+  draggable(start, element, moves((media, settings, by, part) => withStart(media, settings, part.start + by)));
+  draggable(end, element, moves((media, settings, by, part) => withCount(media, settings, part.count + by * settings.fps)));
+  draggable(part, element, moves((media, settings, by, part) => withPlace(media, settings, part.start + by)));
 
   const step = (/** @type {() => void} */ act) => () => (act(), node.done());
   const moveStart = (/** @type {number} */ latents) =>
