@@ -72,8 +72,8 @@ export function makeTrimmer(film, node) {
     if (!media || !cut) return;
     const at = (/** @type {number} */ seconds) => `${Math.min(100, Math.max(0, (seconds / media.seconds) * 100))}%`;
     const [from, to] = [at(cut.start), at(Math.min(cut.end, media.seconds))];
-    element.style.setProperty("--loom-from", from);
-    element.style.setProperty("--loom-to", to);
+    element.style.setProperty("--loom-start", from);
+    element.style.setProperty("--loom-stop", to);
     value(start, {
       label: say("Start of the edit"),
       range: [0, media.seconds, cut.start],
