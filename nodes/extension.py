@@ -23,6 +23,7 @@ class LoomVideoExtension(ComfyExtension):
         provide_demo_media()
         if is_supported():
             provide_preflight()
+            provide_media()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -51,6 +52,17 @@ def provide_preflight() -> None:
         add_preflight(partial(answer, host=ComfyHost()))
     except Exception:
         logging.warning("LoomVideo: there is no pre-flight\n%s", traceback.format_exc())
+
+
+def provide_media() -> None:
+    """Add the address at which the browser asks what a clip holds; the nodes do not depend on it."""
+    try:
+        from .adapter.media.facts import media_facts
+        from .adapter.routes import add_media
+
+        add_media(media_facts)
+    except Exception:
+        logging.warning("LoomVideo: the timeline will not know rates of files\n%s", traceback.format_exc())
 
 
 def make_extension() -> LoomVideoExtension:

@@ -93,7 +93,7 @@ def _optional_inputs() -> list[io.Input]:
             default=0.0,
             min=0.0,
             max=86400.0,
-            step=0.1,
+            step=0.01,  # the browser rounds to it; frames are taken by the nearest
             optional=True,
             advanced=True,
             tooltip="Where in the clip the edit begins, in seconds.",

@@ -15,6 +15,8 @@ from ...loom_core.errors import LoomError
 
 PREFLIGHT = "/loomvideo/preflight"
 """POST {"prompt": ...}; the host offers it below /api as well."""
+MEDIA = "/loomvideo/media"
+"""GET ?filename=...&subfolder=...&type=...; what a file in the host's folders holds, which a browser cannot tell."""
 
 
 def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -42,3 +44,24 @@ def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
             # a check that fails must not keep anybody from queueing; the log has what is needed to mend it
             logging.error("LoomVideo: the pre-flight failed\n%s", traceback.format_exc())
             return web.json_response({"error": f"{type(error).__name__}: the log has the details"}, status=500)
+
+
+def add_media(look: Callable[[str, str, str], Mapping[str, Any]]) -> None:
+    """Have the host's server say what a picture or clip in its folders holds; it only reads.
+
+    Args:
+        look: Takes file name, folder within, and which of the host's folders; run beside the server's own work.
+    """
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+
+    @server.routes.get(MEDIA)
+    async def media(request: web.Request) -> web.Response:
+        name, subfolder, kind = (request.query.get(key, "") for key in ("filename", "subfolder", "type"))
+        try:
+            return web.json_response(await asyncio.to_thread(look, name, subfolder, kind or "input"))
+        except FileNotFoundError as error:
+            return web.json_response({"error": str(error)}, status=404)
+        except LoomError as error:
+            return web.json_response({"error": str(error)}, status=400)

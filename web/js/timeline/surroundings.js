@@ -1,0 +1,127 @@
+// What the timeline knows from the graph: the clip that is connected, and how the sampler and the encoder read it.
+// @ts-check
+import { api } from "../../../../scripts/api.js";
+import { filesOf, origin, targets, widgetOf } from "../shared/graph.js";
+import { tokenShift } from "./schedule.js";
+
+/** @typedef {import("../shared/files.js").StoredFile} StoredFile */
+/** @typedef {{width: number, height: number, fps: number, num_frames: number, seconds: number, has_audio: boolean, is_image: boolean}} Facts */
+/** @typedef {{file: StoredFile | null, isPictures: boolean, title: string}} Connected What feeds the source; no title for nothing. */
+
+const FARTHEST = 12; // nodes from here to the sampler
+const TRAINED_MLLM_FRAMES = 4;
+const OFFICIAL_STEPS = 50;
+const TINY_STEPS = 12;
+
+/** @param {any} node @returns {Connected} */
+export function connected(node) {
+  const from = origin(node, "source");
+  if (!from) return { file: null, isPictures: false, title: "" };
+  const isLoader = /^Load(Image|Video)/.test(from.comfyClass ?? "");
+  return {
+    file: isLoader ? (filesOf(from)[0] ?? null) : null,
+    isPictures: /^LoadImage/.test(from.comfyClass ?? ""),
+    title: String(from.title ?? from.type ?? "?"),
+  };
+}
+
+/**
+ * A widget's number, or that of the node that is connected in its place.
+ *
+ * @param {any} node
+ * @param {string} name
+ * @returns {{value: any, isLinked: boolean}} `value` is undefined where only a run can tell.
+ */
+export function setting(node, name) {
+  const slot = node.findInputSlot?.(name) ?? -1;
+  if (slot < 0 || !node.isInputConnected(slot)) return { value: widgetOf(node, name)?.value, isLinked: false };
+  const from = origin(node, name);
+  const isPlain = /^Primitive/.test(from?.comfyClass ?? from?.type ?? "");
+  return { value: isPlain ? widgetOf(from, "value")?.value : undefined, isLinked: true };
+}
+
+/** @type {Map<string, Promise<Facts | null>>} */
+const asked = new Map();
+
+/**
+ * What the server says of a file.
+ *
+ * @param {StoredFile} file
+ * @returns {Promise<Facts | null>} Null where it says nothing.
+ */
+export function factsOf(file) {
+  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
+  const key = String(query);
+  const answer = asked.get(key) ?? ask(key);
+  asked.set(key, answer);
+  return answer;
+}
+
+/** @param {string} query @returns {Promise<Facts | null>} */
+async function ask(query) {
+  try {
+    const answer = await api.fetchApi(`/loomvideo/media?${query}`);
+    if (answer.ok) return await answer.json();
+  } catch {
+    // the panel says that the rate is not known
+  }
+  setTimeout(() => asked.delete(query), 5000); // the file may come later
+  return null;
+}
+
+/**
+ * Nodes behind the source's outputs.
+ *
+ * @param {any} node
+ * @param {(found: any) => boolean} isWanted
+ * @param {number[]} slots Outputs to begin with.
+ * @returns {any} The nearest that is wanted, or null.
+ */
+function behind(node, isWanted, slots) {
+  const seen = new Set([node]);
+  let edge = slots.flatMap((slot) => targets(node, slot));
+  for (let step = 0; step < FARTHEST && edge.length; step++) {
+    const found = edge.find(isWanted);
+    if (found) return found;
+    edge.forEach((each) => seen.add(each));
+    edge = edge
+      .flatMap((each) => (each.outputs ?? []).flatMap((/** @type {any} */ _, /** @type {number} */ slot) => targets(each, slot)))
+      .filter((each) => !seen.has(each));
+  }
+  return null;
+}
+
+/** Frames that the encoder lets the MLLM see. @param {any} node @returns {number} */
+export function mllmBudget(node) {
+  const encoder = targets(node, 0).find((each) => each.comfyClass === "LoomVideoDeepstackEncode");
+  const value = Number(encoder && setting(encoder, "mllm_frames").value);
+  return value >= 2 ? value : TRAINED_MLLM_FRAMES;
+}
+
+/**
+ * How the sampler that gets the source steps; the model's defaults where there is none, or where it leaves them open.
+ *
+ * @param {any} node
+ * @param {number} tokens Of the result, for a shift that follows them.
+ * @returns {import("./schedule.js").Run}
+ */
+export function runOf(node, tokens) {
+  const sampler = behind(node, (each) => /^(LoomVideoSampler|SamplerCustomAdvanced)$/.test(each.comfyClass ?? ""), [0, 1]);
+  const stepper = sampler?.comfyClass === "SamplerCustomAdvanced" ? origin(sampler, "sigmas") : sampler;
+  const read = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
+    const value = Number(stepper && setting(stepper, name).value);
+    return Number.isFinite(value) && value >= 0 ? value : otherwise;
+  };
+  return {
+    steps: Math.round(read("steps", 0)) || (isTiny(stepper) ? TINY_STEPS : OFFICIAL_STEPS),
+    shift: read("shift", 5) || tokenShift(tokens),
+    denoise: Math.min(1, read("denoise", 1) || 1),
+  };
+}
+
+/** Whether a node's model is the built-in one. @param {any} node */
+function isTiny(node) {
+  for (let at = node, step = 0; at && step < FARTHEST; at = origin(at, "model"), step++)
+    if (at.comfyClass === "LoomVideoModelLoader") return /^built-in/.test(String(at.widgets?.[0]?.value));
+  return false;
+}
