@@ -18,14 +18,15 @@ export function widgetOf(node, name) {
  * @param {any} node
  * @param {string} name
  * @param {any} value
+ * @param {{isStep?: boolean}} [options] Not a step while more is to follow, as in typing; then call `remember` at its end.
  */
-export function setWidget(node, name, value) {
+export function setWidget(node, name, value, { isStep = true } = {}) {
   const widget = widgetOf(node, name);
   if (!widget || widget.value === value) return;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
   node.setDirtyCanvas?.(true, true);
-  remember();
+  if (isStep) remember();
 }
 
 /** Make what was changed a step of undo. */
