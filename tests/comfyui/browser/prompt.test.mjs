@@ -15,6 +15,10 @@ const text = (page) => value(page, KIND, "prompt");
 const queued = (page) =>
   page.evaluate(async (kind) => Object.values((await window.app.graphToPrompt()).output).find((node) => node.class_type === kind).inputs.prompt, KIND);
 
+/** ComfyUI's own widget, where it is shown. */
+const plainWidget = (page) =>
+  page.getByRole("textbox", { name: "prompt", exact: true }).and(page.locator("textarea")).filter({ visible: true });
+
 /** Opens the workflow with one reference, and puts the caret at the end of its prompt. */
 async function edit(options = {}) {
   const page = await open({ template: "reference_edit", ...options });
@@ -212,7 +216,7 @@ for (const renderer of RENDERERS) {
     assert.equal(await text(page), PLAIN, "what was typed is kept");
     assert.ok(Array.isArray(await queued(page)), "the link is what is queued");
     assert.deepEqual(await violations(page), []);
-    if (renderer === "vue") await page.locator("[data-testid=node-widget] textarea").filter({ visible: true }).first().waitFor();
+    if (renderer === "vue") await plainWidget(page).waitFor(); // its socket is where the link ends
     await picture(page, `prompt_given_${renderer}`);
     await page.evaluate((kind) => {
       const node = window.app.graph.nodes.find((each) => each.comfyClass === kind);
@@ -226,21 +230,20 @@ for (const renderer of RENDERERS) {
   });
 
   test(`a panel that does not load, or fails, leaves the plain widget, ${renderer}`, async () => {
-    const plain = (page) => page.getByRole("textbox", { name: /^prompt$/ }).or(page.getByPlaceholder("prompt", { exact: true })).filter({ visible: true });
     const without = await open({ template: "reference_edit", renderer, before: (page) => page.route("**/prompt/field.js", (route) => route.abort()) });
     await show(without, KIND);
-    await plain(without).first().fill("By hand.");
+    await plainWidget(without).fill("By hand.");
     assert.equal(await queued(without), "By hand.");
     await without.context().close();
     const page = await edit({ renderer });
-    assert.equal(await plain(page).count(), 0, "only one of the two is shown");
+    assert.equal(await plainWidget(page).count(), 0, "only one of the two is shown");
     await page.keyboard.type(" Kept");
     await page.evaluate(() => (window.Intl.Segmenter = null));
     await page.keyboard.press("Backspace");
-    await plain(page).first().waitFor();
+    await plainWidget(page).waitFor();
     assert.equal(await panel(page, NAME).filter({ visible: true }).count(), 0);
-    assert.equal(await plain(page).first().inputValue(), `${PLAIN} Kept`);
-    await plain(page).first().fill("By hand.");
+    assert.equal(await plainWidget(page).inputValue(), `${PLAIN} Kept`);
+    await plainWidget(page).fill("By hand.");
     assert.equal(await queued(page), "By hand.");
     assert.match(page.errors.join(), /the prompt editor has failed/);
     await page.context().close();

@@ -1,5 +1,6 @@
 // The prompt editor of Deepstack Encode. The node's own widget `prompt` keeps the text, and is hidden while the editor stands.
 // @ts-check
+import { app } from "../../../../scripts/app.js";
 import { make } from "../shared/element.js";
 import { origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
 import { addPanel, hide } from "../shared/panel.js";
@@ -9,7 +10,7 @@ import { problems, withMentions, withoutMentions, written } from "./mentions.js"
 import { isLinked, surveyOf } from "./references.js";
 import "./words.js";
 
-const LEAST = 120; // CSS pixels: four lines, and a line of problems
+const LEAST = 100; // CSS pixels: three lines, and one of problems
 const PAUSE = 1000; // milliseconds without a key, after which what was typed is a step of ComfyUI's undo, and kept by it
 
 /** @param {any} node */
@@ -45,8 +46,10 @@ class Editor {
     this.panel = make("div.loom-prompt", {}, this.field.element, this.problems);
     this.widget = addPanel(node, "loom_prompt", this.panel, { height: () => LEAST, after: this.prompt });
     this.#listen();
-    this.#draw();
-    hide(this.prompt); // last: only what stands may take the widget's place
+    this.#guard(() => {
+      this.#draw();
+      hide(this.prompt); // last: only what stands may take the widget's place
+    });
     watch(node, () => this.#guard(() => this.#draw()));
   }
 
@@ -57,6 +60,13 @@ class Editor {
     prompt.callback = function (/** @type {any[]} */ ...words) {
       const answer = before?.apply(this, words);
       heard();
+      return answer;
+    };
+    const linked = this.node.onConnectionsChange;
+    const connected = () => this.#guard(() => this.#unhide());
+    this.node.onConnectionsChange = function (/** @type {any[]} */ ...words) {
+      const answer = linked?.apply(this, words);
+      connected(); // at once: Vue asks for it only together with the link
       return answer;
     };
     // on the canvas, the socket of a hidden widget stays where the widget was: keep it beside the editor
@@ -74,12 +84,18 @@ class Editor {
     if (this.#hasFailed) return;
     this.#survey = surveyOf(this.node);
     const isGiven = isLinked(this.node, "prompt");
-    this.prompt.options.hidden = !isGiven; // a Vue node shows the socket of a link with its widget
+    this.#unhide();
     this.panel.classList.toggle("loom-prompt-given", isGiven);
     this.field.setRole(isGiven ? this.#giver() : say("What to make, or what to change. Type @ to name a reference."), isGiven);
     this.field.show(isGiven ? "" : String(this.prompt.value ?? ""));
     this.field.refresh();
     this.#showProblems(isGiven);
+  }
+
+  /** A Vue node shows the socket of a link with its widget. */
+  #unhide() {
+    const isVue = app.extensionManager.setting.get("Comfy.VueNodes.Enabled") === true;
+    if (!this.#hasFailed) this.prompt.options.hidden = !(isVue && isLinked(this.node, "prompt"));
   }
 
   #giver() {

@@ -1,6 +1,7 @@
 // The editor itself. It takes each input from the browser before it is done, does it on the plain text, and shows that; only a
 // composition (of an input method) is the browser's, and is taken over at its end.
 // @ts-check
+import { app } from "../../../../scripts/app.js";
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 import { rangeIn, rectAt, reveal, select, selectionIn } from "./caret.js";
@@ -25,6 +26,8 @@ export class PromptField {
   #text = "";
   #caret = { start: 0, end: 0 };
   #isComposing = false;
+  /** @type {string | null} What others have set during a composition; what was composed goes before it. */
+  #missed = null;
   /** @type {number | null} Where the @ is whose list was closed by Escape. */
   #dismissed = null;
   #history = new History();
@@ -38,6 +41,7 @@ export class PromptField {
       "aria-label": say("Prompt"),
       "aria-autocomplete": "list",
       contenteditable: "true",
+      spellcheck: String(Boolean(app.extensionManager?.setting?.get("Comfy.TextareaWidget.Spellcheck"))),
       tabindex: "0",
     });
     // ComfyUI leaves Ctrl+Z to the text that has the focus; before 1.50 it knows one by this
@@ -66,7 +70,10 @@ export class PromptField {
 
   /** Show a text that others have set. @param {string} text */
   show(text) {
-    if (this.#isComposing) return; // what is being composed is written over it at its end
+    if (this.#isComposing) {
+      this.#missed = text;
+      return;
+    }
     this.element.classList.toggle("loom-prompt-empty", !text);
     if (text === this.#text) return;
     const { start, end } = this.#state();
@@ -165,7 +172,10 @@ export class PromptField {
     const caret = selectionIn(this.element) ?? this.#caret;
     const text = this.view.adopt();
     const to = { text, start: Math.min(caret.start, text.length), end: Math.min(caret.end, text.length) };
+    const missed = this.#missed;
+    this.#missed = null;
     this.#draw(to);
+    if (text === from.text && missed !== null) this.show(missed);
     if (text === from.text) return;
     this.#history.note(from, to, "whole");
     this.surroundings.changed(text, false);

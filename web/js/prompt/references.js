@@ -15,6 +15,7 @@ const SLOTS = "LoomVideoReferenceSlots";
 const ONE_OF_MANY = "one reference of many frames"; // of nodes/adapter/media/reference_slots.py
 const STILL = /\.(png|jpe?g|bmp)$/i; // others may be animations, of which ComfyUI loads every frame
 const PICTURE = /\.(png|jpe?g|bmp|webp|gif|avif|tiff?)$/i;
+const NUMBERED = /^\s*@image\s*\d+\s*[:：-]?\s*/i; // titles of the bundled workflows: "@Image 1: the garment"
 const ALWAYS = 0; // ComfyUI's mode of a node that is neither muted nor bypassed
 
 /** @param {any} node Deepstack Encode. @returns {Reference[]} */
@@ -53,10 +54,10 @@ function isStill(source) {
 function shownOf(source) {
   if (!source) return { name: "", address: null };
   const file = filesOf(source)[0] ?? null;
-  const isNamed = source.title && source.title !== source.constructor.title && !/^@image\s*\d+$/i.test(source.title.trim());
   const isLoader = source.comfyClass?.startsWith("LoadImage");
+  const title = source.title === source.constructor.title && isLoader ? "" : (source.title ?? "").replace(NUMBERED, "");
   return {
-    name: (isLoader && file && !isNamed ? file.filename : source.title) ?? "",
+    name: title || file?.filename || source.title || "",
     address: file && PICTURE.test(file.filename) ? addressOf(file, { isPreview: true }) : null,
   };
 }
