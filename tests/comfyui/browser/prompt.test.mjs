@@ -186,6 +186,9 @@ for (const renderer of RENDERERS) {
       true,
       "the chip is the same element, so that its picture does not flicker",
     );
+    await client.send("Input.imeSetComposition", { text: "x", selectionStart: 1, selectionEnd: 1 });
+    await client.send("Input.imeSetComposition", { text: "", selectionStart: 0, selectionEnd: 0 });
+    assert.equal(await text(page), `${PLAIN}你好`, "what was given up is not there");
     await page.keyboard.type("@");
     await options(page).first().waitFor();
     await page.keyboard.press("Enter");
@@ -216,7 +219,8 @@ for (const renderer of RENDERERS) {
     assert.equal(await text(page), PLAIN, "what was typed is kept");
     assert.ok(Array.isArray(await queued(page)), "the link is what is queued");
     assert.deepEqual(await violations(page), []);
-    if (renderer === "vue") await plainWidget(page).waitFor(); // its socket is where the link ends
+    const rows = panel(page, NAME).locator("xpath=ancestor::*[contains(@class, 'lg-node-widgets')]/*");
+    if (renderer === "vue") await rows.filter({ hasText: /^\s*prompt/ }).waitFor(); // its socket is where the link ends
     await picture(page, `prompt_given_${renderer}`);
     await page.evaluate((kind) => {
       const node = window.app.graph.nodes.find((each) => each.comfyClass === kind);
