@@ -9,6 +9,7 @@ import { loadStyle } from "./shared/style.js";
  * @type {[string, string][]} */
 const PANELS = [
   ["LoomVideoSourceLatentScaler", "./timeline/timeline.js"],
+  ["LoomVideoDeepstackEncode", "./prompt/editor.js"],
 ];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
 const SERVICES = [];

@@ -53,3 +53,33 @@ export function renumbered(text, order) {
   }
   return made + text.slice(end);
 }
+
+/**
+ * The prompt without the mentions of some numbers, nor the blank that stood before each.
+ *
+ * @param {string} text
+ * @param {number[]} numbers
+ */
+export function withoutMentions(text, numbers) {
+  let made = "";
+  let end = 0;
+  for (const mention of mentionsOf(text)) {
+    if (!numbers.includes(mention.number)) continue;
+    const before = text.slice(end, mention.start);
+    const isFirst = !(made + before).trim();
+    made += isFirst ? before : before.replace(/[ \t]$/, "");
+    end = mention.end + (isFirst && text[mention.end] === " " ? 1 : 0);
+  }
+  return made + text.slice(end);
+}
+
+/**
+ * The prompt with more mentions at its end.
+ *
+ * @param {string} text
+ * @param {number[]} numbers
+ */
+export function withMentions(text, numbers) {
+  const added = numbers.map(written).join(" ");
+  return text + (added && text && !/\s$/.test(text) ? " " : "") + added;
+}

@@ -44,6 +44,7 @@ export function remember() {
  * @returns {any} The node, or null where nothing is connected (or what is lies outside of a subgraph).
  */
 export function origin(node, name) {
+  if (!node.graph) return null; // while it is being made
   let slot = node.findInputSlot?.(name) ?? -1;
   for (let at = node; at && slot >= 0; slot = 0) {
     at = at.getInputNode(slot);

@@ -7,7 +7,8 @@
  * @param {any} node
  * @param {string} name Of the widget; no input of the node may have it.
  * @param {HTMLElement} element
- * @param {{height: () => number}} size Least height in CSS pixels at a zoom of 1, asked anew at each layout.
+ * @param {{height: () => number, after?: any}} size Least height in CSS pixels at a zoom of 1, asked anew at each layout; and the
+ *     widget below which it stands, where that is not the last.
  * @returns {any} The widget.
  */
 export function addPanel(node, name, element, size) {
@@ -20,7 +21,7 @@ export function addPanel(node, name, element, size) {
   for (const kind of ["pointerdown", "mousedown", "dblclick", "contextmenu"])
     element.addEventListener(kind, (event) => event.stopPropagation());
   element.addEventListener("keydown", (event) => {
-    if (isEditing(event.target)) event.stopPropagation();
+    if (isEditing(event.target) && !isCommand(event)) event.stopPropagation();
   });
   const widget = node.addDOMWidget(name, "loom-panel", element, {
     serialize: false,
@@ -30,6 +31,7 @@ export function addPanel(node, name, element, size) {
     setValue: () => {},
   });
   widget.serialize = false;
+  if (size.after) putAfter(node, widget, size.after);
   takePlace(node, name, element);
   return widget;
 }
@@ -52,6 +54,18 @@ function takePlace(node, name, element) {
     if (!element.isConnected && frames--) requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
+}
+
+/** @param {any} node @param {any} widget @param {any} other */
+function putAfter(node, widget, other) {
+  node.widgets.splice(node.widgets.indexOf(widget), 1);
+  node.widgets.splice(node.widgets.indexOf(other) + 1, 0, widget);
+  // some frontends save values by their place among all widgets, which leaves a hole here; they read them without holes
+  const before = node.onSerialize;
+  node.onSerialize = function (/** @type {any} */ saved) {
+    before?.call(this, saved);
+    if (saved.widgets_values) saved.widgets_values = Object.values(saved.widgets_values);
+  };
 }
 
 /** Make the node at least as high as what is in it, after a panel grew. @param {any} node */
@@ -82,6 +96,11 @@ function canScroll(event) {
     if (at.hasAttribute("data-loom-panel")) return false;
   }
   return false;
+}
+
+/** Keys that ComfyUI acts upon while text is edited: to queue, and to save. @param {KeyboardEvent} event */
+function isCommand(event) {
+  return (event.ctrlKey || event.metaKey) && /^(Enter|s)$/i.test(event.key);
 }
 
 /** @param {EventTarget | null} target */
