@@ -1,6 +1,6 @@
 // What is connected to the slots, the exchange of links, and the prompts that name the references.
 // @ts-check
-import { renumbered } from "../prompt/mentions.js";
+import { mentionsOf, renumbered } from "../prompt/mentions.js";
 import { filesOf, isReroute, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -109,6 +109,17 @@ export function rewrite(node, order) {
     written += 1;
   }
   return { written, left };
+}
+
+/**
+ * Renumber the titles of what is connected, where they name a number, as in the bundled workflows.
+ *
+ * @param {any} node
+ * @param {number[]} order As for `renumbered`.
+ */
+export function retitle(node, order) {
+  for (const source of new Set(feedsOf(node).map((feed) => feed.source)))
+    if (source && mentionsOf(source.title ?? "").length) source.title = renumbered(source.title, order);
 }
 
 /** @param {any} node @param {string} name Of an input. */

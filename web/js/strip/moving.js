@@ -65,7 +65,7 @@ function pressed(list, event, move) {
 
 /** @param {HTMLElement} list @param {(from: number, to: number) => void} move */
 function dragging(list, move) {
-  /** @type {{item: HTMLElement, from: number, startY: number, to: number, isMoving: boolean, end: () => void} | null} */
+  /** @type {{item: HTMLElement, from: number, startY: number, startTop: number, to: number, isMoving: boolean, end: () => void} | null} */
   let held = null;
 
   /** @param {PointerEvent} event */
@@ -76,7 +76,7 @@ function dragging(list, move) {
     const listeners = new AbortController();
     const options = { signal: listeners.signal, capture: true };
     const from = [...list.children].indexOf(item);
-    held = { item, from, to: from, startY: event.clientY, isMoving: false, end: () => listeners.abort() };
+    held = { item, from, to: from, startY: event.clientY, startTop: list.scrollTop, isMoving: false, end: () => listeners.abort() };
     // on the window, since the pointer leaves the list and other elements stop what they hear
     window.addEventListener("pointermove", follow, options);
     window.addEventListener("pointerup", () => finish(true), options);
@@ -100,8 +100,11 @@ function dragging(list, move) {
     if (!held.isMoving && Math.abs(way) < STARTS) return;
     held.isMoving = true;
     scroll(event.clientY, zoom);
-    held.item.classList.add("loom-strip-dragged");
-    held.item.style.transform = `translateY(${way}px)`;
+    const { item, startTop } = held;
+    const top = item.offsetTop - list.offsetTop - list.scrollTop; // in what is seen of the list
+    const shift = Math.min(Math.max(way + list.scrollTop - startTop, -top), list.clientHeight - item.offsetHeight - top);
+    item.classList.add("loom-strip-dragged");
+    item.style.transform = `translateY(${shift}px)`;
     held.to = placeAt(items, held.from, event.clientY);
     items.forEach((item, at) => {
       item.classList.toggle("loom-strip-before", at === held?.to && at < held.from);

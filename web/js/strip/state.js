@@ -48,6 +48,7 @@ export function stateOf(node, whenKnown) {
     const isPicture = own !== null && own.width > 0;
     const fits = isPicture && !isLinked(node, "fit") ? fitting(own, result, fit) : null;
     const mine = numbers[at];
+    const picture = pictureOf(feed, own, run?.slots.get(feed.key)?.shown ?? null);
     const times = mine && indices ? indices.slice(mine.first - 1, mine.last) : [];
     return {
       name: nameOf(feed),
@@ -55,10 +56,10 @@ export function stateOf(node, whenKnown) {
       facts: [isPicture && `${own.width} × ${own.height}`, times.length && say("time {time}", { time: rangeOf(times) })]
         .filter(Boolean)
         .join(" · "),
-      ...pictureOf(feed, own, run?.slots.get(feed.key)?.shown ?? null),
+      ...picture,
       fitting: fits,
       notices: [
-        ...noticesOfFile(feed, own),
+        ...noticesOfFile(feed, own, picture.address !== null),
         ...noticesOfFit(fits, fit === "native size" ? null : result),
         ...(isMany || isBeingRead(feed, own) ? [] : noticesOfCount(counts[at], own?.isStill === false)),
       ],
@@ -81,7 +82,7 @@ function sizeOf(node) {
 /** @param {Feed} feed */
 function nameOf({ source, file, isLoader }) {
   if (!source) return say("From outside of this subgraph");
-  const isTitled = source.title && source.title !== source.constructor.title;
+  const isTitled = source.title && source.title !== source.constructor.title && !/^@image\s*\d+$/i.test(source.title.trim());
   return isLoader && file && !isTitled ? file.filename : source.title;
 }
 
@@ -108,9 +109,9 @@ function pictureOf({ file, isLoader }, facts, shown) {
   return { address: addressOf(file) + (facts?.isTransparent ? "&channel=rgb" : ""), box: null };
 }
 
-/** @param {Feed} feed @param {import("./pictures.js").Facts | null} facts @returns {Notice[]} */
-function noticesOfFile({ file, isLoader, source }, facts) {
-  if (!isLoader) return file || !source ? [] : [{ kind: "info", text: say("No picture before it has run.") }];
+/** @param {Feed} feed @param {import("./pictures.js").Facts | null} facts @param {boolean} isShown @returns {Notice[]} */
+function noticesOfFile({ isLoader }, facts, isShown) {
+  if (!isLoader) return isShown ? [] : [{ kind: "info", text: say("No picture before it has run.") }];
   if (!facts) return [];
   if (!facts.width) return [{ kind: "warn", text: say("This file cannot be shown.") }];
   if (!facts.isTransparent) return [];

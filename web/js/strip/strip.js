@@ -6,7 +6,7 @@ import { setWidget, together, watch, widgetOf } from "../shared/graph.js";
 import { addPanel, fit } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { cardElement, noticeElement } from "./cards.js";
-import { exchange, isLinked, rewrite } from "./links.js";
+import { exchange, isLinked, retitle, rewrite } from "./links.js";
 import { moveBy } from "./moving.js";
 import { moved, orderAfter, reindexed } from "./order.js";
 import { followRuns } from "./runs.js";
@@ -32,14 +32,16 @@ export function attach(node) {
   let state = { cards: [], counts: [], notices: [] };
   let drawn = "";
   let height = HEIGHTS[0];
+  let isMoving = false;
 
   const refresh = () => {
     if (mover.isBusy() || !node.graph) return;
     state = stateOf(node, refresh);
-    hideResult(node, state.cards.length > 0 && state.cards.every((card) => card.address));
+    hide();
     const now = JSON.stringify(state);
     if (now === drawn) return;
     drawn = now;
+    if (!isMoving) said.textContent = "";
     draw();
   };
 
@@ -68,10 +70,13 @@ export function attach(node) {
   const move = (/** @type {number} */ from, /** @type {number} */ to) => {
     const reason = whyNot(state, from, to);
     said.textContent = reason || moveReference(node, state, from, to);
+    isMoving = true;
     refresh();
+    isMoving = false;
     focus(reason ? from : to);
   };
 
+  const hide = hideResult(node, () => state.cards.length > 0 && state.cards.every((card) => card.address));
   const mover = moveBy(list, move);
   addPanel(node, NAME, element, { height: () => height });
   followRuns(node, refresh);
@@ -105,6 +110,7 @@ function moveReference(node, { cards, counts }, from, to) {
     exchange(node, places);
     if (!isLinked(node, "temporal_indices"))
       setWidget(node, "temporal_indices", reindexed(widgetOf(node, "temporal_indices")?.value ?? "", order));
+    retitle(node, order);
     prompts = rewrite(node, order);
   });
   const sentences = [say("{name} is now number {number} of {count}.", { name: cards[from].name, number: to + 1, count: cards.length })];
@@ -117,13 +123,21 @@ function moveReference(node, { cards, counts }, from, to) {
  * Leave out the strip that the node itself shows after a run, where all of its pictures are here.
  *
  * @param {any} node
- * @param {boolean} isHidden
+ * @param {() => boolean} isHere
+ * @returns {() => void} To be called when that changed.
  */
-function hideResult(node, isHidden) {
-  node.hideOutputImages = isHidden; // Vue nodes ask this
-  const widget = widgetOf(node, "$$canvas-image-preview"); // and the canvas draws this one
-  if (widget && Boolean(widget.hidden) !== isHidden) {
-    widget.hidden = isHidden;
+function hideResult(node, isHere) {
+  const hide = () => {
+    node.hideOutputImages = isHere(); // Vue nodes ask this
+    const widget = widgetOf(node, "$$canvas-image-preview"); // and this is what the canvas draws
+    if (!widget || Boolean(widget.hidden) === isHere()) return;
+    widget.hidden = isHere();
     node.setDirtyCanvas?.(true, true);
-  }
+  };
+  const before = node.onDrawBackground;
+  node.onDrawBackground = function (/** @type {any[]} */ ...words) {
+    before?.apply(this, words);
+    hide(); // the host adds it here
+  };
+  return hide;
 }
