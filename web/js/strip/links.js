@@ -2,12 +2,14 @@
 // @ts-check
 import { mentionsOf, renumbered } from "../prompt/mentions.js";
 import { filesOf, isReroute, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
+import { say } from "../shared/text.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
 /**
  * @typedef {object} Feed What is connected to one slot.
  * @property {string} slot Such as "image_1".
  * @property {any} source The node, seen through reroutes; null where it lies outside of this subgraph.
+ * @property {string} outside What the subgraph calls it, where it does.
  * @property {string} key Of that output, the same as long as nothing before it changes.
  * @property {StoredFile | null} file The picture that it loads, or has last shown.
  * @property {boolean} isLoader It is ComfyUI's own loader of one file.
@@ -26,6 +28,7 @@ export function feedsOf(node) {
     return {
       slot: name.slice(GROUP.length + 1),
       source: source ?? null,
+      outside: source ? "" : (node.graph.inputNode?.slots[link?.origin_slot]?.displayName ?? ""),
       key: `${link?.origin_slot} ${upstream(source)}`,
       file: source ? (filesOf(source)[0] ?? null) : null,
       isLoader,
@@ -90,13 +93,14 @@ export function exchange(node, places) {
  *
  * @param {any} node
  * @param {number[]} order As for `renumbered`.
- * @returns {{written: number, left: string[]}} Number of prompts that changed, and titles of the nodes whose prompt comes from
- *     elsewhere, or cannot be reached.
+ * @returns {{written: number, left: string[]}} Number of prompts that changed, and titles of nodes whose prompt is linked or
+ *     out of reach.
  */
 export function rewrite(node, order) {
   let written = 0;
   /** @type {string[]} */
   const left = [];
+  if (leavesSubgraph(node)) left.push(say("nodes outside of this subgraph"));
   for (const target of new Set(targets(node, 0))) {
     const text = target.comfyClass === ENCODE && !isLinked(target, "prompt") ? widgetOf(target, "prompt")?.value : null;
     if (typeof text !== "string") {
@@ -109,6 +113,12 @@ export function rewrite(node, order) {
     written += 1;
   }
   return { written, left };
+}
+
+/** @param {any} node */
+function leavesSubgraph(node) {
+  const links = (node.graph.outputNode?.slots ?? []).flatMap((/** @type {any} */ slot) => slot.getLinks?.() ?? []);
+  return links.some((/** @type {any} */ link) => link.origin_id === node.id && link.origin_slot === 0);
 }
 
 /**

@@ -80,8 +80,8 @@ function sizeOf(node) {
 }
 
 /** @param {Feed} feed */
-function nameOf({ source, file, isLoader }) {
-  if (!source) return say("From outside of this subgraph");
+function nameOf({ source, outside, file, isLoader }) {
+  if (!source) return outside || say("From outside of this subgraph");
   const isTitled = source.title && source.title !== source.constructor.title && !/^@image\s*\d+$/i.test(source.title.trim());
   return isLoader && file && !isTitled ? file.filename : source.title;
 }

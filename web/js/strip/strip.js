@@ -115,7 +115,7 @@ function moveReference(node, { cards, counts }, from, to) {
   });
   const sentences = [say("{name} is now number {number} of {count}.", { name: cards[from].name, number: to + 1, count: cards.length })];
   if (prompts.written) sentences.push(say("The mentions in the prompt follow it."));
-  if (prompts.left.length) sentences.push(say("Change the numbers yourself in what gives {nodes} its prompt.", { nodes: prompts.left.join(", ") }));
+  if (prompts.left.length) sentences.push(say("Not changed: the prompt of {nodes}. Change its numbers yourself.", { nodes: prompts.left.join(", ") }));
   return sentences.join(" ");
 }
 

@@ -29,7 +29,8 @@ addWords("zh", {
     "时间索引不符：每张参考图需要一个小于 0 的整数，且不能重复。",
   "Not moved: {name} may hold several pictures, so the numbers from there on are not known. Run the graph once, or set batch to one reference of many frames.":
     "没有移动：{name} 可能含有多张图，从那里起的编号未知。请先运行一次，或把批次用法设为 one reference of many frames。",
+  "nodes outside of this subgraph": "子图之外的节点",
   "{name} is now number {number} of {count}.": "{name} 现在是第 {number} 张，共 {count} 张。",
   "The mentions in the prompt follow it.": "提示词里的编号已随之更改。",
-  "Change the numbers yourself in what gives {nodes} its prompt.": "{nodes} 的提示词来自别处，请自行修改其中的编号。",
+  "Not changed: the prompt of {nodes}. Change its numbers yourself.": "未更改：{nodes} 的提示词，请自行修改其中的编号。",
 });
