@@ -127,6 +127,9 @@ for (const renderer of RENDERERS) {
     await press(page, "y");
     await is(page, ["cutout", "tall", "small"], text);
     assert.deepEqual(await slotNames(page), slots);
+    // ComfyUI keeps a draft of the graph in the browser, a moment after each change
+    const isKept = (wanted) => [localStorage, sessionStorage].some((store) => Object.values({ ...store }).some((each) => each.includes(wanted)));
+    await page.waitForFunction(isKept, text, { timeout: 60_000 });
     await page.reload();
     await ready(page, 5);
     await is(page, ["cutout", "tall", "small"], text);
@@ -161,11 +164,13 @@ for (const renderer of RENDERERS) {
   test(`several pictures in a slot have no numbers before a run, ${renderer}`, async () => {
     const change = {
       8: { class_type: "ImageBatch", inputs: { image1: ["2", 0], image2: ["3", 0] } },
-      5: { inputs: { "images.image_2": ["8", 0] } },
+      10: { class_type: "PrimitiveInt", inputs: { value: 832 } },
+      5: { inputs: { "images.image_2": ["8", 0], width: ["10", 0] } },
       6: { inputs: { prompt: "@Image 1, @Image 2, @Image 3 and @Image 4" } },
     };
     const page = await stage({ renderer, change });
     assert.deepEqual(await numbers(page), ["@Image 1", "@Image ?", "@Image ?"]);
+    assert.equal(await cards(page).nth(0).locator(".loom-strip-notice").count(), 0, "the width is linked: nothing is known");
     assert.equal(await cards(page).nth(1).locator("img").count(), 0);
     assert.match(await cards(page).nth(1).textContent(), /No picture before it has run\..*May hold several pictures/);
     await cards(page).nth(2).focus();
@@ -178,6 +183,7 @@ for (const renderer of RENDERERS) {
     await cards(page).nth(1).locator("img").waitFor();
     assert.deepEqual(await numbers(page), ["@Image 1", "@Image 2–3", "@Image 4"]);
     assert.match(await cards(page).nth(1).textContent(), /time -20, -30.*2 pictures/);
+    assert.equal(await cards(page).nth(0).locator(".loom-strip-notice").textContent(), "68 % is cut off, top and bottom.");
     await picture(page, `strip_run_${renderer}`);
     // the node's own picture of them is not shown a second time
     const preview = (id) => page.locator(`[data-node-id="${id}"] .image-preview`).count();
@@ -345,5 +351,23 @@ test("a bundled workflow keeps its layout", async () => {
   await strip(page).locator("img").first().waitFor({ state: "attached" });
   const size = await page.evaluate(() => [...window.app.graph.nodes.find((node) => node.comfyClass === "LoomVideoReferenceSlots").size]);
   assert.deepEqual(size, [400, 496]);
+  await page.context().close();
+});
+
+test("in a subgraph, what is outside is not known, and said to be left", async () => {
+  const page = await stage({ change: { 5: { inputs: { batch: "one reference of many frames" } } } });
+  await edit(page, `window.app.canvas.setGraph(graph.convertToSubgraph(new Set([slots])).subgraph);`);
+  await strip(page).getByText("No picture before it has run").first().waitFor();
+  const origins = () =>
+    page.evaluate(() => {
+      const slots = window.app.canvas.graph.nodes.find((node) => node.comfyClass === "LoomVideoReferenceSlots");
+      return slots.inputs.map((_, at) => slots.getInputLink(at)?.origin_slot).slice(1, 5);
+    });
+  assert.deepEqual(await origins(), [1, 2, 3, undefined]);
+  await cards(page).nth(0).focus();
+  await page.keyboard.press("Alt+ArrowDown");
+  await said(page).getByText("Not changed: the prompt of nodes outside of this subgraph.").waitFor();
+  assert.deepEqual(await origins(), [2, 1, 3, undefined]);
+  assert.deepEqual(page.errors, []);
   await page.context().close();
 });
