@@ -30,7 +30,28 @@ export function addPanel(node, name, element, size) {
     setValue: () => {},
   });
   widget.serialize = false;
+  takePlace(node, name, element);
   return widget;
+}
+
+/** @type {Map<string, HTMLElement>} The panels that stand, by their node. */
+const standing = new Map();
+
+/**
+ * Vue nodes keep showing the element of a node that undo has made anew, under the same number; put the new one there.
+ *
+ * @param {any} node @param {string} name @param {HTMLElement} element
+ */
+function takePlace(node, name, element) {
+  let frames = 10; // until the node is in the graph, and drawn
+  const look = () => {
+    const key = `${node.graph?.id} ${node.id} ${name}`;
+    const old = standing.get(key);
+    if (node.graph && !element.isConnected && old?.isConnected) old.replaceWith(element);
+    if (node.graph) standing.set(key, element);
+    if (!element.isConnected && frames--) requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
 }
 
 /** Make the node at least as high as what is in it, after a panel grew. @param {any} node */

@@ -37,7 +37,8 @@ export function stateOf(node, whenKnown) {
   const isMany = !isLinked(node, "batch") && widgetOf(node, "batch")?.value === MANY;
   const facts = feeds.map(({ file, isLoader }) => (file && isLoader ? factsOf(file, whenKnown) : null));
   const counts = feeds.map(({ key }, at) => (isMany || facts[at]?.isStill ? 1 : (run?.slots.get(key)?.count ?? null)));
-  const numbers = numbersOf(counts);
+  // a file that is still being read is most likely one picture
+  const numbers = numbersOf(counts.map((count, at) => count ?? (isBeingRead(feeds[at], facts[at]) ? 1 : null)));
   const total = Math.max(0, ...numbers.map((each) => each?.last ?? 0));
   const isTimed = !isLinked(node, "temporal_indices");
   const indices = isTimed ? indicesOf(widgetOf(node, "temporal_indices")?.value ?? "", total, !counts.includes(null)) : null;
