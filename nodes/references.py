@@ -90,9 +90,8 @@ class LoomVideoReferenceSlots(io.ComfyNode):
     ) -> io.NodeOutput:
         """See `io.ComfyNode`."""
         check_vae(vae)
-        pictures = reference_pictures(
-            connected_images(images or {}), size=(width, height), fit=fit, is_one_a_frame=batch == ONE_A_FRAME
-        )
+        filled, is_one_a_frame = connected_images(images or {}), batch == ONE_A_FRAME
+        pictures = reference_pictures(filled, size=(width, height), fit=fit, is_one_a_frame=is_one_a_frame)
         indices = parse_indices(temporal_indices, len(pictures))
         progress = NodeProgress()
         clips = tuple(
@@ -106,7 +105,14 @@ class LoomVideoReferenceSlots(io.ComfyNode):
         notices = dict.fromkeys(one.notice for one in pictures if one.notice)
         progress.text("\n".join([f"{len(clips)} reference{'s' if len(clips) > 1 else ''}", *notices]))
         strip = picture_strip([clip.frames[0] for clip in clips], [_label(*numbered) for numbered in enumerate(clips)])
-        return io.NodeOutput(clips, strip, ui=ui.PreviewImage(strip, cls=cls))
+        shown = {
+            **ui.PreviewImage(strip.image, cls=cls).as_dict(),
+            # what the panel of web/js/strip cannot know before a run
+            "loom_counts": [len(image) if is_one_a_frame else 1 for image in filled],
+            "loom_boxes": list(strip.boxes),
+            "loom_size": [width, height],
+        }
+        return io.NodeOutput(clips, strip.image, ui=shown)
 
 
 def _label(position: int, clip: ReferenceClip) -> tuple[str, ...]:

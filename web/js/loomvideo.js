@@ -10,6 +10,7 @@ import { loadStyle } from "./shared/style.js";
 const PANELS = [
   ["LoomVideoSourceLatentScaler", "./timeline/timeline.js"],
   ["LoomVideoDeepstackEncode", "./prompt/editor.js"],
+  ["LoomVideoReferenceSlots", "./strip/strip.js"],
 ];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
 const SERVICES = [];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,15 +19,25 @@ _FONT_SIZE = 14
 _BACKGROUND, _TEXT = (32, 32, 32), (235, 235, 235)
 
 
-def picture_strip(pictures: Sequence[Tensor], labels: Sequence[Sequence[str]]) -> Tensor:
+@dataclass(frozen=True)
+class PictureStrip:
+    """Small pictures side by side.
+
+    Args:
+        image: IMAGE, float32 [1, height, width, 3].
+        boxes: Where each picture is in it, without its text: (left, top, width, height) in pixels.
+    """
+
+    image: Tensor
+    boxes: tuple[tuple[int, int, int, int], ...]
+
+
+def picture_strip(pictures: Sequence[Tensor], labels: Sequence[Sequence[str]]) -> PictureStrip:
     """Pictures side by side, each with lines of text below.
 
     Args:
         pictures: Each float32 [height, width, 3] in [0, 1]; at least one.
         labels: The lines of each.
-
-    Returns:
-        IMAGE, float32 [1, height, width, 3].
     """
     from PIL import Image, ImageDraw
 
@@ -37,15 +48,18 @@ def picture_strip(pictures: Sequence[Tensor], labels: Sequence[Sequence[str]]) -
     canvas_width = max(sum(widths[number] for number in row) for row in rows) + _GAP
     canvas = Image.new("RGB", (canvas_width, row_height * len(rows)), _BACKGROUND)
     draw, font = ImageDraw.Draw(canvas), _font()
+    boxes = []
     for top, row in zip(range(0, canvas.height, row_height), rows, strict=True):
         left = _GAP
         for number in row:
-            below = (_HEIGHT - small[number].shape[0]) // 2
+            height, width = small[number].shape[:2]
+            below = (_HEIGHT - height) // 2
             canvas.paste(Image.fromarray(small[number]), (left, top + _GAP + below))
+            boxes.append((left, top + _GAP + below, width, height))
             for line, text in enumerate(labels[number]):
                 draw.text((left, top + _HEIGHT + 2 * _GAP + line * _LINE), text, fill=_TEXT, font=font)
             left += widths[number]
-    return as_floats(torch.from_numpy(np.array(canvas)))[None]
+    return PictureStrip(as_floats(torch.from_numpy(np.array(canvas)))[None], tuple(boxes))
 
 
 def _thumbnail(picture: Tensor) -> np.ndarray:

@@ -37,6 +37,22 @@ export function remember() {
 }
 
 /**
+ * Make several changes one step of undo.
+ *
+ * @param {() => void} change
+ */
+export function together(change) {
+  const tracker = /** @type {any} */ (app.extensionManager).workflow?.activeWorkflow?.changeTracker;
+  tracker?.beforeChange?.();
+  try {
+    change();
+  } finally {
+    tracker?.afterChange?.();
+  }
+  remember();
+}
+
+/**
  * The node that feeds an input, seen through reroutes.
  *
  * @param {any} node
@@ -54,7 +70,7 @@ export function origin(node, name) {
 }
 
 /** @param {any} node */
-function isReroute(node) {
+export function isReroute(node) {
   return node.type === "Reroute" || node.type === "Reroute (rgthree)";
 }
 

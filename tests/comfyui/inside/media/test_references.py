@@ -109,7 +109,7 @@ def test_the_strip_shows_every_reference_with_its_number(fill, picture, tmp_path
 
     monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
     output = fill(picture(1, 64, 96), torch.ones(1, 300, 100, 3), fit="native size")
-    (_, strip), shown = output.result, output.ui.as_dict()
+    (_, strip), shown = output.result, output.ui
     assert strip.shape[0] == 1 and strip.shape[-1] == 3
     assert strip.shape[1] < 300 and strip.shape[2] < 700
     assert (strip[0, 8:168] == 1).all(-1).any()  # the white one
@@ -118,6 +118,16 @@ def test_the_strip_shows_every_reference_with_its_number(fill, picture, tmp_path
     assert (below[:, strip.shape[2] // 2 :] > 0.7).all(-1).sum() > 50
     (saved,) = shown["images"]
     assert (tmp_path / saved["filename"]).is_file()
+    left, top, width, height = shown["loom_boxes"][1]
+    assert (height, width) == (160, 53)  # 288 x 96
+    assert (strip[0, top : top + height, left : left + width] == 1).all()
+
+
+def test_the_panel_hears_how_many_references_a_slot_gave(fill, picture):
+    shown = fill(picture(3), picture(1, seed=1)).ui
+    assert shown["loom_counts"] == [3, 1] and len(shown["loom_boxes"]) == 4
+    assert shown["loom_size"] == [96, 64]
+    assert fill(picture(5), batch="one reference of many frames").ui["loom_counts"] == [1]
 
 
 def test_many_references_fill_rows(fill, picture):
