@@ -50,6 +50,9 @@ class RunState:
         tokens: That the model works on.
         branches: Of guidance, those that the step under way runs; a shortcut may leave out all of them.
         memory: On the device of the model.
+        guidance_scale: Text guidance, with the default filled in.
+        visual_guidance_scale: Visual guidance; None where there is no visual branch.
+        notice: What the user should know about the branches, in a sentence; empty if all is as usual.
     """
 
     phase: Phase
@@ -59,6 +62,9 @@ class RunState:
     tokens: TokenCounts | None = None
     branches: tuple[Branch, ...] | None = None
     memory: MemoryUse | None = None
+    guidance_scale: float | None = None
+    visual_guidance_scale: float | None = None
+    notice: str = ""
 
     def message(self) -> dict[str, Any]:
         """As it is sent."""

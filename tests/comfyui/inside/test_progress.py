@@ -141,6 +141,8 @@ def test_a_report_names_node_and_prompt_and_says_what_is_known(pack, progress, l
         tokens=parts.TokenCounts(target=12, references=20, context=9),
         branches=(branch.FULL, branch.UNCONDITIONAL),
         memory=memory,
+        guidance_scale=2.5,
+        notice="all is well",
     )
     with CurrentNodeContext(prompt_id="p", node_id="12"):
         progress.NodeProgress().report(told)
@@ -154,6 +156,9 @@ def test_a_report_names_node_and_prompt_and_says_what_is_known(pack, progress, l
         "tokens": {"target": 12, "references": 20, "context": 9, "total": 32},
         "branches": ["full", "unconditional"],
         "memory": {"of": "gpu", "predicted": 7, "used": 5, "free": 9},
+        "guidance_scale": 2.5,
+        "visual_guidance_scale": None,
+        "notice": "all is well",
     }
     assert listening == [("loomvideo.progress", message, "browser")]
 

@@ -28,9 +28,9 @@ def told(monkeypatch):
 def generate(part, make_model, conditionings):
     """Runs the sampler node; gives back the model as it was made."""
 
-    def run(latent=None, *, fails=(), references=(), task="edit-video", **settings):
+    def run(latent=None, *, fails=(), references=(), with_visual=True, **settings):
         model = make_model(fails)
-        positive, negative, visual = conditionings(task)
+        positive, negative, visual = conditionings()
         if references:
             positive[0][1]["reference_latents"] = list(references)
         defaults = {"seed": 3, "steps": 4, "guidance_scale": 2.5, "visual_guidance_scale": 1.5, "solver": "euler"}
@@ -39,7 +39,7 @@ def generate(part, make_model, conditionings):
             positive,
             negative,
             {"samples": torch.zeros(1, 48, 2, 4, 4)} if latent is None else latent,
-            visual=visual,
+            visual=visual if with_visual else None,
             **{**defaults, "shift": 5.0, "denoise": 1.0, **settings},
         )
         return model
@@ -60,6 +60,14 @@ def test_every_step_is_told_with_the_branches_it_runs(generate, told):
     assert [one["branches"] for one in told] == [None, *[["full", "unconditional", "visual"]] * 4, []]
     assert [one["seconds_left"] is None for one in told] == [True, True, False, False, False, False]
     assert told[-1]["seconds_left"] == 0
+    assert {(one["guidance_scale"], one["visual_guidance_scale"], one["notice"]) for one in told} == {(2.5, 1.5, "")}
+
+
+def test_what_a_user_should_know_is_told(generate, told):
+    generate(with_visual=False)
+    message = told[-1][1]
+    assert (message["guidance_scale"], message["visual_guidance_scale"]) == (2.5, None)
+    assert message["notice"].startswith("no visual conditioning is connected")
 
 
 @pytest.mark.parametrize(
