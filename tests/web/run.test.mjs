@@ -120,6 +120,13 @@ test("where it stopped", () => {
   }
 });
 
+test("a sampler that refuses what it was given was not loading", () => {
+  const run = started();
+  run.progress(state("8"), 10);
+  run.end("failed", 20, { node: "8", text: "found denoise 0.5 with an empty latent" });
+  assert.equal(run.view("8", 99).phase, "denoise");
+});
+
 test("a page that came later knows what it can", () => {
   const run = new Run("p", null);
   run.prompt = PROMPT;

@@ -19,7 +19,7 @@ const VISUAL_GUIDANCE =
   "Guidance {text}, visual guidance {visual}. Lit branches run in this step; a scale of 1 or a speed leaves some out.";
 let count = 0;
 
-/** @returns {{element: HTMLElement, show: (view: View | null) => void}} Hidden until there is something to show. */
+/** @returns {{element: HTMLElement, hasNotice: () => boolean, show: (view: View | null) => void}} Hidden while there is nothing to show. */
 export function makeDetails() {
   const memory = makeMemory();
   const tokens = makeTerm("loom-run-tokens");
@@ -29,10 +29,11 @@ export function makeDetails() {
     return { branch, told, mark: make("span.loom-run-branch", { "data-branch": branch }, say(branch), told) };
   });
   branches.term.append(...marks.map(({ mark }) => mark));
-  const notice = make("div.loom-run-notice");
+  const notice = make("div.loom-run-notice", { hidden: true });
   const element = make("div.loom-run-details", {}, memory.element, make("div.loom-run-row", {}, tokens.element, branches.element), notice);
   return {
     element,
+    hasNotice: () => !element.hidden && !notice.hidden,
     show(view) {
       const report = view?.report ?? null;
       element.hidden = !report?.tokens;
@@ -57,9 +58,9 @@ export function makeDetails() {
   };
 }
 
-/** @param {number | null} scale */
+/** @param {number | null | undefined} scale */
 function rounded(scale) {
-  return scale === null ? null : Math.round(scale * 100) / 100;
+  return scale == null ? null : Math.round(scale * 100) / 100;
 }
 
 /**

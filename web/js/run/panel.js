@@ -2,7 +2,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { widgetOf } from "../shared/graph.js";
-import { addPanel, hide } from "../shared/panel.js";
+import { addPanel, fit, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeDetails } from "./details.js";
 import { clock, firstSentence, minutes } from "./format.js";
@@ -14,7 +14,7 @@ import "./words.js";
 /** @typedef {import("./record.js").Mark} Mark */
 /** @typedef {import("./roles.js").Phase} Phase */
 
-const [HEIGHT, MARGIN] = [102, 5];
+const [HEIGHT, LINE, MARGIN] = [104, 20, 5];
 const SECOND = 1000;
 /** ComfyUI's own line of text on a node, which says the same as the panel. */
 const TEXT = "$$node-text-preview";
@@ -43,15 +43,14 @@ export function attach(node) {
     details.element,
     heard,
   );
-  const widget = addPanel(node, "loom_run", panel, { height: () => HEIGHT });
+  const height = () => HEIGHT + (details.hasNotice() ? LINE : 0);
+  const widget = addPanel(node, "loom_run", panel, { height });
   // what is left of the node is for the preview
-  Object.assign(widget.options, { getMaxHeight: () => HEIGHT, margin: MARGIN });
+  Object.assign(widget.options, { getMaxHeight: height, margin: MARGIN });
 
   /** When the newest report came, by which its time left counts down. */
   let [reported, told] = [/** @type {unknown} */ (null), 0];
-  const draw = () => {
-    const found = runOf(node);
-    const view = found ? found.run.view(found.id, Date.now()) : null;
+  follow(node, (view) => {
     if (view?.report !== reported) [reported, told] = [view?.report, Date.now()];
     panel.dataset.status = view?.status ?? "idle";
     for (const { phase, took, told: about, item } of steps) showPhase(item, took, about, view?.marks[phase]);
@@ -62,36 +61,48 @@ export function attach(node) {
     showBar(bar, fill, view, [line.what, line.time].filter(Boolean).join(", "));
     set(heard, line.heard);
     details.show(view);
+    if (panel.style.maxHeight !== `${height()}px`) {
+      panel.style.maxHeight = `${height()}px`;
+      fit(node);
+    }
     const text = widgetOf(node, TEXT);
     if (text && !text.hidden) {
       hide(text);
       node.setDirtyCanvas?.(true, true);
     }
-    return view;
-  };
-  follow(node, draw);
+  });
 }
 
 /**
- * Draw at changes, at most once a frame, and each second while time runs, until the node is gone.
+ * Draw a new phase at once, other changes at most once a frame, and each second while time runs, until the node is gone.
  *
  * @param {any} node
- * @param {() => View | null} draw
+ * @param {(view: View | null) => void} draw
  */
 function follow(node, draw) {
-  let isDue = false;
-  let isGone = false;
-  let timer = 0;
+  let [isDue, isGone, timer] = [false, false, 0];
+  /** @type {string | null} */
+  let drawn = null;
+  const now = () => {
+    const found = runOf(node);
+    const view = found ? found.run.view(found.id, Date.now()) : null;
+    return { view, state: found && view ? [found.run.id, view.status, view.phase].join() : "" };
+  };
   const later = () => {
-    if (isDue || isGone) return;
-    isDue = true;
-    requestAnimationFrame(() => {
-      isDue = false;
-      if (isGone) return;
-      const view = draw();
-      clearTimeout(timer);
-      if (view?.status === "running") timer = window.setTimeout(later, SECOND);
-    });
+    if (isGone) return;
+    const { view, state } = now();
+    if (state !== drawn) {
+      drawn = state;
+      draw(view);
+    } else if (!isDue) {
+      isDue = true;
+      requestAnimationFrame(() => {
+        isDue = false;
+        if (!isGone) draw(now().view);
+      });
+    }
+    clearTimeout(timer);
+    if (view?.status === "running") timer = window.setTimeout(later, SECOND);
   };
   const end = onRun(later);
   const before = node.onRemoved;
@@ -101,7 +112,7 @@ function follow(node, draw) {
     end();
     return before?.apply(this, words);
   };
-  later();
+  requestAnimationFrame(later); // by then the node has its id
 }
 
 /** Change an element's text only where it is another. @param {HTMLElement} element @param {string} text */

@@ -103,9 +103,15 @@ export class Run {
     return this.spans.some((span) => roles.has(span.node)) || (this.outcome !== null && this.outcome !== "done");
   }
 
+  /** @type {Map<string, Map<string, Phase>>} */
+  #known = new Map();
+
   /** @param {string} sampler @returns {Map<string, Phase>} */
   #roles(sampler) {
-    return this.prompt ? rolesFor(this.prompt, sampler) : new Map([[sampler, "denoise"]]);
+    if (!this.prompt) return new Map([[sampler, "denoise"]]);
+    const roles = this.#known.get(sampler) ?? rolesFor(this.prompt, sampler);
+    this.#known.set(sampler, roles);
+    return roles;
   }
 
   /** How it looks from a sampler. @param {string} sampler Its execution id. @param {number} now @returns {View} */
@@ -114,8 +120,9 @@ export class Run {
     const phaseOf = (/** @type {Span} */ span) => {
       const role = roles.get(span.node) ?? null;
       if (role === null || role === "decode") return role;
-      // the sampler first brings the model to its device; who came later cannot know
-      return span.phase ?? (role === "denoise" && this.from !== null ? "load" : role);
+      // the sampler first brings the model to its device; who came later cannot know, and what fails before is no loading
+      const isLoading = role === "denoise" && this.from !== null && this.outcome !== "failed";
+      return span.phase ?? (isLoading ? "load" : role);
     };
     /** @type {Partial<Record<Phase, number>>} */
     const times = {};
