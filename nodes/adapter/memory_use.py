@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import psutil
 import torch
 from comfy import model_management
 
@@ -73,6 +72,8 @@ class MemoryMeter:
     def _now(self, *, at_most: bool = False) -> int | None:
         """What is taken now, or since the run began; None on devices that torch does not count on."""
         if self.of == PROCESS:
+            import psutil  # the host brings it
+
             return int(psutil.Process().memory_info().rss)
         if not self._is_cuda:
             return None

@@ -30,11 +30,11 @@ class DenoisingWatch:
         patcher = guider.model_patcher
         self._preview = latent_preview.prepare_callback(patcher, steps)
         self._progress, self._clock = NodeProgress(), StepClock(steps)
-        self._guider_says = {
-            "guidance_scale": guider.guidance_scale,
-            "visual_guidance_scale": guider.visual_guidance_scale if "visual" in guider.original_conds else None,
-            "notice": guider.notice,
-        }
+        self._scales = (
+            guider.guidance_scale,
+            guider.visual_guidance_scale if "visual" in guider.original_conds else None,
+        )
+        self._notice = guider.notice
         self._about = guider.describe() + (f"; {guider.notice}" if guider.notice else "")
         self._meter = MemoryMeter(patcher.load_device)
         self._step_bytes, self._model_bytes = step_bytes(guider, latents), int(patcher.model_size())
@@ -76,7 +76,9 @@ class DenoisingWatch:
                 tokens=self._tokens,
                 branches=branches,
                 memory=self._meter.use(self._predicted),
-                **self._guider_says,
+                guidance_scale=self._scales[0],
+                visual_guidance_scale=self._scales[1],
+                notice=self._notice,
             )
         )
 
