@@ -258,8 +258,23 @@ test("by keyboard: what the numbers mean", async () => {
   assert.deepEqual(await violations(page), []);
   await page.keyboard.press("Escape");
   assert.equal(await hint.count(), 0);
-  assert.equal(await terms.nth(2).evaluate((element) => element === document.activeElement), true);
-  await terms.nth(1).hover();
+  assert.equal(await panel(page, "loom_run").locator(".loom-run-branches").evaluate((element) => element === document.activeElement), true);
+  await terms.nth(0).hover();
   await hint.waitFor(LIMIT);
+
+  // all branches but one: what the user should know stands behind a mark of its own
+  assert.equal(await panel(page, "loom_run").locator(".loom-run-notice").isVisible(), false);
+  await page.evaluate(() => {
+    const node = window.app.graph.nodes.find((each) => each.comfyClass === "LoomVideoSampler");
+    node.disconnectInput(node.findInputSlot("visual"));
+  });
+  await given(page, { [SAMPLER]: { seed: seed() } });
+  assert.equal(await run(page), "success");
+  const notice = panel(page, "loom_run").locator(".loom-run-notice");
+  await notice.waitFor(LIMIT);
+  await notice.focus();
+  assert.match(await hint.textContent(), /^no visual conditioning is connected/);
+  assert.equal(await page.locator("[data-branch='visual']").getAttribute("data-state"), "rests");
+  assert.deepEqual(await violations(page), []);
   await page.context().close();
 });

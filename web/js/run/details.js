@@ -8,6 +8,8 @@ import { gigabytes } from "./format.js";
 /** @typedef {import("./record.js").Memory} Memory */
 
 const BRANCHES = ["full", "visual", "unconditional"];
+/** @type {Record<string, string>} */
+const SHORT = { unconditional: "uncond" };
 const GPU =
   "On the GPU: the most that was used since denoising began, what weights and a step should take, and what ComfyUI can have.";
 const PROCESS =
@@ -19,21 +21,22 @@ const VISUAL_GUIDANCE =
   "Guidance {text}, visual guidance {visual}. Lit branches run in this step; a scale of 1 or a speed leaves some out.";
 let count = 0;
 
-/** @returns {{element: HTMLElement, hasNotice: () => boolean, show: (view: View | null) => void}} Hidden while there is nothing to show. */
+/** @returns {{element: HTMLElement, show: (view: View | null) => void}} Hidden while there is nothing to show. */
 export function makeDetails() {
   const memory = makeMemory();
   const tokens = makeTerm("loom-run-tokens");
   const branches = makeTerm("loom-run-branches");
   const marks = BRANCHES.map((branch) => {
     const told = make("span.loom-unseen");
-    return { branch, told, mark: make("span.loom-run-branch", { "data-branch": branch }, say(branch), told) };
+    return { branch, told, mark: make("span.loom-run-branch", { "data-branch": branch }, say(SHORT[branch] ?? branch), told) };
   });
   branches.term.append(...marks.map(({ mark }) => mark));
-  const notice = make("div.loom-run-notice", { hidden: true });
-  const element = make("div.loom-run-details", {}, memory.element, make("div.loom-run-row", {}, tokens.element, branches.element), notice);
+  const notice = makeTerm("loom-run-notice");
+  notice.term.setAttribute("aria-label", say("Notice"));
+  const row = make("div.loom-run-row", {}, tokens.element, notice.element, branches.element);
+  const element = make("div.loom-run-details", {}, memory.element, row);
   return {
     element,
-    hasNotice: () => !element.hidden && !notice.hidden,
     show(view) {
       const report = view?.report ?? null;
       element.hidden = !report?.tokens;
@@ -52,8 +55,8 @@ export function makeDetails() {
         mark.title = say(words[state], { branch: say(branch) });
         told.textContent = ` (${mark.title})`;
       }
-      notice.textContent = notice.title = report.notice;
-      notice.hidden = !report.notice;
+      notice.element.hidden = !report.notice;
+      notice.show("!", report.notice);
     },
   };
 }

@@ -2,7 +2,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { widgetOf } from "../shared/graph.js";
-import { addPanel, fit, hide } from "../shared/panel.js";
+import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeDetails } from "./details.js";
 import { clock, firstSentence, minutes } from "./format.js";
@@ -14,7 +14,7 @@ import "./words.js";
 /** @typedef {import("./record.js").Mark} Mark */
 /** @typedef {import("./roles.js").Phase} Phase */
 
-const [HEIGHT, LINE, MARGIN] = [104, 20, 5];
+const [HEIGHT, MARGIN] = [104, 5];
 const SECOND = 1000;
 /** ComfyUI's own line of text on a node, which says the same as the panel. */
 const TEXT = "$$node-text-preview";
@@ -43,10 +43,10 @@ export function attach(node) {
     details.element,
     heard,
   );
-  const height = () => HEIGHT + (details.hasNotice() ? LINE : 0);
-  const widget = addPanel(node, "loom_run", panel, { height });
+  panel.style.maxHeight = `${HEIGHT}px`;
+  const widget = addPanel(node, "loom_run", panel, { height: () => HEIGHT });
   // what is left of the node is for the preview
-  Object.assign(widget.options, { getMaxHeight: height, margin: MARGIN });
+  Object.assign(widget.options, { getMaxHeight: () => HEIGHT, margin: MARGIN });
 
   /** When the newest report came, by which its time left counts down. */
   let [reported, told] = [/** @type {unknown} */ (null), 0];
@@ -61,10 +61,6 @@ export function attach(node) {
     showBar(bar, fill, view, [line.what, line.time].filter(Boolean).join(", "));
     set(heard, line.heard);
     details.show(view);
-    if (panel.style.maxHeight !== `${height()}px`) {
-      panel.style.maxHeight = `${height()}px`;
-      fit(node);
-    }
     const text = widgetOf(node, TEXT);
     if (text && !text.hidden) {
       hide(text);

@@ -39,6 +39,8 @@ addWords("zh", {
   full: "完整",
   visual: "视觉",
   unconditional: "无条件",
+  uncond: "无条件",
+  Notice: "提示",
   "{branch}: runs": "{branch}：运行中",
   "{branch}: ran": "{branch}：已运行",
   "{branch}: does not run": "{branch}：不运行",
