@@ -76,7 +76,11 @@ function makeTerm(kind) {
   const term = make(`button.loom-run-term.${kind}`, { type: "button", "aria-describedby": id });
   const hint = make("span.loom-run-hint", { id, role: "tooltip" });
   const element = make("span.loom-run-about", {}, term, hint);
-  const isShown = (/** @type {boolean} */ shown) => element.classList.toggle("loom-shown", shown);
+  const isShown = (/** @type {boolean} */ shown) => {
+    // one is reached by key and another pointed at: the newer one counts
+    for (const other of element.closest(".loom-run")?.querySelectorAll(".loom-shown") ?? []) other.classList.remove("loom-shown");
+    element.classList.toggle("loom-shown", shown);
+  };
   for (const kindOf of ["mouseenter", "focusin"]) element.addEventListener(kindOf, () => isShown(true));
   for (const kindOf of ["mouseleave", "focusout"]) element.addEventListener(kindOf, () => isShown(false));
   element.addEventListener("keydown", (event) => {
