@@ -241,6 +241,24 @@ test("two samplers, two prompts and another page's run are kept apart", async ()
   await page.context().close();
 });
 
+test("a sampler inside of a subgraph", async () => {
+  const page = await opened("image_edit");
+  await given(page, { [SAMPLER]: { seed: seed(), steps: 40 } });
+  await page.evaluate((kind) => {
+    const { graph, canvas } = window.app;
+    const { node, subgraph } = graph.convertToSubgraph(new Set([graph.nodes.find((each) => each.comfyClass === kind)]));
+    canvas.openSubgraph(subgraph, node);
+  }, SAMPLER);
+  await panel(page, "loom_run").waitFor(LIMIT);
+  await queue(page);
+  await step(page, 2);
+  assert.match(await what(page), /of 40$/);
+  assert.equal((await marks(page)).denoise, "current");
+  await post("/interrupt");
+  await status(page, "cancelled");
+  await page.context().close();
+});
+
 test("by keyboard: what the numbers mean", async () => {
   const page = await opened("image_edit", { theme: "light", renderer: "vue" });
   await given(page, { [SAMPLER]: { seed: seed(), steps: 3 } });
