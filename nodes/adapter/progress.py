@@ -1,4 +1,4 @@
-"""What a running node shows: a bar on the node and a line of text below its title; nothing where no server listens."""
+"""What a running node shows: a bar, a line of text, and what the panel of a run is told; nothing without a server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from comfy import model_management
 from comfy.utils import ProgressBar
 from comfy_execution.utils import get_executing_context
 
+from .run_state import RunState
+
+RUN_EVENT = "loomvideo.progress"
 SECONDS_BETWEEN_TEXTS = 0.25
 
 
@@ -34,6 +37,7 @@ class NodeProgress:
     def __init__(self, node_id: str | None = None) -> None:
         context = get_executing_context()
         self._node_id = node_id if node_id is not None or context is None else context.node_id
+        self._prompt_id = None if context is None else context.prompt_id
         self._bar: ProgressBar | None = None
         self._last_text = -SECONDS_BETWEEN_TEXTS
 
@@ -49,6 +53,20 @@ class NodeProgress:
             return
         self._last_text = now
         _send_text(text, self._node_id)
+
+    def report(self, state: RunState) -> None:
+        """Tell the browser that runs the prompt how far this node is.
+
+        Args:
+            state: How far; sent with the ids of node and prompt.
+        """
+        server = _server()
+        client = getattr(server, "client_id", None)
+        # for nobody it would go to everybody
+        if self._node_id is None or client is None or not hasattr(server, "send_sync"):
+            return
+        message = {"node": self._node_id, "prompt_id": self._prompt_id, **state.message()}
+        server.send_sync(RUN_EVENT, message, client)
 
     def step(self, done: int, total: int, *, picture: Any = None) -> None:
         """Move the bar, or stop here if the user has cancelled the prompt.
@@ -69,11 +87,16 @@ class NodeProgress:
 
 def _send_text(text: str, node_id: str | None) -> None:
     """Send a line to the client that runs the prompt, if there is one and this host can."""
-    # looked up, not imported: where no server runs, importing it would drag in the whole web server
-    server: Any = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server = _server()
     if node_id is None or not hasattr(server, "send_progress_text"):
         return
     server.send_progress_text(text, node_id, server.client_id)
+
+
+def _server() -> Any:
+    """The running server, or None."""
+    # looked up, not imported: where no server runs, importing it would drag in the whole web server
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
 class StepClock:

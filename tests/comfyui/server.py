@@ -58,6 +58,10 @@ class Run:
         """Lines that a node showed while it ran."""
         return [data["text"] for kind, data in self.events if kind == "text" and data["node"] == node]
 
+    def reports(self, node: str) -> list[dict[str, Any]]:
+        """What a node told the panel of a run."""
+        return [data for kind, data in self.events if kind == "loomvideo.progress" and data["node"] == node]
+
 
 class Server:
     """A ComfyUI that runs with this pack.

@@ -203,6 +203,9 @@ def test_progress_and_time_left(short, succeed):
     run = succeed(made)
     told = run.texts(made.find("LoomVideoSampler"))
     assert any("step 3 of 3, 0:00 left" in text for text in told), told
+    reports = run.reports(made.find("LoomVideoSampler"))
+    assert [(one["phase"], one["step"]) for one in reports] == [("load", 0), *(("denoise", step) for step in range(4))]
+    assert all(one["memory"]["used"] > 0 and one["steps"] == 3 for one in reports)
 
 
 def interrupted_at(server, graph_, kind, after=0.0, says=None):

@@ -11,6 +11,7 @@ const PANELS = [
   ["LoomVideoSourceLatentScaler", "./timeline/timeline.js"],
   ["LoomVideoDeepstackEncode", "./prompt/editor.js"],
   ["LoomVideoReferenceSlots", "./strip/strip.js"],
+  ["LoomVideoSampler", "./run/panel.js"],
 ];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
 const SERVICES = [];

@@ -16,6 +16,7 @@ from ....loom_core.mllm.tokens import PromptTokenizer, TokenizedPrompt, load_tok
 from ....loom_core.types import Branch, Clip, Task
 from ..memory import free_and_retry
 from ..progress import NodeProgress
+from ..run_state import Phase, RunState
 from .cache import CACHE, StateCache, prompt_key
 from .identity import identity_of
 from .qwen import Qwen, find_qwen, tokenizer_of
@@ -159,12 +160,14 @@ def _read(
 
     def attempt(reserve: float = 1.0) -> None:
         progress.text("loading the encoder")
+        progress.report(RunState(phase=Phase.LOAD))
         with QwenSession(clip, qwen, special=reader.tokenizer.special) as session:
             for number, (branch, prompt) in enumerate(prompts.items()):
                 if branch in done:
                     continue
                 start = number * session.num_layers
                 progress.step(start, total)
+                progress.report(RunState(phase=Phase.ENCODE, step=start, steps=total))
                 progress.text(f"reading the {branch.value} prompt ({number + 1} of {len(prompts)}), {_size(prompt)}")
                 keep(branch, session.states(prompt, tick=_ticker(progress, start, total), reserve=reserve))
                 done.add(branch)

@@ -15,6 +15,7 @@ from ....loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE, check_frames
 from ....loom_core.vae.latents import LATENT_CHANNELS, RGB
 from ..memory import free_and_retry, spare_memory
 from ..progress import NodeProgress
+from ..run_state import Phase, RunState
 from .latent_cache import LatentCache, content_key
 from .vae import check_vae
 
@@ -75,6 +76,7 @@ def _encode(vae: Any, frames: Tensor, progress: NodeProgress, *, about: str, in_
         nonlocal done
         done = min(done + 1, total)  # the host repeats what failed, in tiles of its own
         progress.step(done, total)
+        progress.report(RunState(phase=Phase.ENCODE, step=done, steps=total))
         progress.text(f"{about}: {done} of {total}", is_frequent=done < total)
 
     with _watched(vae.first_stage_model, tell):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import comfy.utils
-import latent_preview
 from comfy import model_management
 from comfy import sample as host_sample
-from torch import Tensor
 
 from ....loom_core.config.sampling import SamplingConfig
 from ....loom_core.errors import ConfigError
 from ....loom_core.sampling.schedule import token_shift
 from ..conditioning import Conditioning
-from ..progress import NodeProgress, StepClock, as_clock
 from .guider import CascadedGuider
 from .sampler import flow_sampler, flow_sigmas
-from .settings import token_count
+from .settings import token_count, token_counts
+from .watching import DenoisingWatch
 
 Latent = Mapping[str, Any]
 """The host's LATENT."""
-StepCallback = Callable[[int, Tensor, Tensor, int], None]
-"""(step from 0, denoised, latents, steps in all)."""
 
 
 def denoise_latent(
@@ -64,6 +60,8 @@ def denoise_latent(
     samples = host_sample.fix_empty_latent_channels(
         model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
     )
+    watch = DenoisingWatch(guider, samples, steps=len(sigmas) - 1, tokens=token_counts(latent, positive))
+    guider.watch = watch
     noise = host_sample.prepare_noise(samples, seed, latent.get("batch_index"))
     result = guider.sample(
         noise,
@@ -71,30 +69,9 @@ def denoise_latent(
         flow_sampler(settings.solver),
         sigmas,
         denoise_mask=latent.get("noise_mask"),
-        callback=step_callback(guider, len(sigmas) - 1),
+        callback=watch,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
     kept = {name: value for name, value in latent.items() if not name.startswith("downscale_ratio_")}
     return {**kept, "samples": result.to(model_management.intermediate_device())}
-
-
-def step_callback(guider: CascadedGuider, num_steps: int) -> StepCallback:
-    """What is told after each step: the host's preview and bar, and a line with step, time left and branches.
-
-    Args:
-        guider: Says which branches run.
-        num_steps: Steps in all.
-    """
-    preview = latent_preview.prepare_callback(guider.model_patcher, num_steps)
-    progress, clock = NodeProgress(), StepClock(num_steps)
-    about = guider.describe() + (f"; {guider.notice}" if guider.notice else "")
-    progress.text(f"loading the model\n{about}")
-
-    def tell(step: int, denoised: Tensor, latents: Tensor, total: int) -> None:
-        preview(step, denoised, latents, total)
-        done = step + 1
-        left = as_clock(clock.remaining_seconds(done))
-        progress.text(f"step {done} of {total}, {left} left\n{about}", is_frequent=done < total)
-
-    return tell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from comfy import model_management
@@ -24,6 +24,16 @@ from .checks import check_conditioning, check_latents, config_of, describe_size
 NAMES: dict[Branch, str] = {Branch.FULL: "positive", Branch.UNCONDITIONAL: "negative", Branch.VISUAL: "visual"}
 """Name of each branch's conditioning. Order matters: the host and its extensions take the first for the positive and
 the second for the negative one."""
+
+
+class Watch(Protocol):
+    """Is told what a guider is about to do."""
+
+    def loads(self) -> None:
+        """The model goes to its device, again after memory ran out."""
+
+    def evaluates(self, branches: Sequence[Branch]) -> None:
+        """A step predicts with these branches; none where all is extrapolated."""
 
 
 class CascadedGuider(CFGGuider):
@@ -67,6 +77,7 @@ class CascadedGuider(CFGGuider):
         self.weights = branch_weights(
             settings.guidance_scale, settings.visual_guidance_scale, has_visual="visual" in given
         )
+        self.watch: Watch | None = None
         self._config = config
         self._shortcuts = settings.shortcuts
         self._one_by_one = False
@@ -102,6 +113,8 @@ class CascadedGuider(CFGGuider):
 
         def attempt() -> Tensor:
             self._reuse = None
+            if self.watch is not None:
+                self.watch.loads()
             try:
                 # a copy of the sigmas: the host's own uni_pc writes into those it is given
                 return super(CascadedGuider, self).sample(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)
@@ -172,6 +185,7 @@ class CascadedGuider(CFGGuider):
         """As `_predict`; what the shortcuts leave out is not run, and stands in as if it had been."""
         level = float(timestep[0])
         if self._shortcuts.is_exact or level == 0:  # a velocity is the way to go over sigma, which is none at 0
+            self._tell([branch for branch, cond in zip(branches, conds, strict=True) if cond is not None])
             return self._predict(conds, x, timestep, options)
         wanted = {
             branch: self.weights.get(branch, 0.0)
@@ -181,6 +195,7 @@ class CascadedGuider(CFGGuider):
         if self._reuse is None:
             self._reuse = Reuse(self._shortcuts, wanted, self._sigmas)
         due = self._reuse.due(x, level)
+        self._tell(due)
         predictions = [torch.zeros_like(x)] * len(conds)
         if due:
             run = [cond if branch in due else None for branch, cond in zip(branches, conds, strict=True)]
@@ -192,6 +207,10 @@ class CascadedGuider(CFGGuider):
             x - sigma * velocities[branch] if branch in velocities and branch not in due else made
             for branch, made in zip(branches, predictions, strict=True)
         ]
+
+    def _tell(self, branches: Sequence[Branch]) -> None:
+        if self.watch is not None:
+            self.watch.evaluates(branches)
 
     def _predict(self, conds: list[Any], x: Tensor, timestep: Tensor, options: dict[str, Any]) -> list[Tensor]:
         """Denoised prediction of each branch; zeros for one whose conditioning is None, which is not run."""

@@ -13,6 +13,7 @@ from ....loom_core.config.speed import EXACT
 from ....loom_core.geometry import SPATIAL_STRIDE, LatentShape
 from ....loom_core.types import Task
 from ..conditioning import REFERENCE_LATENTS, SOURCE_LATENT, Conditioning, task_of
+from ..run_state import TokenCounts
 from .checks import VIDEO_DIMENSIONS, config_of
 
 
@@ -86,6 +87,18 @@ def token_count(latent: Mapping[str, Any], positive: Conditioning | None = None)
     scale = latent.get("downscale_ratio_spacial", SPATIAL_STRIDE) / SPATIAL_STRIDE
     references = (positive[0][1].get(REFERENCE_LATENTS) or ()) if positive else ()
     return _tokens(latent["samples"].shape, scale=scale) + sum(_tokens(one.shape) for one in references)
+
+
+def token_counts(latent: Mapping[str, Any], positive: Conditioning | None = None) -> TokenCounts:
+    """The same one by one, for the user.
+
+    Args:
+        latent: See `token_count`.
+        positive: See `token_count`.
+    """
+    target = token_count(latent)
+    context = int(positive[0][0].shape[1]) if positive else None
+    return TokenCounts(target=target, references=token_count(latent, positive) - target, context=context)
 
 
 def _tokens(shape: Sequence[int], *, scale: float = 1.0) -> int:

@@ -112,3 +112,73 @@ def test_remaining_time_leaves_the_first_step_out_once_there_are_others(progress
         now[0] += took
         told.append(clock.remaining_seconds(done))
     assert told == [240, 30, 22, 11, 0]
+
+
+@pytest.fixture
+def listening(server, monkeypatch):
+    """A server that also keeps what is sent to it by name."""
+    told = []
+    monkeypatch.setattr(type(server), "send_sync", lambda _, *args: told.append(args), raising=False)
+    return told
+
+
+def state(pack, **values):
+    parts = import_module(f"{pack.__name__}.nodes.adapter.run_state")
+    return parts, parts.RunState(phase=parts.Phase.DENOISE, **values)
+
+
+def test_a_report_names_node_and_prompt_and_says_what_is_known(pack, progress, listening):
+    from comfy_execution.utils import CurrentNodeContext
+
+    branch = import_module(f"{pack.__name__}.loom_core.types").Branch
+    memory = import_module(f"{pack.__name__}.nodes.adapter.memory_use").MemoryUse(of="gpu", predicted=7, used=5, free=9)
+    parts, _ = state(pack)
+    _, told = state(
+        pack,
+        step=2,
+        steps=12,
+        seconds_left=4.5,
+        tokens=parts.TokenCounts(target=12, references=20, context=9),
+        branches=(branch.FULL, branch.UNCONDITIONAL),
+        memory=memory,
+        guidance_scale=2.5,
+        notice="all is well",
+    )
+    with CurrentNodeContext(prompt_id="p", node_id="12"):
+        progress.NodeProgress().report(told)
+    message = {
+        "node": "12",
+        "prompt_id": "p",
+        "phase": "denoise",
+        "step": 2,
+        "steps": 12,
+        "seconds_left": 4.5,
+        "tokens": {"target": 12, "references": 20, "context": 9, "total": 32},
+        "branches": ["full", "unconditional"],
+        "memory": {"of": "gpu", "predicted": 7, "used": 5, "free": 9},
+        "guidance_scale": 2.5,
+        "visual_guidance_scale": None,
+        "notice": "all is well",
+    }
+    assert listening == [("loomvideo.progress", message, "browser")]
+
+
+def test_a_report_with_little_in_it_can_be_sent(pack, progress, listening):
+    import json
+
+    progress.NodeProgress("3").report(state(pack)[1])
+    message = listening[0][1]
+    assert json.loads(json.dumps(message)) == message
+    assert {message[name] for name in ("step", "steps", "seconds_left", "tokens", "branches", "memory")} == {None}
+
+
+def test_a_report_goes_to_nobody_where_no_browser_waits_for_it(pack, progress, server, listening, monkeypatch):
+    shown, told = progress.NodeProgress("7"), state(pack)[1]
+    monkeypatch.setattr(server, "client_id", None)
+    shown.report(told)
+    progress.NodeProgress().report(told)
+    monkeypatch.setattr(sys.modules["server"].PromptServer, "instance", types.SimpleNamespace(client_id="older"))
+    shown.report(told)
+    monkeypatch.delitem(sys.modules, "server")
+    shown.report(told)
+    assert listening == []

@@ -68,6 +68,16 @@ def test_the_bar_moves_layer_by_layer_over_all_prompts(golden_clip, read, edit_o
     assert set(bar) == {(count, 15) for count in range(16)}
 
 
+def test_the_browser_is_told_of_loading_and_of_each_prompt(part, golden_clip, read, edit_of, monkeypatch):
+    told = []
+    monkeypatch.setattr(part("nodes.adapter.progress").NodeProgress, "report", lambda _self, state: told.append(state))
+    read(golden_clip, edit_of())
+    assert [(state.phase.value, state.step, state.steps) for state in told] == [
+        ("load", None, None),
+        *(("encode", done, 15) for done in (0, 5, 10)),
+    ]
+
+
 def test_the_vision_tower_runs_once_a_picture(golden_clip, read, edit_of, part_of):
     runs = []
     part_of("visual").register_forward_hook(lambda *_: runs.append(1))

@@ -18,7 +18,7 @@ class Progress:
     """Stands in for a node's: keeps what it is told."""
 
     def __init__(self, on_step=None):
-        self.steps, self.texts, self.on_step = [], [], on_step
+        self.steps, self.texts, self.reports, self.on_step = [], [], [], on_step
 
     def step(self, done, total):
         from comfy import model_management
@@ -30,6 +30,9 @@ class Progress:
 
     def text(self, text, *, is_frequent=False):
         self.texts.append(text)
+
+    def report(self, state):
+        self.reports.append((state.phase.value, state.step, state.steps))
 
 
 @pytest.mark.parametrize("kind", ["built_in", "wan"])
@@ -48,6 +51,7 @@ def test_progress_counts_latent_frames(latents, picture, request, kind):
     latents.encode_frames(vae, picture(13), what="the source", progress=progress)
     assert progress.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert progress.texts[-1] == "encoding the source: 4 of 4"
+    assert progress.reports == [("encode", done, 4) for done in range(1, 5)]
     assert not vae.first_stage_model.encoder._forward_hooks  # and nobody watches on
 
 
