@@ -9,7 +9,7 @@ import { loadStyle } from "./shared/style.js";
  * @type {[string, string][]} */
 const PANELS = [];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
-const SERVICES = [];
+const SERVICES = ["./preflight/preflight.js"];
 
 const SETTING = "LoomVideo.Panels";
 /** @type {Map<string, ((node: any) => void)[]>} */

@@ -64,6 +64,9 @@ export async function open({ template = null, renderer = "classic", theme = "dar
   const query = template ? `?template=${template}&source=comfyui-loomvideo` : "";
   await page.goto(`${SERVER}/${query}`, { waitUntil: "domcontentloaded" });
   await ready(page, template ? 5 : 0);
+  // ComfyUI's own first graph may stand there before the template does
+  if (template)
+    await page.waitForFunction(() => window.app.graph.nodes.some((node) => node.comfyClass?.startsWith("LoomVideo")), null, { timeout: 60_000 });
   return page;
 }
 

@@ -20,12 +20,24 @@ export function widgetOf(node, name) {
  * @param {any} value
  */
 export function setWidget(node, name, value) {
-  const widget = widgetOf(node, name);
-  if (!widget || widget.value === value) return;
+  if (writeWidget(node, name, value)) remember();
+}
+
+/**
+ * As `setWidget`, for one of several that are one step of undo together: `remember()` ends it.
+ *
+ * @param {any} node
+ * @param {string} name
+ * @param {any} value
+ * @returns {boolean} Whether something changed.
+ */
+export function writeWidget(node, name, value) {
+  const widget = node && widgetOf(node, name);
+  if (!widget || widget.value === value) return false;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
   node.setDirtyCanvas?.(true, true);
-  remember();
+  return true;
 }
 
 /** Make what was changed a step of undo. */
