@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+HELP = [*sorted((ROOT / "web" / "docs").glob("*.md")), *sorted((ROOT / "web" / "docs").glob("*/zh.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 TEST = re.compile(r"`(?:([\w/]+\.py)::)?(test_\w+)`")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -66,11 +68,71 @@ def test_the_readmes_table_has_every_node(schemas):
 
 
 def test_nodes_that_pages_name_exist(schemas):
-    """A name is three words or more with capitals: LoomVideo Model Loader."""
+    """A name is three words or more with capitals, LoomVideo Model Loader, or an id, LoomVideoModelLoader."""
     nodes = {schema.display_name.removesuffix(" (Qwen3-VL)") for schema in schemas.values()}
-    for page in PAGES:
-        for name in re.findall(r"\bLoomVideo [A-Z][\w-]+(?: [A-Z][\w-]+)+", " ".join(text_of(page).split())):
+    for page in [*PAGES, *HELP]:
+        text = " ".join(text_of(page).split())
+        for name in re.findall(r"\bLoomVideo [A-Z][\w-]+(?: [A-Z][\w-]+)+", text):
             assert any(name.startswith(node) for node in nodes), f"{page.name}: {name}"
+        assert set(re.findall(r"\bLoomVideo[A-Z]\w+", text)) - set(schemas) == set(), page.name
+
+
+def test_nodes_that_chinese_pages_name_have_that_name():
+    named = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    nodes = {node["display_name"] for node in named.values()}
+    pages = [page for page in HELP if page.name == "zh.md"]
+    found = {name for page in pages for name in re.findall("“(LoomVideo [^”]+)”", text_of(page))}
+    assert len(found) > 5
+    assert {name for name in found if not any(node.startswith(name) for node in nodes)} == set()
+
+
+def test_inputs_that_pages_name_exist(schemas):
+    """Written as **strength** of LoomVideo Source Latent Scaler."""
+    nodes = {schema.display_name.removesuffix(" (Qwen3-VL)"): schema for schema in schemas.values()}
+    longest_first = "|".join(map(re.escape, sorted(nodes, key=len, reverse=True)))
+    of = re.compile(rf"((?:\*\*\w+\*\*(?: and |, )?)+) of ({longest_first})\b")
+    found = 0
+    for page in [*PAGES, *HELP]:
+        for inputs, node in of.findall(" ".join(text_of(page).split())):
+            ports = {port.id for port in (*nodes[node].inputs, *nodes[node].outputs)}
+            ports |= {port.more.get("display_name") for port in nodes[node].outputs}
+            found += 1
+            assert set(re.findall(r"\*\*(\w+)\*\*", inputs)) - ports == set(), f"{page.name}: {inputs} of {node}"
+    assert found > 3
+
+
+@pytest.mark.parametrize("page", HELP, ids=lambda page: page.relative_to(page.parents[1]).as_posix())
+def test_links_of_help_pages_lead_to_files(page):
+    """ComfyUI resolves them against the folder of the English pages."""
+    assert [target for target, _ in LINK.findall(text_of(page)) if not (ROOT / "web" / "docs" / target).is_file()] == []
+
+
+def test_checks_of_the_preflight_page_are_those_of_the_code():
+    page = (DOCS / "preflight.md").read_text(encoding="utf-8")
+    rows = page.partition("| check | what is looked at |")[2].partition("\n\n")[0].splitlines()[2:]
+    told = {name for row in rows for name in re.findall(r"`([\w-]+)`", row.split("|")[1])}
+    assert checks_of_the_code() == told
+
+
+def checks_of_the_code():
+    """Of every finding that is made: the first word of `Finding.note` and the like, or `check=`."""
+    folders = (ROOT / "loom_core" / "doctor", ROOT / "nodes" / "preflight")
+    files = [*(path for folder in folders for path in folder.glob("*.py")), ROOT / "nodes" / "adapter" / "preflight.py"]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (*files, ROOT / "loom_core" / "cli" / "doctor.py")]
+    words, constants = [], {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Tuple)
+            and isinstance(node.targets[0], ast.Tuple)
+        ):
+            constants |= dict(zip(map(ast.unparse, node.targets[0].elts), node.value.elts, strict=False))
+        if isinstance(node, ast.Call):
+            words += [word.value for word in node.keywords if word.arg == "check"]
+            if ast.unparse(node.func) in ("Finding.note", "Finding.warning", "Finding.of_error"):
+                words += node.args[:1]
+    named = [constants.get(word.id) if isinstance(word, ast.Name) else word for word in words]
+    return {word.value for word in named if isinstance(word, ast.Constant)}
 
 
 def source_texts():

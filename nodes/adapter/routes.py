@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from aiohttp import web
 from server import PromptServer
@@ -14,12 +14,19 @@ from server import PromptServer
 from ...loom_core.errors import LoomError
 
 PREFLIGHT = "/loomvideo/preflight"
-"""POST {"prompt": ...}; the host offers it below /api as well."""
+"""POST {"prompt": ..., "report": bool}; the host offers it below /api as well."""
 MEDIA = "/loomvideo/media"
 """GET ?filename=...&subfolder=...&type=...; what a file in the host's folders holds, which a browser cannot tell."""
 
 
-def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
+class Answer(Protocol):
+    """What a prompt would run into."""
+
+    def __call__(self, prompt: Any, *, with_report: bool) -> Mapping[str, Any]:
+        """The findings, and with a report their text; see docs/preflight.md."""
+
+
+def add_preflight(answer: Answer) -> None:
     """Have the host's server answer what a prompt would run into; without a server, as in tests, nothing happens.
 
     Args:
@@ -35,9 +42,10 @@ def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
             content = await request.json()
         except ValueError:
             content = None
-        prompt = content.get("prompt") if isinstance(content, dict) else None
+        asked = content if isinstance(content, dict) else {}
+        with_report = asked.get("report") is True
         try:
-            return web.json_response(await asyncio.to_thread(answer, prompt))
+            return web.json_response(await asyncio.to_thread(answer, asked.get("prompt"), with_report=with_report))
         except LoomError as error:
             return web.json_response({"error": str(error)}, status=400)
         except Exception as error:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...loom_core.doctor.finding import Level
+from ...loom_core.doctor.privacy import Private
+from ...loom_core.doctor.report import report
 from .checks import CHECKS
 from .graph import PromptGraph
 from .places import Placed
@@ -15,12 +20,13 @@ VERSION = 1
 """Of the form of the answer; see docs/preflight.md."""
 
 
-def answer(prompt: Any, host: Host) -> dict[str, Any]:
+def answer(prompt: Any, host: Host, *, with_report: bool = False) -> dict[str, Any]:
     """What is to be said about a prompt.
 
     Args:
         prompt: In the form of the host's HTTP interface.
         host: Knows files and machine.
+        with_report: Also all of it as a text for an issue, without private paths.
 
     Raises:
         ConfigError: It is no prompt.
@@ -32,9 +38,18 @@ def answer(prompt: Any, host: Host) -> dict[str, Any]:
     seen: Mapping[tuple[str, str], Placed] = {(one.finding.sentence, one.node): one for one in reversed(found)}
     kept = [one for one in found if seen[one.finding.sentence, one.node] is one]
     levels = [one.finding.level for one in kept]
-    return {
+    made = {
         "version": VERSION,
         "errors": levels.count(Level.ERROR),
         "warnings": levels.count(Level.WARNING),
         "findings": [one.to_dict() for one in kept],
     }
+    return {**made, "report": _report(graph, kept)} if with_report else made
+
+
+def _report(graph: PromptGraph, found: Sequence[Placed]) -> str:
+    """Findings as a text; of the graph no more is told than which nodes it has."""
+    counts = Counter(graph.kind(node) for node in graph.ids())
+    kinds = [f"{number} {kind}" if number > 1 else kind for kind, number in sorted(counts.items())]
+    private = Private.of_this_machine([Path.cwd(), Path(sys.prefix)])
+    return report([one.finding for one in found], [f"graph: {', '.join(kinds)}"], private=private)

@@ -63,6 +63,10 @@ class PromptGraph:
         """Ids of the nodes of some classes, in order."""
         return (name for name, node in self._nodes.items() if node["class_type"] in kinds)
 
+    def ids(self) -> Iterator[str]:
+        """Ids of all nodes, in order."""
+        return iter(self._nodes)
+
     def kind(self, node: str) -> str:
         """Class of a node; empty if there is no such node."""
         return str(self._nodes[node]["class_type"]) if node in self._nodes else ""

@@ -109,3 +109,10 @@ def test_no_answer_names_the_servers_folders(ask, server, graph):
     made = graph("video_edit").set("LoomVideoModelLoader", model_name="gone.safetensors")
     assert str(server.base) not in json.dumps(ask(made))
     assert str(server.base) not in json.dumps(ask(graph("reference_edit")))
+
+
+def test_a_report_for_an_issue(server, graph):
+    asked = {"prompt": graph("text_to_video").set("LoomVideoEmptyLatent", length=98).prompt, "report": True}
+    text = server.post(PREFLIGHT, asked)["report"]
+    assert "error    frames: found 98 frames" in text and "LoomVideoEmptyLatent" in text and "ComfyUI" in text
+    assert str(server.base) not in text and "report" not in server.post(PREFLIGHT, {"prompt": asked["prompt"]})

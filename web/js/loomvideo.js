@@ -14,7 +14,7 @@ const PANELS = [
   ["LoomVideoSampler", "./run/panel.js"],
 ];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
-const SERVICES = [];
+const SERVICES = ["./preflight/preflight.js"];
 
 const SETTING = "LoomVideo.Panels";
 /** @type {Map<string, ((node: any) => void)[]>} */

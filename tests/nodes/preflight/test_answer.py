@@ -264,3 +264,16 @@ def test_odd_values_never_break_it(graph, told, odd):
                 made = graph(name).released()
                 made.prompt[node]["inputs"][key] = odd
                 told(made)
+
+
+def test_a_report_tells_of_the_nodes_and_of_nothing_private(graph, host, stand_in, monkeypatch, tmp_path):
+    home = tmp_path / "erika"
+    monkeypatch.setenv("HOME", str(home))
+    finding = stand_in("loom_core.doctor.finding").Finding
+    monkeypatch.setattr(host, "findings", lambda: [finding.note("model", f"{home}/models/gen_model.safetensors")])
+    answer = stand_in("nodes.preflight.answer").answer
+    made = graph("reference_edit").set("LoomVideoDeepstackEncode", prompt="A secret of @Image 7")
+    text = answer(made.prompt, host, with_report=True)["report"]
+    assert "erika" not in text and "secret" not in text
+    assert "LoomVideoDeepstackEncode" in text and "gen_model.safetensors" in text and "@Image 7" in text
+    assert "report" not in answer(made.prompt, host)

@@ -19,14 +19,16 @@ export function widgetOf(node, name) {
  * @param {string} name
  * @param {any} value
  * @param {{isStep?: boolean}} [options] Not a step while more is to follow, as in typing; then call `remember` at its end.
+ * @returns {boolean} Whether something changed.
  */
 export function setWidget(node, name, value, { isStep = true } = {}) {
-  const widget = widgetOf(node, name);
-  if (!widget || widget.value === value) return;
+  const widget = node && widgetOf(node, name);
+  if (!widget || widget.value === value) return false;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
   node.setDirtyCanvas?.(true, true);
   if (isStep) remember();
+  return true;
 }
 
 /** Make what was changed a step of undo. */

@@ -1,0 +1,61 @@
+// From the ids of a prompt to nodes of the graph: what the buttons of findings do there.
+// @ts-check
+import { app } from "../../../../scripts/app.js";
+import { remember, widgetOf, setWidget } from "../shared/graph.js";
+import { isOurs } from "./answers.js";
+
+/**
+ * The node of an id, "3:5" being node 5 in the subgraph of node 3.
+ *
+ * @param {string} id
+ * @returns {{node: any, within: any} | null} `within` is the node whose subgraph it is in, null at the top.
+ */
+export function placeOf(id) {
+  let [node, within] = /** @type {any[]} */ ([null, null]);
+  let graph = /** @type {any} */ (app).rootGraph;
+  for (const part of id.split(":")) {
+    within = node;
+    node = graph?.getNodeById?.(part) ?? graph?.getNodeById?.(Number(part));
+    if (!node) return null;
+    graph = node.subgraph;
+  }
+  return { node, within };
+}
+
+/** @param {any} [graph] @returns {boolean} Whether a node of this pack is in it, or in one of its subgraphs. */
+export function graphHasOurs(graph = /** @type {any} */ (app).rootGraph) {
+  return (graph?.nodes ?? []).some(
+    (/** @type {any} */ node) => isOurs(node.comfyClass) || (node.subgraph && graphHasOurs(node.subgraph)),
+  );
+}
+
+/** @param {import("./answers.js").SetAction} action @returns {boolean} Whether all of its widgets are there. */
+export function canWrite(action) {
+  return action.values.every(({ node, input }) => widgetOf(placeOf(node)?.node ?? {}, input));
+}
+
+/** Write the values of an action into their widgets, as one step of undo. @param {import("./answers.js").SetAction} action */
+export function write(action) {
+  for (const { node, input, value } of action.values) setWidget(placeOf(node)?.node, input, value, { isStep: false });
+  remember();
+}
+
+/** Centre a node and select it, in its subgraph where it is in one. @param {string} id */
+export function show(id) {
+  const place = placeOf(id);
+  const canvas = /** @type {any} */ (app.canvas);
+  if (!place) return;
+  const { node, within } = place;
+  if (node.graph && node.graph !== canvas.graph) {
+    if (within) canvas.openSubgraph(node.graph, within);
+    else {
+      if (canvas.subgraph) canvas.subgraph = undefined;
+      canvas.setGraph(node.graph);
+    }
+  }
+  requestAnimationFrame(() => {
+    canvas.deselectAll();
+    canvas.selectNode(node);
+    canvas.animateToBounds(node.boundingRect);
+  });
+}
