@@ -23,6 +23,7 @@ class LoomVideoExtension(ComfyExtension):
         provide_demo_media()
         if is_supported():
             provide_preflight()
+            provide_clip_facts()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -51,6 +52,17 @@ def provide_preflight() -> None:
         add_preflight(partial(answer, host=ComfyHost()))
     except Exception:
         logging.warning("LoomVideo: there is no pre-flight\n%s", traceback.format_exc())
+
+
+def provide_clip_facts() -> None:
+    """Add the address at which the browser asks for the frames of a clip; only a panel depends on it."""
+    try:
+        from .adapter.media.stored import stored_facts
+        from .adapter.routes import add_clip_facts
+
+        add_clip_facts(stored_facts)
+    except Exception:
+        logging.warning("LoomVideo: source and result cannot be compared\n%s", traceback.format_exc())
 
 
 def make_extension() -> LoomVideoExtension:

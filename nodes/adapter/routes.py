@@ -15,6 +15,8 @@ from ...loom_core.errors import LoomError
 
 PREFLIGHT = "/loomvideo/preflight"
 """POST {"prompt": ...}; the host offers it below /api as well."""
+CLIP = "/loomvideo/clip"
+"""GET ?filename=&subfolder=&type=, as for the host's /view: rate, length and size of what lies there."""
 
 
 def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -42,3 +44,21 @@ def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
             # a check that fails must not keep anybody from queueing; the log has what is needed to mend it
             logging.error("LoomVideo: the pre-flight failed\n%s", traceback.format_exc())
             return web.json_response({"error": f"{type(error).__name__}: the log has the details"}, status=500)
+
+
+def add_clip_facts(answer: Callable[[Mapping[str, str]], Mapping[str, Any]]) -> None:
+    """Have the host's server tell what a file in its folders holds; without a server nothing happens.
+
+    Args:
+        answer: Takes the query; reads the file's header, so it is run beside the server's own work.
+    """
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+
+    @server.routes.get(CLIP)
+    async def clip(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(await asyncio.to_thread(answer, request.query))
+        except LoomError as error:
+            return web.json_response({"error": str(error)}, status=400)

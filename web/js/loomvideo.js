@@ -7,7 +7,10 @@ import { loadStyle } from "./shared/style.js";
 
 /** Modules that export `attach(node)`, called once for each node of the class; more may share a class.
  * @type {[string, string][]} */
-const PANELS = [];
+const PANELS = [
+  ["LoomVideoRestoreVideo", "./wipe/panel.js"],
+  ["LoomVideoSampler", "./wipe/button.js"],
+];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
 const SERVICES = [];
 
