@@ -23,7 +23,7 @@ class LoomVideoExtension(ComfyExtension):
         provide_demo_media()
         if is_supported():
             provide_preflight()
-            provide_clip_facts()
+            provide_media()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -54,15 +54,15 @@ def provide_preflight() -> None:
         logging.warning("LoomVideo: there is no pre-flight\n%s", traceback.format_exc())
 
 
-def provide_clip_facts() -> None:
-    """Add the address at which the browser asks for the frames of a clip; only a panel depends on it."""
+def provide_media() -> None:
+    """Add the address at which the browser asks what a clip holds; the nodes do not depend on it."""
     try:
-        from .adapter.media.stored import stored_facts
-        from .adapter.routes import add_clip_facts
+        from .adapter.media.facts import media_facts
+        from .adapter.routes import add_media
 
-        add_clip_facts(stored_facts)
+        add_media(media_facts)
     except Exception:
-        logging.warning("LoomVideo: source and result cannot be compared\n%s", traceback.format_exc())
+        logging.warning("LoomVideo: the timeline will not know rates of files\n%s", traceback.format_exc())
 
 
 def make_extension() -> LoomVideoExtension:

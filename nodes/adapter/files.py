@@ -1,7 +1,8 @@
-"""The host's model folders: what a loader offers, and where a choice lies."""
+"""The host's folders: what a loader offers, and where a choice lies."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -65,3 +66,22 @@ def path_of(name: str, folders: Sequence[str]) -> Path:
         expected="a file that is there",
         fix="press R in ComfyUI to read the folders again, then choose one",
     )
+
+
+def media_path(name: str) -> Path | None:
+    """Where a picture or clip lies that a loader names; None if it is not there, or outside the host's folders for media.
+
+    Args:
+        name: As in a widget of the host's loaders: "folder/clip.mp4", or with its folder behind it, "clip.mp4 [output]".
+    """
+    try:
+        path = Path(os.path.normpath(folder_paths.get_annotated_filepath(name)))
+    except ValueError:  # newer hosts refuse themselves what lies outside
+        return None
+    folders = (
+        folder_paths.get_input_directory(),
+        folder_paths.get_output_directory(),
+        folder_paths.get_temp_directory(),
+    )
+    is_inside = any(path.is_relative_to(os.path.normpath(folder)) for folder in folders)
+    return path if is_inside and path.is_file() else None

@@ -35,7 +35,7 @@ from ...loom_core.weights.identify import ModelKind
 from ...loom_core.weights.inspection import format_bytes
 from ...loom_core.weights.reading import open_checkpoint
 from .encoder.files import encoder_path, offered_encoders
-from .files import BUILT_IN, offered, path_of
+from .files import BUILT_IN, media_path, offered, path_of
 from .host import MINIMUM_VERSION, version
 from .media.vae import EXPECTED, require_whole_vae
 from .media.vae import FOLDER as VAE_FOLDER
@@ -93,7 +93,7 @@ class ComfyHost:
 
     def media(self, name: str) -> tuple[MediaInfo | None, list[Finding]]:
         """A file that a loader of the host names, or why it cannot be read."""
-        path = _media_path(name)
+        path = media_path(name)
         if path is None:
             error = MediaError(
                 f"no file {name!r} in ComfyUI's input folder",
@@ -204,18 +204,3 @@ def _stamp(path: Path) -> Stamp:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     states = ((file.name, file.stat()) for file in files if file.is_file())
     return tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)
-
-
-def _media_path(name: str) -> Path | None:
-    """Where a file lies that a loader names; None if it is not there, or outside the host's folders for media."""
-    try:
-        path = Path(os.path.normpath(folder_paths.get_annotated_filepath(name)))
-    except ValueError:  # newer hosts refuse themselves what lies outside
-        return None
-    folders = (
-        folder_paths.get_input_directory(),
-        folder_paths.get_output_directory(),
-        folder_paths.get_temp_directory(),
-    )
-    is_inside = any(path.is_relative_to(os.path.normpath(folder)) for folder in folders)
-    return path if is_inside and path.is_file() else None

@@ -15,8 +15,8 @@ from ...loom_core.errors import LoomError
 
 PREFLIGHT = "/loomvideo/preflight"
 """POST {"prompt": ...}; the host offers it below /api as well."""
-CLIP = "/loomvideo/clip"
-"""GET ?filename=&subfolder=&type=, as for the host's /view: rate, length and size of what lies there."""
+MEDIA = "/loomvideo/media"
+"""GET ?filename=...&subfolder=...&type=...; what a file in the host's folders holds, which a browser cannot tell."""
 
 
 def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -46,19 +46,22 @@ def add_preflight(answer: Callable[[Any], Mapping[str, Any]]) -> None:
             return web.json_response({"error": f"{type(error).__name__}: the log has the details"}, status=500)
 
 
-def add_clip_facts(answer: Callable[[Mapping[str, str]], Mapping[str, Any]]) -> None:
-    """Have the host's server tell what a file in its folders holds; without a server nothing happens.
+def add_media(look: Callable[[str, str, str], Mapping[str, Any]]) -> None:
+    """Have the host's server say what a picture or clip in its folders holds; it only reads.
 
     Args:
-        answer: Takes the query; reads the file's header, so it is run beside the server's own work.
+        look: Takes file name, folder within, and which of the host's folders; run beside the server's own work.
     """
     server = getattr(PromptServer, "instance", None)
     if server is None:
         return
 
-    @server.routes.get(CLIP)
-    async def clip(request: web.Request) -> web.Response:
+    @server.routes.get(MEDIA)
+    async def media(request: web.Request) -> web.Response:
+        name, subfolder, kind = (request.query.get(key, "") for key in ("filename", "subfolder", "type"))
         try:
-            return web.json_response(await asyncio.to_thread(answer, request.query))
+            return web.json_response(await asyncio.to_thread(look, name, subfolder, kind or "input"))
+        except FileNotFoundError as error:
+            return web.json_response({"error": str(error)}, status=404)
         except LoomError as error:
             return web.json_response({"error": str(error)}, status=400)

@@ -63,6 +63,8 @@ export async function open({ template = null, renderer = "classic", theme = "dar
   });
   const query = template ? `?template=${template}&source=comfyui-loomvideo` : "";
   await page.goto(`${SERVER}/${query}`, { waitUntil: "domcontentloaded" });
+  // the default graph may stand there for a moment
+  if (template) await page.waitForFunction(() => window.app?.graph?.nodes?.some((node) => node.comfyClass?.startsWith("LoomVideo")), null, { timeout: 120_000 });
   await ready(page, template ? 5 : 0);
   return page;
 }

@@ -148,7 +148,6 @@ for (const renderer of RENDERERS) {
     assert.equal(await divider.evaluate((element) => element === document.activeElement), true);
     assert.equal(await dialog.getByRole("button", { name: "Play" }).count(), 0); // a picture has one frame
     const difference = async () => {
-      const [whole, half] = [];
       return dialog.locator("canvas").evaluate((canvas) => {
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         return [...data.subarray(0)].reduce((sum, value, at) => (sum * 31 + value + at) % 2147483647, 7);

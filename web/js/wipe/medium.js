@@ -17,7 +17,7 @@ const LATE = 150; // milliseconds after which a frame that was sought is taken a
  */
 export async function opened(file) {
   const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
-  const answer = await api.fetchApi(`/loomvideo/clip?${query}`);
+  const answer = await api.fetchApi(`/loomvideo/media?${query}`);
   const facts = await answer.json();
   if (!answer.ok) throw new Error(facts.error ?? file.filename);
   const made = facts.is_image ? new Still(file) : new Clip(file, facts);
@@ -74,10 +74,10 @@ export class Clip {
   /** @type {HTMLCanvasElement[]} */
   #spare = [];
 
-  /** @param {StoredFile} file @param {{fps: number, frames: number}} facts */
-  constructor(file, { fps, frames }) {
-    this.fps = fps;
-    this.frames = frames;
+  /** @param {StoredFile} file @param {{fps: number, num_frames: number}} facts */
+  constructor(file, facts) {
+    this.fps = facts.fps;
+    this.frames = facts.num_frames;
     this.video = document.createElement("video");
     Object.assign(this.video, { muted: true, playsInline: true, preload: "auto", src: addressOf(file) });
     this.ready = new Promise((resolve, reject) => {
