@@ -69,10 +69,10 @@ def path_of(name: str, folders: Sequence[str]) -> Path:
 
 
 def media_path(name: str) -> Path | None:
-    """Where a picture or clip lies that a loader names; None if it is not there, or outside the host's folders for media.
+    """Where a picture or clip lies that a loader names; None if it is not there, or outside the host's folders.
 
     Args:
-        name: As in a widget of the host's loaders: "folder/clip.mp4", or with its folder behind it, "clip.mp4 [output]".
+        name: As in a widget of the host's loaders: "folder/clip.mp4", or "clip.mp4 [output]" from another of them.
     """
     try:
         path = Path(os.path.normpath(folder_paths.get_annotated_filepath(name)))

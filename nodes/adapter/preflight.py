@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-import folder_paths
 import torch
 from comfy import model_management
 from comfy.ldm.modules import attention

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-
 _PATTERN = re.compile(r"%(\w+)\.(\w+)%")
 
 

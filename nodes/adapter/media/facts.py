@@ -1,4 +1,4 @@
-"""What a picture or clip in the host's folders holds, for the browser, which cannot tell its rate and number of frames."""
+"""What a picture or clip in the host's folders holds, for the browser, which cannot tell its rate and frames."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def media_facts(filename: str, subfolder: str, folder: str) -> dict[str, Any]:
     try:
         info = probe(path)
     except MediaError as error:
-        raise MediaError(
-            error.found.replace(str(path), path.name), expected=error.expected, fix=error.fix
-        ) from error
+        raise MediaError(error.found.replace(str(path), path.name), expected=error.expected, fix=error.fix) from error
     return {
         "width": info.width,
         "height": info.height,
