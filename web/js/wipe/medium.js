@@ -99,21 +99,33 @@ export class Clip {
 
   #follow() {
     this.video.requestVideoFrameCallback((_, { mediaTime }) => {
-      this.time = mediaTime;
-      this.index = frameAt(mediaTime, this.fps);
-      this.#take(this.index);
+      this.#takeAt(mediaTime);
       this.#follow();
       this.onframe();
     });
   }
 
-  /** @param {number} index */
-  #take(index) {
+  /**
+   * Copy what the player shows. On a busy machine that is already the next frame, which only the frame itself tells; it
+   * can be asked where the page is secure (https, or this machine).
+   *
+   * @param {number} seconds At which the frame began that was announced.
+   */
+  #takeAt(seconds) {
+    const picture = "VideoFrame" in window ? new VideoFrame(this.video) : null;
+    this.time = picture ? picture.timestamp / 1e6 : seconds;
+    this.index = frameAt(this.time, this.fps);
+    this.#take(this.index, picture ?? this.video);
+    picture?.close();
+  }
+
+  /** @param {number} index @param {CanvasImageSource} [picture] */
+  #take(index, picture = this.video) {
     const canvas = this.#taken.get(index) ?? this.#spare.pop() ?? document.createElement("canvas");
     const factor = Math.min(1, this.widest / this.width);
     canvas.width = Math.max(1, Math.round(this.width * factor));
     canvas.height = Math.max(1, Math.round(this.height * factor));
-    canvas.getContext("2d")?.drawImage(this.video, 0, 0, canvas.width, canvas.height);
+    canvas.getContext("2d")?.drawImage(picture, 0, 0, canvas.width, canvas.height);
     this.#taken.delete(index); // the newest is last
     this.#taken.set(index, canvas);
     while (this.#taken.size > KEPT) {
