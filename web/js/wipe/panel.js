@@ -11,7 +11,7 @@ import "./words.js";
 const HEIGHT = 200; // with or without a result, so that a run does not move what lies below
 
 /** What to do for there to be something to compare. @type {Record<string, string>} */
-export const MISSING = {
+const MISSING = {
   source: "Source and result are compared here when the source comes from a Load Video or Load Image node.",
   saver: "Source and result are compared here when the result goes to a Save Video or Save Image node.",
   run: "After a run, source and result are compared here.",
