@@ -29,6 +29,7 @@ NOTE_WIDTH, NOTE_HEIGHT = 420, 560
 ROOM = {
     "LoadImage": 340.0, "LoadVideo": 420.0, "SaveImage": 360.0, "SaveVideo": 460.0, "LoomVideoReferenceSlots": 420.0,
     "LoomVideoSampler": 560.0, "SamplerCustomAdvanced": 400.0, "LoomVideoDeepstackEncode": 480.0,
+    "LoomVideoRestoreVideo": 420.0,
 }  # fmt: skip
 """Least height in pixels of nodes that show a picture, of which a new node does not know yet."""
 TELLING = {
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--server", default="http://127.0.0.1:8188", help="address of a running ComfyUI with this pack")
     server = parser.parse_args().server
     (FOLDER / "api").mkdir(parents=True, exist_ok=True)
-    prompts = {workflow.name: workflow.api() for workflow in WORKFLOWS}
+    prompts = {workflow.name: workflow.prompt() for workflow in WORKFLOWS}
     made = graphs_of(prompts, server)
     for workflow in WORKFLOWS:
         graph = described(arranged(workflow, made[workflow.name]["graph"]), workflow)

@@ -130,12 +130,17 @@ def _decode() -> Step:
     return Step("VAEDecode", {"samples": Output("sample"), "vae": Output("vae")})
 
 
+def _prefix(name: str, seed: str = "LoomVideoSampler.seed") -> str:
+    """Of a file's name: the task and, filled in by ComfyUI's frontend, the seed."""
+    return f"loomvideo/{name}_seed%{seed}%"
+
+
 def _save_image(name: str) -> Step:
-    return Step("SaveImage", {"images": Output("decode"), "filename_prefix": f"loomvideo/{name}"})
+    return Step("SaveImage", {"images": Output("decode"), "filename_prefix": _prefix(name)})
 
 
-def _save_video(name: str, video: str) -> Step:
-    values = {"video": Output(video), "filename_prefix": f"loomvideo/{name}", "format": "auto", "codec": "auto"}
+def _save_video(prefix: str, video: str) -> Step:
+    values = {"video": Output(video), "filename_prefix": prefix, "format": "auto", "codec": "auto"}
     return Step("SaveVideo", values)
 
 
@@ -171,7 +176,7 @@ TEXT_TO_VIDEO = Workflow(
         }),
         Column("3. Result", {
             "sample": _sampler(Output("latent"), visual=False), "decode": _decode(), "video": _new_video(),
-            "save": _save_video("text_to_video", "video"),
+            "save": _save_video(_prefix("text_to_video"), "video"),
         }),
     ),
 )  # fmt: skip
@@ -229,7 +234,7 @@ VIDEO_EDIT = Workflow(
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
-            "save": _save_video("video_edit", "restore"),
+            "save": _save_video(_prefix("video_edit"), "restore"),
         }),
     ),
 )  # fmt: skip
@@ -252,7 +257,7 @@ REFERENCE_EDIT = Workflow(
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
-            "save": _save_video("reference_edit", "restore"),
+            "save": _save_video(_prefix("reference_edit"), "restore"),
         }),
     ),
 )  # fmt: skip
@@ -276,7 +281,7 @@ REFERENCES_TO_VIDEO = Workflow(
         }),
         Column("4. Result", {
             "sample": _sampler(Output("latent")), "decode": _decode(), "video": _new_video(),
-            "save": _save_video("references_to_video", "video"),
+            "save": _save_video(_prefix("references_to_video"), "video"),
         }),
     ),
 )  # fmt: skip
@@ -323,7 +328,7 @@ FASHION_TRY_ON = Workflow(
         }),
         Column("4. Result", {
             "sample": _sampler(Output("source", 1)), "decode": _decode(), "restore": _restore(),
-            "save": _save_video("fashion_try_on", "restore"),
+            "save": _save_video(_prefix("fashion_try_on"), "restore"),
         }),
     ),
 )  # fmt: skip
@@ -362,7 +367,9 @@ LONG_VIDEO_EDIT = Workflow(
                 "noise": Output("noise"), "guider": Output("guider"), "sampler": Output("solver"),
                 "sigmas": Output("sigmas"), "latent_image": Output("source", 1),
             }),
-            "decode": _decode(), "restore": _restore(), "save": _save_video("long_video_edit", "restore"),
+            "decode": _decode(), "restore": _restore(), "save": _save_video(
+                _prefix("long_video_edit", "RandomNoise.noise_seed"), "restore"
+            ),
         }),
     ),
 )  # fmt: skip
@@ -388,7 +395,7 @@ LOW_MEMORY_EDIT = Workflow(
                 "temporal_size": 64, "temporal_overlap": 8,
             }),
             "restore": _restore(),
-            "save": _save_video("low_memory_edit", "restore"),
+            "save": _save_video(_prefix("low_memory_edit"), "restore"),
         }),
     ),
 )  # fmt: skip

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+_PATTERN = re.compile(r"%(\w+)\.(\w+)%")
+
+
+def filled(text: str, prompt: Mapping[str, Any]) -> str:
+    """A text with %Node.widget% replaced by that value, as ComfyUI's frontend does when it queues.
+
+    Args:
+        text: Such as "video_edit_seed%LoomVideoSampler.seed%".
+        prompt: The nodes, in the form of the HTTP interface.
+
+    Raises:
+        StopIteration: No node is of that kind.
+        KeyError: It has no such input.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        node = next(node for node in prompt.values() if node["class_type"] == found[1])
+        return str(node["inputs"][found[2]])
+
+    return _PATTERN.sub(value, text)
 
 
 @dataclass(frozen=True)
@@ -68,8 +90,8 @@ class Workflow:
         """Number of each node in the prompt, from 1."""
         return {key: str(number) for number, key in enumerate(self.steps, start=1)}
 
-    def api(self) -> dict[str, Any]:
-        """The prompt as ComfyUI's HTTP interface takes it.
+    def prompt(self) -> dict[str, Any]:
+        """The prompt with its texts as an artist sees them, %Node.widget% and all.
 
         Raises:
             KeyError: A link begins at a node that does not exist.
@@ -87,3 +109,13 @@ class Workflow:
             }
             for key, step in self.steps.items()
         }
+
+    def api(self) -> dict[str, Any]:
+        """The prompt as ComfyUI's HTTP interface takes it, where nobody fills in %Node.widget%."""
+        prompt = self.prompt()
+        for node in prompt.values():
+            inputs = node["inputs"]
+            node["inputs"] = {
+                name: filled(given, prompt) if name == "filename_prefix" else given for name, given in inputs.items()
+            }
+        return prompt

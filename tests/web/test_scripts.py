@@ -35,6 +35,14 @@ def test_every_panel_named_in_the_entry_is_there():
     assert [path for path in paths if not (SCRIPTS / path).is_file()] == []
 
 
+def test_every_stylesheet_is_loaded():
+    named = (SCRIPTS / "shared" / "style.js").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in SCRIPTS.glob("*/*.css")}
+    assert folders
+    assert {folder for folder in folders if f'"{folder}"' not in named} == set()
+    assert [path for path in SCRIPTS.glob("*/*.css") if path.stem != path.parent.name] == []
+
+
 def test_scripts_are_short():
     lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in SCRIPTS.rglob("*.js")}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.workflows.definitions import PACK_ID, RELEASED, WORKFLOWS
+from scripts.workflows.graph import filled
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflows"
@@ -120,8 +121,24 @@ def test_both_forms_agree(name):
         assert linked == {key: value for key, value in written.items() if isinstance(value, list)}
         widgets = {key: value for key, value in written.items() if not isinstance(value, list)}
         named = node.get("widgets_values_named") or {}
+        values = node.get("widgets_values") or []
+        if "filename_prefix" in named:  # the frontend fills it in when it queues
+            named = named | {"filename_prefix": filled(named["filename_prefix"], prompt)}
+            values = [filled(value, prompt) for value in values]
         assert {key: named.get(key, value) for key, value in widgets.items()} == widgets
-        assert not widgets or [value for value in widgets.values() if value not in node["widgets_values"]] == []
+        assert not widgets or [value for value in widgets.values() if value not in values] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_named_by_task_and_seed(name):
+    graph, prompt = load(FOLDER / f"{name}.json"), load(FOLDER / "api" / f"{name}.json")
+    (saver,) = (node for node in graph["nodes"] if node["type"].startswith("Save"))
+    seeds = [
+        value for node in prompt.values() for key, value in node["inputs"].items() if key in ("seed", "noise_seed")
+    ]
+    assert re.fullmatch(rf"loomvideo/{name}_seed%\w+\.\w*seed%", saver["widgets_values"][0])
+    assert prompt[str(saver["id"])]["inputs"]["filename_prefix"] == f"loomvideo/{name}_seed{seeds[0]}"
+    assert len(seeds) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,8 @@ const PANELS = [
   ["LoomVideoDeepstackEncode", "./prompt/editor.js"],
   ["LoomVideoReferenceSlots", "./strip/strip.js"],
   ["LoomVideoSampler", "./run/panel.js"],
+  ["LoomVideoRestoreVideo", "./wipe/panel.js"],
+  ["LoomVideoSampler", "./wipe/button.js"],
 ];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */
 const SERVICES = ["./preflight/preflight.js"];

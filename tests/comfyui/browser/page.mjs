@@ -66,9 +66,6 @@ export async function open({ template = null, renderer = "classic", theme = "dar
   // ComfyUI shows its own default graph before the template
   if (template) await page.waitForFunction(() => window.app?.graph?.nodes.some((node) => node.comfyClass?.startsWith("LoomVideo")), null, { timeout: 120_000 });
   await ready(page, template ? 5 : 0);
-  // ComfyUI's own first graph may stand there before the template does
-  if (template)
-    await page.waitForFunction(() => window.app.graph.nodes.some((node) => node.comfyClass?.startsWith("LoomVideo")), null, { timeout: 60_000 });
   return page;
 }
 

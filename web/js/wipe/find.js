@@ -1,0 +1,58 @@
+// What a node's result is compared with: the file that the graph began with, and the one that it ended in.
+// @ts-check
+import { filesOf, origin, targets, widgetOf } from "../shared/graph.js";
+
+/** @typedef {import("../shared/files.js").StoredFile} StoredFile */
+/**
+ * @typedef {object} Pair
+ * @property {StoredFile} source
+ * @property {StoredFile} result
+ * @property {number} start Seconds into the source at which the edit begins.
+ * @property {string} fit How the source was brought to the working size: cover or contain.
+ */
+
+const SCALER = "LoomVideoSourceLatentScaler";
+const FARTHEST = 8; // nodes between a result and what saves it
+
+/**
+ * Source and result of an edit.
+ *
+ * @param {any} node LoomVideoRestoreVideo, or a sampler.
+ * @returns {Pair | "source" | "saver" | "run"} What to compare, or what is missing: a source from a file, a node that
+ *     saves or shows the result, or a run.
+ */
+export function pairOf(node) {
+  const scaler = scalerOf(node);
+  const [source] = scaler ? filesOf(origin(scaler, "source") ?? {}) : [];
+  if (!source) return "source";
+  const savers = saversOf(node);
+  if (!savers.length) return "saver";
+  const [result] = savers.flatMap((saver) => filesOf(saver));
+  if (!result) return "run";
+  const start = Number(widgetOf(scaler, "start_seconds")?.value) || 0;
+  return { source, result, start, fit: String(widgetOf(scaler, "fit")?.value ?? "cover") };
+}
+
+/** @param {any} node @returns {any} The node that prepared the source, or null. */
+function scalerOf(node) {
+  for (const input of ["source", "latent", "latent_image"]) {
+    const found = origin(node, input);
+    if (found?.comfyClass === SCALER) return found;
+  }
+  return null;
+}
+
+/** @param {any} node @returns {any[]} Nodes that save or show what comes of a node, nearest first. */
+function saversOf(node) {
+  const seen = new Set([node]);
+  /** @type {any[]} */
+  const found = [];
+  let front = [node];
+  for (let far = 0; far < FARTHEST && front.length; far++) {
+    front = front
+      .flatMap((at) => (at.outputs ?? []).flatMap((/** @type {any} */ _, /** @type {number} */ slot) => targets(at, slot)))
+      .filter((at) => !seen.has(at) && at.comfyClass !== SCALER && seen.add(at));
+    found.push(...front.filter((at) => /save|preview|combine/i.test(at.comfyClass ?? "")));
+  }
+  return found;
+}
