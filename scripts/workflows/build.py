@@ -28,7 +28,7 @@ GAP, TITLE, MARGIN = 40, 36, 24  # pixels: between nodes, of a node's title bar,
 NOTE_WIDTH, NOTE_HEIGHT = 420, 560
 ROOM = {
     "LoadImage": 340.0, "LoadVideo": 420.0, "SaveImage": 360.0, "SaveVideo": 460.0, "LoomVideoReferenceSlots": 420.0,
-    "LoomVideoSampler": 560.0, "SamplerCustomAdvanced": 400.0, "LoomVideoDeepstackEncode": 480.0,
+    "LoomVideoSampler": 660.0, "SamplerCustomAdvanced": 400.0, "LoomVideoDeepstackEncode": 480.0,
     "LoomVideoRestoreVideo": 420.0,
 }  # fmt: skip
 """Least height in pixels of nodes that show a picture, of which a new node does not know yet."""

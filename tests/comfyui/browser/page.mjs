@@ -58,6 +58,8 @@ export async function open({ template = null, renderer = "classic", theme = "dar
       "Comfy.ColorPalette": theme,
       "Comfy.Locale": language,
       "Comfy.Workflow.Persist": true,
+      "LoomVideo.Panels": true,
+      "LoomVideo.Preflight": false, // it would ask where a test wants an error
       ...settings,
     }),
   });

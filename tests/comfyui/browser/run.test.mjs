@@ -94,10 +94,10 @@ for (const renderer of RENDERERS)
       const seen = await states(page);
       assert.equal(seen[0].status, "idle");
       assert.ok(seen.every((state) => state.current.length <= 1));
-      // which of the small model's loaders are still at work once the page knows the prompt is chance
+      // loading and encoding of the small model may be over before the page knows the prompt; that they are known is asked of the marks
       const order = [...new Set(seen.flatMap((state) => state.current))];
       assert.deepEqual(order.slice(-2), ["denoise", "decode"]);
-      assert.ok(order.includes("load") && order.includes("encode"), order.join());
+      assert.ok(order.slice(0, -2).every((phase) => ["load", "encode"].includes(phase)), order.join());
 
       const denoising = seen.filter((state) => /^Step/.test(state.what));
       const steps = denoising.map((state) => Number(/^Step (\d+) of 9$/.exec(state.what)[1]));

@@ -83,7 +83,9 @@ def test_a_signal_to_the_whole_group_is_a_normal_stop_with_its_code(config_file,
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert (process.returncode, err) == (code, "")
+    assert process.returncode == code, err
+    # packages may warn when they are imported, as torchao does; a process that died of the signal would leave a trace
+    assert re.search(r"Traceback|Error\b|Exception|Interrupt", err) is None, err
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     last = max(row["step"] for row in rows if "loss" in row)
     assert read_state(newest_checkpoint(tmp_path / "run")).step == last

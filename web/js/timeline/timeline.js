@@ -15,7 +15,7 @@ import "./words.js";
 
 /** @typedef {import("./surroundings.js").Facts} Facts @typedef {import("./trim.js").Media} Media @typedef {import("./trim.js").Part} Part */
 
-const HEIGHT = 112;
+const HEIGHT = 126;
 /** Nodes whose curve is shown in the clip's place; undo makes nodes anew. @type {Set<string>} */
 const curved = new Set();
 
