@@ -32,6 +32,19 @@ const count = (page) =>
   }, SCRIPTS);
 
 const counted = (page) => page.evaluate(() => window.loomCounted);
+/** A place of the page with nothing but canvas around it. */
+const bare = (page) =>
+  page.evaluate(() => {
+    const { canvas, graph } = window.app;
+    const box = canvas.canvas.getBoundingClientRect();
+    const taken = [...graph.nodes, ...graph.groups].map((item) => item.boundingRect ?? item._bounding);
+    const isBare = (x, y) => {
+      const [left, top] = [(x - box.left) / canvas.ds.scale - canvas.ds.offset[0], (y - box.top) / canvas.ds.scale - canvas.ds.offset[1]];
+      return taken.every(([a, b, width, height]) => left < a - 20 || top < b - 50 || left > a + width + 20 || top > b + height + 20);
+    };
+    for (let y = 750; y > 150; y -= 20) for (let x = 1200; x > 400; x -= 20) if (isBare(x, y)) return [x, y];
+    throw new Error("no bare canvas");
+  });
 const offset = (page) => page.evaluate(() => [...window.app.canvas.ds.offset]);
 
 for (const renderer of RENDERERS)
@@ -39,9 +52,10 @@ for (const renderer of RENDERERS)
     const page = await open({ template: "text_to_video", renderer });
     assert.ok((await count(page)) >= 7);
     const before = await offset(page);
-    await page.mouse.move(1450, 650); // bare canvas
+    const [x, y] = await bare(page);
+    await page.mouse.move(x, y);
     await page.mouse.down();
-    for (let step = 1; step <= 40; step++) await page.mouse.move(1450 - 6 * step, 650 - 2 * step);
+    for (let step = 1; step <= 40; step++) await page.mouse.move(x - 6 * step, y - 2 * step);
     await page.mouse.up();
     await page.waitForTimeout(700);
     const after = await offset(page);

@@ -7,6 +7,9 @@
 // @ts-check
 import { app } from "../../../../scripts/app.js";
 
+/** The workflow that is open. */
+const opened = () => /** @type {any} */ (app.extensionManager)?.workflow?.activeWorkflow;
+
 /** @typedef {(options: {outputs?: string[], isAutomatic: boolean}) => Promise<boolean>} Gate Whether to go on. */
 
 /**
@@ -26,10 +29,13 @@ export function guardQueue(gate) {
   async function queuePrompt(...words) {
     if (isWhole) {
       const options = Array.isArray(words[2]) ? { queueNodeIds: words[2] } : (words[2] ?? {});
+      const workflow = opened();
       try {
         // what is queued while a question is open shares its answer
         asked ??= gate({ outputs: options.queueNodeIds, isAutomatic: options.intent?.trigger_source === "auto_queue" });
         if (!(await asked)) return false;
+        // whoever goes to another workflow meanwhile did not ask for that one to be run
+        if (opened() !== workflow) return false;
       } catch (error) {
         restore();
         console.error("LoomVideo: graphs are no longer checked before a run.", error);

@@ -54,21 +54,44 @@ export function together(change) {
   remember();
 }
 
+const [MUTED, BYPASSED] = [2, 4]; // ComfyUI's modes of nodes
+
 /**
- * The node that feeds an input, seen through reroutes.
+ * The node that feeds an input, seen through reroutes and bypassed nodes.
  *
  * @param {any} node
  * @param {string} name Of the input.
- * @returns {any} The node, or null where nothing is connected (or what is lies outside of a subgraph).
+ * @returns {any} The node, or null where nothing is connected, or only a muted node (or what is lies outside of a subgraph).
  */
 export function origin(node, name) {
   if (!node.graph) return null; // while it is being made
-  let slot = node.findInputSlot?.(name) ?? -1;
-  for (let at = node; at && slot >= 0; slot = 0) {
-    at = at.getInputNode(slot);
-    if (!at || !isReroute(at)) return at ?? null;
+  const slot = node.findInputSlot?.(name) ?? -1;
+  return slot < 0 ? null : feedOf(node, slot).node;
+}
+
+/**
+ * What feeds an input, as `origin` sees it.
+ *
+ * @param {any} node
+ * @param {number} slot Of the input.
+ * @returns {{node: any, link: any}} The last link, and where it begins; null where there is none.
+ */
+export function feedOf(node, slot) {
+  let [at, link] = [node.getInputNode(slot), node.getInputLink(slot)];
+  while (at && (isReroute(at) || at.mode === BYPASSED)) {
+    const next = isReroute(at) ? 0 : passedOn(at, link);
+    if (next < 0) return { node: null, link: null };
+    [at, link] = [at.getInputNode(next), at.getInputLink(next)];
   }
-  return null;
+  return at?.mode === MUTED ? { node: null, link: null } : { node: at ?? null, link: link ?? null };
+}
+
+/** The input that a bypassed node passes on where `link` begins: the first of that type, the one of that place preferred. */
+function passedOn(/** @type {any} */ node, /** @type {any} */ link) {
+  const type = node.outputs?.[link?.origin_slot]?.type;
+  const inputs = node.inputs ?? [];
+  if (inputs[link?.origin_slot]?.type === type) return link.origin_slot;
+  return inputs.findIndex((/** @type {any} */ input) => input.type === type);
 }
 
 /** @param {any} node */
@@ -111,10 +134,6 @@ export function addressOf(file, { isPreview = false } = {}) {
   return api.apiURL(`/view?${query}`);
 }
 
-/** @type {Map<string, any>} What each node showed when it last ran, by its execution id. */
-const shown = new Map();
-api.addEventListener("executed", (/** @type {any} */ { detail }) => shown.set(String(detail.display_node ?? detail.node), detail.output));
-
 /**
  * The pictures or clips that a node loads or has last shown.
  *
@@ -126,7 +145,9 @@ export function filesOf(node) {
     const file = node.comfyClass?.startsWith("Load") ? storedFile(widgetOf(node, name)?.value) : null;
     if (file) return [file];
   }
-  const output = shown.get(String(node.id)) ?? /** @type {any} */ (app).nodeOutputs?.[String(node.id)];
+  // ComfyUI keeps them for each workflow; those of nodes in a subgraph by its id too
+  const isRoot = !node.graph || node.graph === node.graph.rootGraph;
+  const output = /** @type {any} */ (app).nodeOutputs?.[isRoot ? String(node.id) : `${node.graph.id}:${node.id}`];
   return output?.images ?? output?.video ?? output?.gifs ?? [];
 }
 
@@ -144,6 +165,8 @@ export function watch(node, listener) {
     isDue = true;
     requestAnimationFrame(() => {
       isDue = false;
+      // a node of a graph that was cleared is not always told that it is gone
+      if (node.graph && node.graph.getNodeById(node.id) !== node) listeners.delete(call);
       if (listeners.has(call)) listener();
     });
   };

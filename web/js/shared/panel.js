@@ -26,6 +26,7 @@ export function addPanel(node, name, element, size) {
   const widget = node.addDOMWidget(name, "loom-panel", element, {
     serialize: false,
     hideOnZoom: false,
+    hideInPanel: true, // ComfyUI's side panel would draw it as a widget of its own, and give it its width
     getMinHeight: size.height,
     getValue: () => "",
     setValue: () => {},
@@ -36,7 +37,7 @@ export function addPanel(node, name, element, size) {
   return widget;
 }
 
-/** @type {Map<string, HTMLElement>} The panels that stand, by their node. */
+/** @type {Map<string, WeakRef<HTMLElement>>} The panels that stand, by their node. */
 const standing = new Map();
 
 /**
@@ -48,9 +49,9 @@ function takePlace(node, name, element) {
   let frames = 10; // until the node is in the graph, and drawn
   const look = () => {
     const key = `${node.graph?.id} ${node.id} ${name}`;
-    const old = standing.get(key);
+    const old = standing.get(key)?.deref();
     if (node.graph && !element.isConnected && old?.isConnected) old.replaceWith(element);
-    if (node.graph) standing.set(key, element);
+    if (node.graph) standing.set(key, new WeakRef(element));
     if (!element.isConnected && frames--) requestAnimationFrame(look);
   };
   requestAnimationFrame(look);

@@ -1,7 +1,7 @@
 // What is connected to the slots, the exchange of links, and the prompts that name the references.
 // @ts-check
 import { mentionsOf, renumbered } from "../prompt/mentions.js";
-import { filesOf, isReroute, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
+import { feedOf, filesOf, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
 import { say } from "../shared/text.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -22,12 +22,11 @@ const LOADERS = ["LoadImage", "LoadImageOutput"];
 /** @param {any} node @returns {Feed[]} In the order of the slots; empty ones are left out. */
 export function feedsOf(node) {
   return connectedSlots(node).map(({ name, index }) => {
-    let [source, link] = [node.getInputNode(index), node.getInputLink(index)];
-    while (source && isReroute(source)) [source, link] = [source.getInputNode(0), source.getInputLink(0)];
+    const { node: source, link } = feedOf(node, index);
     const isLoader = LOADERS.includes(source?.comfyClass);
     return {
       slot: name.slice(GROUP.length + 1),
-      source: source ?? null,
+      source,
       outside: source ? "" : (node.graph.inputNode?.slots[link?.origin_slot]?.displayName ?? ""),
       key: `${link?.origin_slot} ${upstream(source)}`,
       file: source ? (filesOf(source)[0] ?? null) : null,

@@ -17,6 +17,8 @@ const LOOKED_AT = 512; // pixels a side: up to 8192, a single transparent one st
 
 /** @type {Map<string, Facts | null>} By address; null while it is read. */
 const known = new Map();
+/** @type {Map<string, Set<() => void>>} Who waits for a file that is read. */
+const waiting = new Map();
 
 /**
  * @param {StoredFile} file
@@ -26,13 +28,17 @@ const known = new Map();
 export function factsOf(file, whenKnown) {
   const address = addressOf(file);
   const facts = known.get(address);
-  if (facts !== undefined) return facts;
+  if (facts) return facts;
+  waiting.get(address)?.add(whenKnown);
+  if (facts === null) return null;
   known.set(address, null);
+  waiting.set(address, new Set([whenKnown]));
   read(address)
     .catch(() => ({ width: 0, height: 0, isTransparent: false, isStill: null }))
     .then((found) => {
       known.set(address, found);
-      whenKnown();
+      for (const tell of waiting.get(address) ?? []) tell();
+      waiting.delete(address);
     });
   return null;
 }

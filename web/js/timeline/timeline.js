@@ -33,8 +33,9 @@ export function attach(node) {
   });
   const trimmer = makeTrimmer(film.element, {
     write({ start, maxFrames }) {
-      setWidget(node, "start_seconds", start, { isStep: false });
-      setWidget(node, "max_frames", maxFrames, { isStep: false });
+      // the widget of a linked input is not asked for, and holds what stood there before
+      if (!setting(node, "start_seconds").isLinked) setWidget(node, "start_seconds", start, { isStep: false });
+      if (!setting(node, "max_frames").isLinked) setWidget(node, "max_frames", maxFrames, { isStep: false });
       draw();
     },
     done: remember,

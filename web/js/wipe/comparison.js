@@ -33,9 +33,9 @@ export function compare(node, listener) {
     const media = await Promise.allSettled([opened(pair.source), opened(pair.result)]);
     const [source, result] = media.map((one) => (one.status === "fulfilled" ? one.value : null));
     if (key === next && source && result) {
-      player = new Player(source, result, pair);
-      await player.show(0);
-      return listener({ player });
+      const opened = (player = new Player(source, result, pair));
+      await opened.show(0);
+      return key === next ? listener({ player: opened }) : undefined;
     }
     source?.close();
     result?.close();
