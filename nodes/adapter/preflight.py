@@ -105,7 +105,9 @@ class ComfyHost:
     def free_memory(self) -> tuple[int, bool]:
         """Bytes that a run can have, with what the host would unload for it, and whether they are a GPU's."""
         device = model_management.get_torch_device()
-        loaded = [one for one in model_management.current_loaded_models if one.device == device and one.model is not None]
+        loaded = [
+            one for one in model_management.current_loaded_models if one.device == device and one.model is not None
+        ]
         free = model_management.get_free_memory(device) + sum(one.model_loaded_memory() for one in loaded)
         return int(free), not model_management.is_device_cpu(device)
 
