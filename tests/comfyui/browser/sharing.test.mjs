@@ -78,6 +78,8 @@ async function complaints(page, wanted) {
   for (let tries = 0; tries < 300; tries++) {
     const words = await page.evaluate(() => document.body.innerText);
     if (wanted.test(words)) return words;
+    // the side panel may open at another of its pages
+    if (tries % 50 === 20) await page.getByText("Errors", { exact: true }).first().dispatchEvent("click").catch(() => {});
     await page.waitForTimeout(100);
   }
   return page.evaluate(() => document.body.innerText);
