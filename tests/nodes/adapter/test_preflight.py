@@ -56,17 +56,17 @@ def test_attention(preflight, monkeypatch):
 
 def test_memory_counts_what_would_be_unloaded(preflight, monkeypatch):
     class Loaded:
-        def __init__(self, device, size):
-            self.device, self.size = device, size
+        def __init__(self, device, size, model="there"):
+            self.device, self.size, self.model = device, size, model
 
         def model_loaded_memory(self):
-            return self.size
+            return len(self.model) and self.size  # the host's fails too where the model is gone
 
     for name, value in {
         "get_torch_device": lambda: "gpu",
         "get_free_memory": lambda device: {"gpu": 4.0, "cpu": 100.0}[device],
         "is_device_cpu": lambda device: device == "cpu",
-        "current_loaded_models": [Loaded("gpu", 7), Loaded("cpu", 50)],
+        "current_loaded_models": [Loaded("gpu", 7), Loaded("cpu", 50), Loaded("gpu", 9, None)],
     }.items():
         monkeypatch.setattr(preflight.model_management, name, value, raising=False)
     assert preflight.ComfyHost().free_memory() == (11, True)
