@@ -1,12 +1,13 @@
 // The findings of a graph in a dialog, each a sentence with its buttons. A native modal <dialog>: what is behind it is inert,
 // Escape closes it, and the focus goes back to where it was.
 // @ts-check
+import { placeOf } from "../shared/graph.js";
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 import { ofLevel } from "./answers.js";
 import { copy } from "./copy.js";
 import { mark } from "./marks.js";
-import { canWrite, placeOf, show, write } from "./place.js";
+import { canWrite, show, write } from "./place.js";
 
 /** @typedef {import("./answers.js").Answer} Answer */
 /** @typedef {import("./answers.js").Finding} Finding */

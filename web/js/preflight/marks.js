@@ -1,9 +1,9 @@
 // A quiet outline around nodes that have findings, until the graph changes. The classic canvas asks a node's own styles of
 // strokes; Vue nodes are elements that tell their id, so one stylesheet is enough and none of them is touched.
 // @ts-check
+import { placeOf } from "../shared/graph.js";
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { placeOf } from "./place.js";
 
 const STROKE = "loom-preflight";
 const WARNING = "#d99a1c";

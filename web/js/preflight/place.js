@@ -1,26 +1,8 @@
 // From the ids of a prompt to nodes of the graph: what the buttons of findings do there.
 // @ts-check
 import { app } from "../../../../scripts/app.js";
-import { remember, widgetOf, setWidget } from "../shared/graph.js";
+import { placeOf, remember, setWidget, widgetOf } from "../shared/graph.js";
 import { isOurs } from "./answers.js";
-
-/**
- * The node of an id, "3:5" being node 5 in the subgraph of node 3.
- *
- * @param {string} id
- * @returns {{node: any, within: any} | null} `within` is the node whose subgraph it is in, null at the top.
- */
-export function placeOf(id) {
-  let [node, within] = /** @type {any[]} */ ([null, null]);
-  let graph = /** @type {any} */ (app).rootGraph;
-  for (const part of id.split(":")) {
-    within = node;
-    node = graph?.getNodeById?.(part) ?? graph?.getNodeById?.(Number(part));
-    if (!node) return null;
-    graph = node.subgraph;
-  }
-  return { node, within };
-}
 
 /** @param {any} [graph] @returns {boolean} Whether a node of this pack is in it, or in one of its subgraphs. */
 export function graphHasOurs(graph = /** @type {any} */ (app).rootGraph) {

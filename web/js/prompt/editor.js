@@ -2,12 +2,12 @@
 // @ts-check
 import { app } from "../../../../scripts/app.js";
 import { make } from "../shared/element.js";
-import { origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
+import { isLinked, origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { PromptField } from "./field.js";
 import { problems, withMentions, withoutMentions, written } from "./mentions.js";
-import { isLinked, surveyOf } from "./references.js";
+import { surveyOf } from "./references.js";
 import "./words.js";
 
 const LEAST = 100; // CSS pixels: three lines, and one of problems

@@ -1,6 +1,6 @@
 // The references that an encode node gets, found through what is connected.
 // @ts-check
-import { addressOf, filesOf, origin, slotsOf, widgetOf } from "../shared/graph.js";
+import { addressOf, filesOf, isLinked, origin, slotsOf, widgetOf } from "../shared/graph.js";
 
 /** @typedef {{number: number, name: string, address: string | null}} Reference `address` is that of a picture of it. */
 /**
@@ -37,12 +37,6 @@ export function surveyOf(node) {
     references: sources.map((source, index) => ({ number: index + 1, ...shownOf(source) })),
     isCounted: sources.every((source) => (isMany ? source : isStill(source)) && (source.mode ?? ALWAYS) === ALWAYS),
   };
-}
-
-/** @param {any} node @param {string} name Of an input. */
-export function isLinked(node, name) {
-  const slot = node.findInputSlot?.(name) ?? -1;
-  return slot >= 0 && node.isInputConnected(slot);
 }
 
 /** @param {any} source */

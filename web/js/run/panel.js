@@ -1,13 +1,13 @@
 // The panel of a run, on the sampler: phases, step and time left, memory, tokens, branches; afterwards what it took.
 // @ts-check
 import { make } from "../shared/element.js";
-import { widgetOf } from "../shared/graph.js";
+import { placeOf, whenRemoved, widgetOf } from "../shared/graph.js";
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeDetails } from "./details.js";
 import { clock, firstSentence, minutes } from "./format.js";
 import { PHASES } from "./roles.js";
-import { nodeAt, onRun, runOf } from "./runs.js";
+import { onRun, runOf } from "./runs.js";
 import "./words.js";
 
 /** @typedef {import("./record.js").View} View */
@@ -101,13 +101,11 @@ function follow(node, draw) {
     if (view?.status === "running") timer = window.setTimeout(later, SECOND);
   };
   const end = onRun(later);
-  const before = node.onRemoved;
-  node.onRemoved = function (/** @type {any[]} */ ...words) {
+  whenRemoved(node, () => {
     isGone = true;
     clearTimeout(timer);
     end();
-    return before?.apply(this, words);
-  };
+  });
   requestAnimationFrame(later); // by then the node has its id
 }
 
@@ -166,7 +164,7 @@ function running(view) {
     return step ? say("Step {step} of {steps}", { step, steps }) : say("{steps} steps ahead", { steps });
   }
   if (view.phase === "load" && view.report && view.node === view.report.node) return say("Loading the model");
-  const node = nodeAt(view.node ?? "");
+  const node = placeOf(view.node ?? "")?.node;
   return node?.title || node?.comfyClass || "";
 }
 

@@ -2,6 +2,7 @@
 // @ts-check
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
+import { placeOf } from "../shared/graph.js";
 import { Run } from "./record.js";
 
 /** @typedef {import("./record.js").Report} Report */
@@ -28,23 +29,11 @@ export function runOf(node) {
   const workflow = node.graph?.rootGraph?.id ?? /** @type {any} */ (app).rootGraph?.id ?? null;
   for (const run of [...runs].reverse()) {
     if (run.workflow && workflow && run.workflow !== workflow) continue;
-    const mine = run.samplers.filter((id) => nodeAt(id) === node);
+    const mine = run.samplers.filter((id) => placeOf(id)?.node === node);
     const id = mine.find((each) => run.running.has(each)) ?? mine.find((each) => !run.outcome || run.concerns(each));
     if (id !== undefined && (!run.outcome || run.concerns(id))) return { run, id };
   }
   return null;
-}
-
-/** The node of an execution id, such as "8" or, inside of subgraphs, "57:8". @param {string} id @returns {any} */
-export function nodeAt(id) {
-  /** @type {any} */
-  let graph = /** @type {any} */ (app).rootGraph ?? app.graph;
-  let node = null;
-  for (const part of id.split(":")) {
-    node = graph?.getNodeById?.(part) ?? graph?.getNodeById?.(Number(part)) ?? null;
-    graph = node?.subgraph ?? null;
-  }
-  return node;
 }
 
 function changed() {

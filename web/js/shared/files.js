@@ -3,6 +3,11 @@
 
 /** @typedef {{filename: string, subfolder?: string, type?: string}} StoredFile A file in one of the server's folders. */
 
+/** A file as the server's addresses ask for it. @param {StoredFile} file */
+export function queryOf(file) {
+  return new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
+}
+
 /**
  * A file named in a widget of the loaders: "folder/name.png [output]".
  *

@@ -3,7 +3,7 @@
 // @ts-check
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { storedFile } from "./files.js";
+import { queryOf, storedFile } from "./files.js";
 
 /** @typedef {import("./files.js").StoredFile} StoredFile */
 
@@ -52,6 +52,30 @@ export function together(change) {
     tracker?.afterChange?.();
   }
   remember();
+}
+
+/** @param {any} node @param {string} name Of an input. @returns {boolean} */
+export function isLinked(node, name) {
+  const slot = node.findInputSlot?.(name) ?? -1;
+  return slot >= 0 && node.isInputConnected(slot);
+}
+
+/**
+ * The node of an id in a prompt, "3:5" being node 5 in the subgraph of node 3.
+ *
+ * @param {string} id
+ * @returns {{node: any, within: any} | null} `within` is the node whose subgraph it is in, null at the top.
+ */
+export function placeOf(id) {
+  let [node, within] = /** @type {any[]} */ ([null, null]);
+  let graph = /** @type {any} */ (app).rootGraph ?? app.graph;
+  for (const part of id.split(":")) {
+    within = node;
+    node = graph?.getNodeById?.(part) ?? graph?.getNodeById?.(Number(part));
+    if (!node) return null;
+    graph = node.subgraph;
+  }
+  return { node, within };
 }
 
 const [MUTED, BYPASSED] = [2, 4]; // ComfyUI's modes of nodes
@@ -129,7 +153,7 @@ export function targets(node, slot) {
 
 /** @param {StoredFile} file @param {{isPreview?: boolean}} [options] A preview is smaller to send. @returns {string} */
 export function addressOf(file, { isPreview = false } = {}) {
-  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
+  const query = queryOf(file);
   if (isPreview) query.set("preview", "webp;75");
   return api.apiURL(`/view?${query}`);
 }
@@ -171,12 +195,17 @@ export function watch(node, listener) {
     });
   };
   listeners.add(call);
+  whenRemoved(node, () => listeners.delete(call));
+  call();
+}
+
+/** Call a function once a node is removed, beside what is called then already. @param {any} node @param {() => void} act */
+export function whenRemoved(node, act) {
   const before = node.onRemoved;
   node.onRemoved = function (/** @type {any[]} */ ...words) {
-    listeners.delete(call);
+    act();
     return before?.apply(this, words);
   };
-  call();
 }
 
 /** @type {Set<() => void>} */

@@ -1,7 +1,7 @@
 // What is connected to the slots, the exchange of links, and the prompts that name the references.
 // @ts-check
 import { mentionsOf, renumbered } from "../prompt/mentions.js";
-import { feedOf, filesOf, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
+import { feedOf, filesOf, isLinked, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
 import { say } from "../shared/text.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -129,10 +129,4 @@ function leavesSubgraph(node) {
 export function retitle(node, order) {
   for (const source of new Set(feedsOf(node).map((feed) => feed.source)))
     if (source && mentionsOf(source.title ?? "").length) source.title = renumbered(source.title, order);
-}
-
-/** @param {any} node @param {string} name Of an input. */
-export function isLinked(node, name) {
-  const slot = node.findInputSlot(name);
-  return slot >= 0 && node.isInputConnected(slot);
 }

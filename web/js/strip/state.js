@@ -1,9 +1,9 @@
 // All that the strip shows, found anew from the graph each time.
 // @ts-check
-import { addressOf, widgetOf } from "../shared/graph.js";
+import { addressOf, isLinked, widgetOf } from "../shared/graph.js";
 import { say } from "../shared/text.js";
 import { fitting } from "./fitting.js";
-import { feedsOf, gapsOf, isLinked } from "./links.js";
+import { feedsOf, gapsOf } from "./links.js";
 import { indicesOf, numbersOf } from "./order.js";
 import { factsOf } from "./pictures.js";
 import { lastRun } from "./runs.js";

@@ -2,11 +2,11 @@
 // while the prompts still mean the same pictures.
 // @ts-check
 import { make } from "../shared/element.js";
-import { setWidget, together, watch, widgetOf } from "../shared/graph.js";
+import { isLinked, setWidget, together, watch, widgetOf } from "../shared/graph.js";
 import { addPanel, fit } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { cardElement, noticeElement } from "./cards.js";
-import { exchange, isLinked, retitle, rewrite } from "./links.js";
+import { exchange, retitle, rewrite } from "./links.js";
 import { moveBy } from "./moving.js";
 import { moved, orderAfter, reindexed } from "./order.js";
 import { followRuns } from "./runs.js";

@@ -1,7 +1,8 @@
 // What the timeline knows from the graph: the clip that is connected, and how the sampler and the encoder read it.
 // @ts-check
 import { api } from "../../../../scripts/api.js";
-import { filesOf, origin, targets, widgetOf } from "../shared/graph.js";
+import { queryOf } from "../shared/files.js";
+import { filesOf, isLinked, origin, targets, widgetOf } from "../shared/graph.js";
 import { tokenShift } from "./schedule.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -33,8 +34,7 @@ export function connected(node) {
  * @returns {{value: any, isLinked: boolean}} `value` is undefined where only a run can tell.
  */
 export function setting(node, name) {
-  const slot = node.findInputSlot?.(name) ?? -1;
-  if (slot < 0 || !node.isInputConnected(slot)) return { value: widgetOf(node, name)?.value, isLinked: false };
+  if (!isLinked(node, name)) return { value: widgetOf(node, name)?.value, isLinked: false };
   const from = origin(node, name);
   const isPlain = /^Primitive/.test(from?.comfyClass ?? from?.type ?? "");
   return { value: isPlain ? widgetOf(from, "value")?.value : undefined, isLinked: true };
@@ -50,8 +50,7 @@ const asked = new Map();
  * @returns {Promise<Facts | null>} Null where it says nothing.
  */
 export function factsOf(file) {
-  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
-  const key = String(query);
+  const key = String(queryOf(file));
   const answer = asked.get(key) ?? ask(key);
   asked.set(key, answer);
   return answer;

@@ -1,6 +1,6 @@
 // The pair of a node's source and result, opened anew after each run.
 // @ts-check
-import { addressOf, watch } from "../shared/graph.js";
+import { addressOf, watch, whenRemoved } from "../shared/graph.js";
 import { pairOf } from "./find.js";
 import { opened } from "./medium.js";
 import { Player } from "./player.js";
@@ -42,10 +42,8 @@ export function compare(node, listener) {
     if (key === next) listener({ failure: (source ? pair.result : pair.source).filename });
   };
   watch(node, change);
-  const before = node.onRemoved;
-  node.onRemoved = function (/** @type {any[]} */ ...words) {
+  whenRemoved(node, () => {
     key = "";
     player?.close();
-    return before?.apply(this, words);
-  };
+  });
 }

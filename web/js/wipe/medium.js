@@ -1,6 +1,7 @@
 // A picture or a clip whose frames can be asked for by number.
 // @ts-check
 import { api } from "../../../../scripts/api.js";
+import { queryOf } from "../shared/files.js";
 import { addressOf } from "../shared/graph.js";
 import { frameAt, middle } from "./timing.js";
 
@@ -16,8 +17,7 @@ const LATE = 150; // milliseconds after which a frame that was sought is taken a
  * @returns {Promise<Still | Clip>} Once its first frame can be drawn. Fails if the browser cannot show it.
  */
 export async function opened(file) {
-  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "input" });
-  const answer = await api.fetchApi(`/loomvideo/media?${query}`);
+  const answer = await api.fetchApi(`/loomvideo/media?${queryOf(file)}`);
   const facts = await answer.json();
   if (!answer.ok) throw new Error(facts.error ?? file.filename);
   const made = facts.is_image ? new Still(file) : new Clip(file, facts);
