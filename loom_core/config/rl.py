@@ -66,7 +66,8 @@ class RolloutSettings:
         num_inference_steps: Denoising steps of each.
         shift: Moves the schedule toward noise; None derives it from the token count.
         solver: Name of a solver; of "nft" alone, "grpo" has its own.
-        guidance_scale: Text guidance; 1 for none, as published, and always for "grpo".
+        guidance_scale: Text guidance, of answers and of what learns from them; 1 for none, as published, and always for
+            "grpo".
         visual_guidance_scale: Visual guidance, likewise.
     """
 

@@ -21,7 +21,7 @@ from .health import Looks, health, looks_of
 from .points import Algorithm, Point
 from .policy import Policy
 from .rewards.base import Outcome, Rewarded, joined_rewards
-from .rollout import Prompt, Rollout, check_finite, packs_of, roll_out
+from .rollout import Prompt, Rollout, check_finite, guided_velocities, packs_of, roll_out
 from .together import added, in_step, on_all
 
 
@@ -185,13 +185,16 @@ class Learner:
         for pack in in_step(packs, self.ranks):
             chosen = [points[index] for index in pack or ()]
             run = chosen or [about.filler]
-            velocities = self.policy.velocities(
-                [point.latents.to(device) for point in run],
-                torch.tensor([point.timestep for point in run], device=device),
-                [about.prompts[about.rollouts[point.rollout].prompt].full for point in run],
-                rounded_time=self.algorithm.rounded_time,
+            yield (
+                chosen,
+                guided_velocities(
+                    self.policy.velocities,
+                    [point.latents.to(device) for point in run],
+                    torch.tensor([point.timestep for point in run], device=device),
+                    [about.prompts[about.rollouts[point.rollout].prompt] for point in run],
+                    rounded_time=self.algorithm.rounded_time,
+                ),
             )
-            yield chosen, [value.float() for value in velocities]
 
 
 def _reward_measures(rewarded: Rewarded, contrast: Tensor, settings: RolloutSettings) -> dict[str, float]:

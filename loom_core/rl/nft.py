@@ -7,7 +7,8 @@ others, one better and one worse by as much:
 
 A good answer pulls v+ toward itself, a bad one v-, so that v moves away from it. With r, the probability that an answer
 is good, the loss is [r E(v+) + (1 - r) E(v-)] / beta, E being the error of the clean latents that a velocity implies,
-divided by its own mean size (without a gradient). Neither trajectories nor probabilities nor guidance are needed.
+divided by its own mean size (without a gradient). Neither trajectories nor probabilities nor guidance are needed;
+where there is guidance, v is what the branches say together.
 
 Source: DiffusionNFT (arXiv 2509.16117). Differences:
 - noise levels are drawn as in training, shifted by size, instead of from the sampling schedule;

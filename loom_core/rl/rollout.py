@@ -62,15 +62,10 @@ class Prompt:
     conditions: Mapping[Branch, Condition]
     weights: Mapping[Branch, float]
 
-    @property
-    def full(self) -> Condition:
-        """The condition that is learned with."""
-        return self.conditions[Branch.FULL]
-
-    def tokens(self, branches: Sequence[Branch] = (Branch.FULL,)) -> int:
-        """Of target, references and the prompts of some branches."""
-        states = sum(len(self.conditions[branch].mllm_hidden_states[0]) for branch in branches)
-        return len(branches) * self.sample.shift_tokens + states
+    def tokens(self) -> int:
+        """Of target, references and prompts of all branches."""
+        states = sum(len(self.conditions[branch].mllm_hidden_states[0]) for branch in self.weights)
+        return len(self.weights) * self.sample.shift_tokens + states
 
 
 @dataclass(frozen=True)
@@ -169,7 +164,7 @@ def roll_out(
     """
     own = plan.settings.own_answers
     places = [(number, turn) for number in range(len(prompts)) for turn in range(own)]
-    tokens = [prompts[number].tokens(tuple(prompts[number].weights)) for number, _ in places]
+    tokens = [prompts[number].tokens() for number, _ in places]
     rollouts: list[Rollout] = []
     packs = list(packs_of(tokens, plan.token_budget))
     for pack in in_step(packs, ranks or OneRank()):
@@ -262,16 +257,42 @@ def _finished(
 
 
 def _guided(velocities: Velocities, running: Sequence[_Running], step: int) -> list[Tensor]:
-    """Velocity of each answer, float32; all branches of all answers are one pack."""
-    entries = [(answer, branch) for answer in running for branch in answer.given.weights]
-    timesteps = torch.stack([answer.schedule.timesteps[step] for answer, _ in entries])
+    """Velocity of each answer, float32."""
+    timesteps = torch.stack([answer.schedule.timesteps[step] for answer in running])
+    latents = [answer.latents for answer in running]
+    return guided_velocities(velocities, latents, timesteps, [answer.given for answer in running])
+
+
+def guided_velocities(
+    velocities: Velocities,
+    latents: Sequence[Tensor],
+    timesteps: Tensor,
+    prompts: Sequence[Prompt],
+    *,
+    rounded_time: bool = False,
+) -> list[Tensor]:
+    """What a policy says with the guidance of each prompt; all branches of all prompts are one pack.
+
+    Args:
+        velocities: The policy.
+        latents: Of each prompt [C, F, H, W].
+        timesteps: Of each, [N].
+        prompts: With their branches.
+        rounded_time: See `PackObjective.velocities`.
+
+    Returns:
+        Of each, float32 [C, F, H, W].
+    """
+    entries = [(index, branch) for index, prompt in enumerate(prompts) for branch in prompt.weights]
+    places = torch.tensor([index for index, _ in entries], device=timesteps.device)
     predicted = velocities(
-        [answer.latents for answer, _ in entries],
-        timesteps.to(running[0].latents.device),
-        [answer.given.conditions[branch] for answer, branch in entries],
+        [latents[index] for index, _ in entries],
+        timesteps[places].to(latents[0].device),
+        [prompts[index].conditions[branch] for index, branch in entries],
+        rounded_time=rounded_time,
     )
     found = iter(predicted)
-    return [combine({branch: next(found) for branch in each.given.weights}, each.given.weights) for each in running]
+    return [combine({branch: next(found) for branch in prompt.weights}, prompt.weights) for prompt in prompts]
 
 
 def _follow(answer: _Running, velocity: Tensor, step: int, *, solver: str) -> None:

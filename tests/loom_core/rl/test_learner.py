@@ -15,6 +15,7 @@ from loom_core.rl.nft import DiffusionNFT
 from loom_core.rl.policy import OldPolicy, Policy, trained_weights
 from loom_core.rl.rewards.base import RewardSum
 from loom_core.training.ema import Ema
+from loom_core.types import Branch, Condition
 
 WANTED = torch.tensor([1.0, -1.0]).view(2, 1)
 
@@ -82,6 +83,35 @@ def test_a_target_among_the_answers_teaches_where_the_policys_own_do_not(toy, ma
         optimiser.step()
         learner.policy.old.update(trained_weights(toy))
     torch.testing.assert_close(toy.mean.detach(), WANTED.view(2), atol=0.3, rtol=0)
+
+
+class TwoBranches(torch.nn.Module):
+    """Says one number with a prompt of three tokens, another one without."""
+
+    def __init__(self):
+        super().__init__()
+        self.with_prompt, self.without = torch.nn.Parameter(torch.tensor(0.3)), torch.nn.Parameter(torch.tensor(0.1))
+
+    def velocities(self, latents, timestep, conditions, *, rounded_time=False):
+        said = [self.with_prompt if len(each.mllm_hidden_states[0]) == 3 else self.without for each in conditions]
+        return [one.expand_as(noised) for one, noised in zip(said, latents, strict=True)]
+
+
+def test_with_guidance_all_branches_learn_as_what_they_say_together(make_learner, make_prompt):
+    model, learner = TwoBranches(), make_learner(kl=1.0)
+    reference = Ema(trained_weights(model), decay=0.0)
+    learner.policy = Policy(model, model.velocities, None, partial(reference.swapped_into, model))
+    plain = make_prompt()
+    both = {Branch.FULL: plain.conditions[Branch.FULL], Branch.UNCONDITIONAL: Condition((torch.zeros(1, 1),))}
+    guided = replace(plain, conditions=both, weights={Branch.FULL: 2.5, Branch.UNCONDITIONAL: -1.5})
+    experience = learner.collect([guided])
+    said = torch.full((1, 1, 2, 2), 2.5 * 0.3 - 1.5 * 0.1)
+    for point in experience.points:
+        torch.testing.assert_close(point.old, said)
+        torch.testing.assert_close(point.reference, said)
+    learner.backward(experience, range(len(experience.points)))
+    assert abs(float(model.without.grad)) > 1e-3
+    torch.testing.assert_close(model.with_prompt.grad / 2.5, model.without.grad / -1.5)
 
 
 def test_a_constant_reward_teaches_nothing(toy, make_learner, make_prompt):

@@ -62,9 +62,9 @@ def test_drawn_steps_are_kept_and_lead_to_the_answer(toy, make_prompt, make_plan
 
 def test_guidance_runs_all_branches_in_one_pack(toy, make_prompt, make_plan):
     plain = make_prompt()
-    both = {Branch.UNCONDITIONAL: plain.full, Branch.FULL: plain.full}
+    both = dict.fromkeys((Branch.UNCONDITIONAL, Branch.FULL), plain.conditions[Branch.FULL])
     guided = Prompt(plain.sample, both, {Branch.UNCONDITIONAL: -0.5, Branch.FULL: 1.5})
-    assert guided.tokens(tuple(guided.weights)) == 2 * plain.tokens()
+    assert guided.tokens() == 2 * plain.tokens()
     plan = make_plan(group_size=2, token_budget=999)
     found = roll_out(toy.velocities, [guided], plan)
     assert set(toy.calls) == {4}
