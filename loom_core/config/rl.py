@@ -187,6 +187,7 @@ class RLSettings:
             "all" of the round, or by "none".
         advantage_clip: Advantages beyond this do not count.
         kl: Weight of the squared distance to what the run started from; 0 for none.
+        corrections: Weight of the way to the sample's target from wherever its answers lead, of edits; 0 for none.
         updates: Optimiser steps that a round's answers are spread over.
         old_ramp: The old policy keeps this share more of itself after each round, up to `ema`.
         stops: When the run is stopped.
@@ -200,6 +201,7 @@ class RLSettings:
     advantage_scale: Literal["group", "all", "none"] = "group"
     advantage_clip: float = 5.0
     kl: float = 2e-5
+    corrections: float = 0.0
     updates: int = 1
     old_ramp: float = 0.001
     stops: StopSettings = field(default_factory=StopSettings)
@@ -207,7 +209,7 @@ class RLSettings:
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
         require(self, advantage_clip=self.advantage_clip > 0, kl=self.kl >= 0, updates=self.updates > 0)
-        require(self, old_ramp=self.old_ramp >= 0)
+        require(self, old_ramp=self.old_ramp >= 0, corrections=self.corrections >= 0)
         kinds = [reward.kind for reward in self.rewards]
         doubles = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if not kinds or doubles:

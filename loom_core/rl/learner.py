@@ -17,6 +17,7 @@ from ..data.seeds import seeded_generator
 from ..training.interruption import IsStopped, never_stopped
 from ..training.ranks import OneRank, Ranks
 from .advantages import advantages, has_contrast
+from .corrections import correction, is_corrected
 from .health import Looks, health, looks_of
 from .points import Algorithm, Point
 from .policy import Policy
@@ -109,7 +110,12 @@ class Learner:
             prompts=tuple(prompts),
             rollouts=tuple(rollouts),
             advantages=tuple(found[start : start + len(rollouts)].tolist()),
-            points=tuple(point for point in points if bool(contrast[(start + point.rollout) // group_size])),
+            points=tuple(
+                point
+                for point in points
+                if bool(contrast[(start + point.rollout) // group_size])
+                or (settings.corrections and is_corrected(rollouts[point.rollout]))
+            ),
             filler=points[0],
             measures=_reward_measures(whole, contrast, settings.rollout) | health([looks for _, looks in every]),
         )
@@ -148,13 +154,22 @@ class Learner:
             losses = [0 * velocity.sum() for velocity in velocities] if not pack else []
             for point, velocity in zip(pack, velocities, strict=False):
                 found = self.algorithm.loss(point, velocity, experience.advantages[point.rollout])
-                losses.append(found.policy + self.settings.kl * found.kl)
+                corrected = self._correction(point, velocity, experience.rollouts[point.rollout])
+                losses.append(found.policy + self.settings.kl * found.kl + self.settings.corrections * corrected)
                 told = {"loss": float(losses[-1].detach()), "kl": float(found.kl.detach()), **found.measures}
+                if self.settings.corrections:
+                    told["correction"] = float(corrected.detach())
                 for name, value in told.items():
                     sums[name] = sums.get(name, 0.0) + value
             # times the number of ranks, over which whatever spreads the model takes the mean
             (torch.stack(losses).sum() / count * self.ranks.size).backward()
         return added(sums, self.ranks)
+
+    def _correction(self, point: Point, velocity: Tensor, rollout: Rollout) -> Tensor:
+        """How far a velocity leads past the target, [], with a graph; zero where that does not count."""
+        if self.settings.corrections == 0 or not is_corrected(rollout):
+            return torch.zeros((), device=velocity.device)
+        return correction(velocity, point, rollout.sample.target)
 
     def _known_points(self, experience: Experience) -> tuple[Point, ...]:
         """The points with what the old policy and the reference say there."""

@@ -85,6 +85,32 @@ def test_a_target_among_the_answers_teaches_where_the_policys_own_do_not(toy, ma
     torch.testing.assert_close(toy.mean.detach(), WANTED.view(2), atol=0.3, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["nft", "grpo"])
+def test_corrections_lead_to_the_target_of_an_edit_without_a_word_from_the_reward(toy, make_learner, make_prompt, name):
+    def prompt(number):
+        given = make_prompt(number)
+        target = WANTED.expand(1, 1, 2, 2).contiguous()
+        return replace(given, sample=replace(given.sample, target=target, source=torch.zeros_like(target)))
+
+    learner = make_learner(name, reward=lambda outcomes: torch.zeros(len(outcomes)), corrections=1.0)
+    optimiser = torch.optim.Adam(toy.parameters(), lr=0.05)
+    told = []
+    for number in range(60):
+        experience = learner.collect([prompt(number)])
+        optimiser.zero_grad()
+        found = learner.backward(experience, range(len(experience.points)))
+        told.append(found["correction"] / found["points"])
+        optimiser.step()
+        learner.policy.old.update(trained_weights(toy))
+    torch.testing.assert_close(toy.mean.detach(), WANTED.view(2), atol=0.3, rtol=0)
+    assert told[-1] < 0.7 * told[0]
+
+
+def test_what_has_many_right_answers_is_not_corrected(make_learner, make_prompt):
+    learner = make_learner(reward=lambda outcomes: torch.zeros(len(outcomes)), corrections=1.0)
+    assert learner.collect([make_prompt()]).points == ()
+
+
 class TwoBranches(torch.nn.Module):
     """Says one number with a prompt of three tokens, another one without."""
 
