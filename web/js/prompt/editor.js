@@ -26,6 +26,7 @@ class Editor {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pause;
   #shown = "";
+  #redraw = () => this.#guard(() => this.#draw());
 
   /** @param {any} node */
   constructor(node) {
@@ -50,7 +51,7 @@ class Editor {
       this.#draw();
       hide(this.prompt); // last: only what stands may take the widget's place
     });
-    watch(node, () => this.#guard(() => this.#draw()));
+    watch(node, this.#redraw);
   }
 
   #listen() {
@@ -82,7 +83,7 @@ class Editor {
   /** Show all that there is to show, found anew. */
   #draw() {
     if (this.#hasFailed) return;
-    this.#survey = surveyOf(this.node);
+    this.#survey = surveyOf(this.node, this.#redraw);
     const isGiven = isLinked(this.node, "prompt");
     this.#unhide();
     this.panel.classList.toggle("loom-prompt-given", isGiven);

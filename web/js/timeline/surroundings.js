@@ -1,12 +1,9 @@
 // What the timeline knows from the graph: the clip that is connected, and how the sampler and the encoder read it.
 // @ts-check
-import { api } from "../../../../scripts/api.js";
-import { queryOf } from "../shared/files.js";
 import { filesOf, isLinked, origin, targets, widgetOf } from "../shared/graph.js";
 import { tokenShift } from "./schedule.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
-/** @typedef {{width: number, height: number, fps: number, num_frames: number, seconds: number, has_audio: boolean, is_image: boolean}} Facts */
 /** @typedef {{file: StoredFile | null, isPictures: boolean, title: string}} Connected What feeds the source; no title for nothing. */
 
 const FARTHEST = 12; // nodes from here to the sampler
@@ -38,34 +35,6 @@ export function setting(node, name) {
   const from = origin(node, name);
   const isPlain = /^Primitive/.test(from?.comfyClass ?? from?.type ?? "");
   return { value: isPlain ? widgetOf(from, "value")?.value : undefined, isLinked: true };
-}
-
-/** @type {Map<string, Promise<Facts | null>>} */
-const asked = new Map();
-
-/**
- * What the server says of a file.
- *
- * @param {StoredFile} file
- * @returns {Promise<Facts | null>} Null where it says nothing.
- */
-export function factsOf(file) {
-  const key = String(queryOf(file));
-  const answer = asked.get(key) ?? ask(key);
-  asked.set(key, answer);
-  return answer;
-}
-
-/** @param {string} query @returns {Promise<Facts | null>} */
-async function ask(query) {
-  try {
-    const answer = await api.fetchApi(`/loomvideo/media?${query}`);
-    if (answer.ok) return await answer.json();
-  } catch {
-    // the panel says that the rate is not known
-  }
-  setTimeout(() => asked.delete(query), 5000); // the file may come later
-  return null;
 }
 
 /**
