@@ -29,6 +29,7 @@ async function stage(renderer) {
       await fetch("/upload/image", { method: "POST", body: form });
       await window.app.refreshComboInNodes();
       await window.app.loadApiJson(api, "references");
+      window.app.graph.nodes.find((node) => node.comfyClass === "LoomVideoDeepstackEncode").setSize([420, 640]);
       window.app.graph.nodes.forEach((node, at) => (node.pos = [460 * (at % 3), 700 * Math.floor(at / 3)]));
     },
     [MOVES, GRAPH],
@@ -53,9 +54,10 @@ for (const renderer of RENDERERS)
     assert.deepEqual(await texts(strip.locator("b")), ["@Image 1–2", "@Image 3"]);
     await show(page, ENCODE);
     await editor.locator(".loom-prompt-wrong").waitFor();
+    await picture(page, `references_problems_${renderer}`);
     assert.match(await editor.getByRole("status").innerText(), /@Image 4 has no reference[^]*@Image 1, @Image 2, @Image 3 are never mentioned/);
     assert.ok((await preflight(page)).some((sentence) => sentence.includes("@Image 4 in the prompt with 3 references")));
-    await editor.getByRole("textbox").click({ position: { x: 40, y: 40 } });
+    await editor.getByRole("textbox").click({ position: { x: 40, y: 20 } });
     await page.keyboard.press("Control+End");
     await page.keyboard.press("Control+a");
     await page.keyboard.type("@");
@@ -73,7 +75,7 @@ for (const renderer of RENDERERS)
     assert.deepEqual(counts, [2, 1], "the node numbers them so");
     assert.deepEqual(await texts(strip.locator("b")), ["@Image 1–2", "@Image 3"]);
     await show(page, ENCODE);
-    await editor.getByRole("textbox").click({ position: { x: 40, y: 40 } });
+    await editor.getByRole("textbox").click({ position: { x: 40, y: 20 } });
     await page.keyboard.press("Control+End");
     await page.keyboard.type(" @");
     const second = options.nth(1).locator("img");
