@@ -95,23 +95,23 @@ def check_sound(name: str, info: MediaInfo, *, is_kept: bool = True, fix: str = 
     ]
 
 
-def check_reference(number: int | None, name: str, info: MediaInfo, *, size: tuple[int, int] | None) -> list[Finding]:
+def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tuple[int, int] | None) -> list[Finding]:
     """A reference against the size it is brought to.
 
     Args:
-        number: N of its `@Image N`; None where that is not known before a run.
+        number: N of its `@Image N`, or ? where a run decides it.
         name: Of the file, for people.
         info: What it holds.
         size: (width, height) of the result in pixels; None where it is not known.
     """
     if not info.is_image:
         error = MediaError(
-            f"reference {'?' if number is None else number}, {name}, which is a clip",
+            f"reference {number}, {name}, which is a clip",
             expected="a still image",
             fix="save one frame of it as a png, or give the clip as the source",
         )
         return [Finding.of_error("references", error)]
-    label = name if number is None else f"@Image {number}, {name}"
+    label = f"@Image {number}, {name}"
     findings = [Finding.note("references", describe(label, info))]
     if size is not None:
         findings += _check_fit("references", label, info, size)

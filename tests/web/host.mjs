@@ -59,6 +59,10 @@ export class Graph {
       isInputConnected: (slot) => links.has(slot),
       getInputLink: (slot) => links.get(slot) ?? null,
       getInputNode: (slot) => this.getNodeById(links.get(slot)?.origin_id),
+      getOutputNodes: (slot) =>
+        [...this.nodes.values()].filter((each) =>
+          each.inputs.some((_, at) => each.getInputLink(at)?.origin_id === node.id && each.getInputLink(at).origin_slot === slot),
+        ),
       /** @param {any} from null for what comes from outside of a subgraph. */
       connect: (name, from) => {
         links.set(inputs.indexOf(name), { origin_id: from?.id ?? -10, origin_slot: 0 });

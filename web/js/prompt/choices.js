@@ -2,7 +2,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
-import { pictureOf } from "./view.js";
+import { thumbnail } from "./view.js";
 
 /** @typedef {import("./references.js").Reference} Reference */
 
@@ -74,7 +74,7 @@ export class Choices {
       make(
         "li.loom-prompt-choice",
         { id: `${this.#id}-${index}`, role: "option", "aria-selected": "false", onclick: () => this.#take(index), onpointermove: () => this.#mark(index) },
-        pictureOf(reference),
+        thumbnail(reference),
         make("b", {}, `@Image ${reference.number}`),
         make("span.loom-prompt-name", { title: reference.name }, reference.name),
       ),

@@ -6,7 +6,7 @@ import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 import { rangeIn, rectAt, reveal, select, selectionIn } from "./caret.js";
 import { Choices } from "./choices.js";
-import { deleted, matching, mentioned, plain, queryOf, replaced } from "./editing.js";
+import { deleted, matching, mentioned, plain, typedMention, replaced } from "./editing.js";
 import { History } from "./history.js";
 import { carried } from "./tokens.js";
 import { PromptView } from "./view.js";
@@ -185,7 +185,7 @@ export class PromptField {
   /** @param {KeyboardEvent} event */
   #keyDown(event) {
     if (event.isComposing || event.keyCode === 229) return;
-    const query = queryOf(this.#state());
+    const query = typedMention(this.#state());
     const isUndo = (event.ctrlKey || event.metaKey) && !event.altKey && /^[zy]$/i.test(event.key);
     if (this.choices.press(event)) {
       if (event.key === "Escape") this.#dismissed = query?.start ?? null;
@@ -198,7 +198,7 @@ export class PromptField {
   /** Open the list where a mention is being typed, else close it. */
   #offer() {
     const state = this.#state();
-    const query = document.activeElement === this.element ? queryOf(state) : null;
+    const query = document.activeElement === this.element ? typedMention(state) : null;
     if (!query || query.start !== this.#dismissed) this.#dismissed = null;
     const all = this.surroundings.references();
     const found = query ? matching(all, query.filter) : [];
@@ -211,7 +211,7 @@ export class PromptField {
   /** @param {Reference} reference */
   #choose({ number }) {
     const state = this.#state();
-    const query = queryOf(state);
+    const query = typedMention(state);
     if (query) this.#change(mentioned(state, query.start, number), "whole");
   }
 

@@ -86,7 +86,7 @@ function dress(chip, number, { reference, isWrong }) {
   chip.classList.toggle("loom-prompt-wrong", isWrong);
   chip.title = isWrong ? say("@Image {number} has no reference", { number }) : (reference?.name ?? "");
   chip.replaceChildren(
-    pictureOf(reference, isWrong),
+    thumbnail(reference, isWrong),
     make("span", {}, `@Image ${number}`),
     ...(isWrong ? [make("span.loom-prompt-unseen", {}, ` (${say("no reference")})`)] : []),
   );
@@ -98,7 +98,7 @@ function dress(chip, number, { reference, isWrong }) {
  * @param {Reference | null} reference
  * @param {boolean} [isWrong]
  */
-export function pictureOf(reference, isWrong = false) {
+export function thumbnail(reference, isWrong = false) {
   const icon = make(`i.pi.${isWrong ? "pi-exclamation-triangle" : "pi-image"}`, { "aria-hidden": "true" });
   const { address = null, box = null } = reference ?? {};
   return make("span.loom-prompt-picture", {}, address ? pictureElement(address, { box, instead: icon, isFilling: true }) : icon);

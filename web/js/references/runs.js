@@ -23,7 +23,7 @@ export function followRuns(node, whenRun) {
   node.onExecuted = function (/** @type {any} */ output, /** @type {any[]} */ ...words) {
     before?.call(this, output, ...words);
     if (!output?.loom_counts || !output.loom_size) return;
-    runs.set(idOf(node), runOf(node, output));
+    runs.set(idOf(node), noted(node, output));
     whenRun();
   };
 }
@@ -44,7 +44,7 @@ function idOf(node) {
 }
 
 /** @param {any} node @param {any} output @returns {Run} */
-function runOf(node, output) {
+function noted(node, output) {
   const slots = new Map();
   const strip = output.images?.[0];
   let first = 0;

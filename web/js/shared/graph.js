@@ -151,6 +151,22 @@ export function targets(node, slot) {
   return (node.getOutputNodes?.(slot) ?? []).flatMap((/** @type {any} */ at) => (isReroute(at) ? targets(at, 0) : [at]));
 }
 
+/**
+ * The nodes that depend on a node, nearest first.
+ *
+ * @param {any} node
+ * @param {{slots?: number[], passes?: (at: any) => boolean}} [options] Outputs to begin with, all of them if not given; and which
+ *     nodes belong to it: others are left out, with what is behind them.
+ * @returns {any[]}
+ */
+export function downstream(node, { slots, passes = () => true } = {}) {
+  const behind = (/** @type {any} */ at, /** @type {Iterable<number>} */ from = (at.outputs ?? []).keys()) =>
+    [...from].flatMap((slot) => targets(at, slot)).filter((each) => each !== node && passes(each));
+  const found = new Set(behind(node, slots));
+  for (const at of found) for (const each of behind(at)) found.add(each); // which goes on with what is added
+  return [...found];
+}
+
 /** @param {StoredFile} file @param {{isPreview?: boolean}} [options] A preview is smaller to send. @returns {string} */
 export function addressOf(file, { isPreview = false } = {}) {
   const query = queryOf(file);

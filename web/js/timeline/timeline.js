@@ -9,7 +9,7 @@ import { say } from "../shared/text.js";
 import { makeCurve } from "./curve.js";
 import { makeFilmstrip } from "./filmstrip.js";
 import { TRAINED_FRAMES, mllmFrames } from "./frames.js";
-import { connected, mllmBudget, runOf, setting } from "./surroundings.js";
+import { connected, mllmBudget, stepsOf, setting } from "./surroundings.js";
 import { partOf } from "./trim.js";
 import { makeTrimmer } from "./trimmer.js";
 import "./words.js";
@@ -109,7 +109,7 @@ export function attach(node) {
     [clipView.hidden, curve.element.hidden] = [isCurve, !isCurve];
     tabs.forEach((each, index) => each.setAttribute("aria-pressed", String(index === Number(isCurve))));
     if (isCurve)
-      curve.draw({ text: String(text.value ?? ""), strength: Number(strength.value ?? 1), run: runOf(node, tokens), isFixed: text.isLinked });
+      curve.draw({ text: String(text.value ?? ""), strength: Number(strength.value ?? 1), run: stepsOf(node, tokens), isFixed: text.isLinked });
   }
 
   watch(node, () => {
