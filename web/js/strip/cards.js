@@ -16,7 +16,7 @@ import { say } from "../shared/text.js";
 export function cardElement(card, { at, last, hint, move }) {
   const button = make(
     "button.loom-strip-card",
-    { type: "button", "aria-pressed": "false", "aria-describedby": hint, "aria-keyshortcuts": "Alt+ArrowUp Alt+ArrowDown" },
+    { type: "button", "aria-pressed": "false", "aria-describedby": hint },
     make("span.loom-strip-grip", { "aria-hidden": "true" }),
     frameElement(card),
     make(
@@ -30,7 +30,7 @@ export function cardElement(card, { at, last, hint, move }) {
   const arrow = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) =>
     make(
       "button.loom-strip-move",
-      { type: "button", title: label, "aria-label": `${label}: ${card.label}`, disabled: to < 0 || to > last, onclick: () => move(at, to) },
+      { type: "button", title: `${label}: ${card.label}`, disabled: to < 0 || to > last, onclick: () => move(at, to) },
       make(`i.pi.pi-chevron-${icon}`, { "aria-hidden": "true" }),
     );
   return make(
