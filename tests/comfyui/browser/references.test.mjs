@@ -55,7 +55,7 @@ for (const renderer of RENDERERS)
     await show(page, ENCODE);
     await editor.locator(".loom-prompt-wrong").waitFor();
     await picture(page, `references_problems_${renderer}`);
-    assert.match(await editor.getByRole("status").innerText(), /@Image 4 has no reference[^]*@Image 1, @Image 2, @Image 3 are never mentioned/);
+    assert.match(await editor.getByRole("status").innerText(), /@Image 4 has no reference[^]*@Image 1–3 are never mentioned/);
     assert.ok((await preflight(page)).some((sentence) => sentence.includes("@Image 4 in the prompt with 3 references")));
     await editor.getByRole("textbox").click({ position: { x: 40, y: 20 } });
     await page.keyboard.press("Control+End");

@@ -69,6 +69,7 @@ export function attach(node) {
   };
 
   const move = (/** @type {number} */ from, /** @type {number} */ to) => {
+    if (stateOf(node, refresh).counts.length !== state.counts.length) return refresh(); // slots came or went meanwhile
     const reason = whyNot(state, from, to);
     said.textContent = reason || moveReference(node, state, from, to);
     isMoving = true;
@@ -78,7 +79,7 @@ export function attach(node) {
   };
 
   const hide = hideResult(node, () => state.cards.length > 0 && state.cards.every((card) => card.address));
-  const mover = moveBy(list, move);
+  const mover = moveBy(list, move, refresh);
   addPanel(node, NAME, element, { height: () => height });
   followRuns(node, refresh);
   watch(node, refresh);
