@@ -95,11 +95,11 @@ def check_sound(name: str, info: MediaInfo, *, is_kept: bool = True, fix: str = 
     ]
 
 
-def check_reference(number: int, name: str, info: MediaInfo, *, size: tuple[int, int] | None) -> list[Finding]:
+def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tuple[int, int] | None) -> list[Finding]:
     """A reference against the size it is brought to.
 
     Args:
-        number: N of its `@Image N`.
+        number: N of its `@Image N`, or ? where a run decides it.
         name: Of the file, for people.
         info: What it holds.
         size: (width, height) of the result in pixels; None where it is not known.

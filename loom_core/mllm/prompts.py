@@ -144,7 +144,7 @@ def infer_task(*, has_source: bool, source_is_image: bool, num_references: int, 
     return Task.TEXT_TO_IMAGE if num_frames == 1 else Task.TEXT_TO_VIDEO
 
 
-_MENTION = re.compile(r"(?<!\w)@image\s*(\d+)", re.IGNORECASE)
+_MENTION = re.compile(r"(?<!\w)@image\s*([0-9０-９]+)", re.IGNORECASE)
 
 
 def mentioned_references(prompt: str) -> tuple[int, ...]:

@@ -134,11 +134,13 @@ def media(reading: Reading) -> Iterator[Placed]:
         yield from placed(graph, node, "source", found)
     for node in graph.of_kind(SLOTS):
         size = reading.size_of(node) if reading.text(node, "fit") == "cover" else None
-        for number in filled_slots(reading, node):
+        first: int | None = 1  # N of the first `@Image N` in a slot; None behind a slot of unknown count
+        for number, count in slot_counts(reading, node).items():
             picture = reading.media(node, f"{_SLOT}{number}")
             if picture is not None and picture.info.is_image:
-                found = check_reference(number, picture.name, picture.info, size=_usable(size))
+                found = check_reference(first or "?", picture.name, picture.info, size=_usable(size))
                 yield from placed(graph, node, f"{_SLOT}{number}", found)
+            first = None if first is None or count is None else first + count
 
 
 def _feeds_us(reading: Reading, loader: str) -> bool:
@@ -171,10 +173,18 @@ def count_references(reading: Reading, node: str) -> tuple[int, bool] | None:
     slots = reading.graph.origin(node, "references", (SLOTS,))
     if slots is None:
         return None
-    numbers = filled_slots(reading, slots)
-    pictures = [reading.media(slots, f"{_SLOT}{number}") for number in numbers]
-    are_single = all(picture is not None and picture.info.is_image for picture in pictures)
-    return len(numbers), are_single or reading.text(slots, "batch") == ONE_OF_MANY
+    counts = slot_counts(reading, slots).values()
+    return sum(1 if count is None else count for count in counts), None not in counts
+
+
+def slot_counts(reading: Reading, slots: str) -> dict[int, int | None]:
+    """How many references each filled slot gives, by its number; None where only a run can tell."""
+    is_many = reading.text(slots, "batch") == ONE_OF_MANY
+    counts: dict[int, int | None] = {}
+    for number in filled_slots(reading, slots):
+        picture = reading.media(slots, f"{_SLOT}{number}")
+        counts[number] = 1 if is_many else None if picture is None else picture.info.num_frames
+    return counts
 
 
 def words(reading: Reading) -> Iterator[Placed]:

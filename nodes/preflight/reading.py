@@ -20,7 +20,7 @@ from .graph import PromptGraph
 MODEL_LOADER, ENCODER_LOADER, VAE_LOADER = "LoomVideoModelLoader", "LoomVideoEncoderLoader", "LoomVideoVAELoader"
 SCALER, SLOTS, EMPTY = "LoomVideoSourceLatentScaler", "LoomVideoReferenceSlots", "LoomVideoEmptyLatent"
 ENCODE, HELPER, RESTORE = "LoomVideoDeepstackEncode", "LoomVideoSizeHelper", "LoomVideoRestoreVideo"
-MEDIA: Mapping[str, str] = {"LoadImage": "image", "LoadVideo": "file"}
+MEDIA: Mapping[str, str] = {"LoadImage": "image", "LoadImageOutput": "image", "LoadVideo": "file"}
 """Nodes of the host's that load a file -> the input that names it."""
 
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { mentionsOf, problems, renumbered, written } from "../../web/js/prompt/mentions.js";
+import { mentionsOf, named, problems, renumbered, written } from "../../web/js/prompt/mentions.js";
 
 test("mentions are found as the server finds them", () => {
   const numbers = (text) => mentionsOf(text).map((mention) => mention.number);
@@ -15,6 +15,17 @@ test("mentions are found as the server finds them", () => {
 test("what does not fit", () => {
   assert.deepEqual(problems("@Image 1 and @Image 4, @Image 0", 3), { without: [0, 4], unmentioned: [2, 3] });
   assert.deepEqual(problems("", 0), { without: [], unmentioned: [] });
+});
+
+test("many mentions are named in few words", () => {
+  assert.equal(named([0, 1, 3, 4, 5, 9]), "@Image 0, @Image 1, @Image 3–5, @Image 9");
+  assert.equal(named(Array.from({ length: 49 }, (_, at) => at + 1)), "@Image 1–49");
+  assert.equal(named([]), "");
+});
+
+test("wide digits are numbers too", () => {
+  assert.deepEqual(mentionsOf("@Image １２。").map((mention) => mention.number), [12]);
+  assert.equal(renumbered("@Image １ @Image 2", [2, 1]), "@Image 2 @Image 1");
 });
 
 test("another order keeps what a mention means", () => {

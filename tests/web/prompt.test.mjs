@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deleted, matching, mentioned, plain, queryOf, replaced } from "../../web/js/prompt/editing.js";
+import { deleted, matching, mentioned, plain, typedMention, replaced } from "../../web/js/prompt/editing.js";
 import { History } from "../../web/js/prompt/history.js";
 import { withMentions, withoutMentions } from "../../web/js/prompt/mentions.js";
 import { offsetAt, placeAt, textOf } from "../../web/js/prompt/places.js";
@@ -81,12 +81,12 @@ test("a deletion takes a whole character, or a whole mention", () => {
 });
 
 test("where a mention is being typed", () => {
-  assert.deepEqual(queryOf(at("Put @")), { start: 4, filter: "" });
-  assert.deepEqual(queryOf(at("Put @im")), { start: 4, filter: "im" });
-  assert.deepEqual(queryOf(at("@Image ")), { start: 0, filter: "Image " });
-  assert.deepEqual(queryOf(at("把@红")), { start: 1, filter: "红" }, "Chinese has no blank before it");
-  for (const none of ["me@", "_@", "3@im", "Put @Image 1", "@ ", "@x y", ""]) assert.equal(queryOf(at(none)), null, none);
-  assert.equal(queryOf(at("@im", 1, 3)), null);
+  assert.deepEqual(typedMention(at("Put @")), { start: 4, filter: "" });
+  assert.deepEqual(typedMention(at("Put @im")), { start: 4, filter: "im" });
+  assert.deepEqual(typedMention(at("@Image ")), { start: 0, filter: "Image " });
+  assert.deepEqual(typedMention(at("把@红")), { start: 1, filter: "红" }, "Chinese has no blank before it");
+  for (const none of ["me@", "_@", "3@im", "Put @Image 1", "@ ", "@x y", ""]) assert.equal(typedMention(at(none)), null, none);
+  assert.equal(typedMention(at("@im", 1, 3)), null);
 });
 
 test("a mention is put in so that it is read as one", () => {

@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fitting, nativeSize } from "../../web/js/strip/fitting.js";
-import { isStill } from "../../web/js/strip/frames.js";
-import { indicesOf, moved, numbersOf, orderAfter, reindexed } from "../../web/js/strip/order.js";
-
-test("numbers count the pictures before a slot", () => {
-  assert.deepEqual(numbersOf([1, 3, 1]), [{ first: 1, last: 1 }, { first: 2, last: 4 }, { first: 5, last: 5 }]);
-  assert.deepEqual(numbersOf([1, null, 1]), [{ first: 1, last: 1 }, null, null]);
-});
+import { indicesOf, moved, orderAfter, reindexed } from "../../web/js/strip/order.js";
 
 test("a move takes all pictures of a slot along", () => {
   assert.deepEqual(moved(["a", "b", "c"], 2, 0), ["c", "a", "b"]);
@@ -44,18 +38,4 @@ test("native sizes as the server has them", () => {
   assert.deepEqual(nativeSize({ width: 77, height: 301 }), { width: 64, height: 288 });
   assert.deepEqual(nativeSize({ width: 2000, height: 1500 }), { width: 1120, height: 832 });
   assert.deepEqual(nativeSize({ width: 1, height: 1 }), { width: 32, height: 32 });
-});
-
-test("animations are told from pictures", () => {
-  const bytes = (...parts) => Uint8Array.from(parts.flatMap((part) => (typeof part === "string" ? [...part].map((c) => c.charCodeAt(0)) : part)));
-  const png = (...kinds) => bytes("\x89PNG\r\n\x1a\n", ...kinds.flatMap((kind) => [[0, 0, 0, 2], kind, [7, 7], [0, 0, 0, 0]]));
-  assert.equal(isStill(png("IHDR", "IDAT")), true);
-  assert.equal(isStill(png("IHDR", "acTL", "IDAT")), false);
-  assert.equal(isStill(png("IHDR")), null, "cut off before it says");
-  assert.equal(isStill(bytes([0xff, 0xd8, 0xff])), true);
-  assert.equal(isStill(bytes("RIFF", [0, 0, 0, 0], "WEBPVP8 ")), true);
-  assert.equal(isStill(bytes("RIFF", [0, 0, 0, 0], "WEBPVP8X", [10, 0, 0, 0], [0x10])), true);
-  assert.equal(isStill(bytes("RIFF", [0, 0, 0, 0], "WEBPVP8X", [10, 0, 0, 0], [0x12])), false);
-  assert.equal(isStill(bytes("GIF89a")), null);
-  assert.equal(isStill(bytes()), null);
 });

@@ -16,6 +16,7 @@ PROMPTS = [
     "Put @Image 1 on @image2, then @IMAGE  10.",
     "a@Image 1 你@Image 2 _@image 3 @Images 4 @Image é@Image 5 9@Image 6",
     "，@Image 2。\n@Image\n3 \t@image\u00a07 @Image 007 @Image 1@Image 2",
+    "@Image １２, @image３ @Image ١",  # the wide digits of Chinese input methods, and others that are none
     "",
 ]
 

@@ -43,6 +43,18 @@ def test_every_stylesheet_is_loaded():
     assert [path for path in SCRIPTS.glob("*/*.css") if path.stem != path.parent.name] == []
 
 
+def test_a_name_means_one_thing():
+    """What modules export, but for the names that the entry calls."""
+    places: dict[str, list[str]] = {}
+    for script in SCRIPTS.rglob("*.js"):
+        for name in re.findall(
+            r"^export (?:async )?(?:function|class|const) (\w+)", script.read_text(encoding="utf-8"), re.M
+        ):
+            places.setdefault(name, []).append(str(script.relative_to(SCRIPTS)))
+    assert places
+    assert {name: paths for name, paths in places.items() if len(paths) > 1 and name not in ("attach", "start")} == {}
+
+
 def test_scripts_are_short():
     lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in SCRIPTS.rglob("*.js")}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nearestFrames, snapFrames } from "../../web/js/timeline/frames.js";
-import { factorAt, parseCurve, placeOf, sigmaAt, timesteps, withPoint, writeCurve } from "../../web/js/timeline/schedule.js";
+import { factorAt, parseCurve, placeAlong, sigmaAt, timesteps, withPoint, writeCurve } from "../../web/js/timeline/schedule.js";
 import { partOf, withCount, withPlace, withStart } from "../../web/js/timeline/trim.js";
 
 const TEN = { fps: 30, frames: 300, seconds: 10 };
@@ -57,10 +57,10 @@ test("the whole part moves and stays as long", () => {
 const run = { steps: 12, shift: 5, denoise: 1 };
 
 test("places of noise levels", () => {
-  assert.equal(placeOf(1, run), 0);
-  assert.equal(placeOf(0, run), 1);
+  assert.equal(placeAlong(1, run), 0);
+  assert.equal(placeAlong(0, run), 1);
   for (const each of [run, { ...run, denoise: 0.4 }, { ...run, shift: 1, steps: 50 }])
-    for (const place of [0.1, 0.5, 0.99]) assert.ok(Math.abs(placeOf(sigmaAt(place, each), each) - place) < 1e-9);
+    for (const place of [0.1, 0.5, 0.99]) assert.ok(Math.abs(placeAlong(sigmaAt(place, each), each) - place) < 1e-9);
   assert.equal(timesteps(run).length, 12);
 });
 

@@ -120,7 +120,7 @@ for (const renderer of RENDERERS) {
     await is(page, ["cutout", "tall", "small"], text);
     assert.deepEqual(await numbers(page), ["@Image 1", "@Image 2", "@Image 3"]);
     assert.deepEqual(await slotNames(page), slots, "no slot came or went");
-    assert.match(await said(page).textContent(), /^strip_cutout.png is now number 1 of 3\. The mentions/);
+    assert.match(await said(page).textContent(), /^strip_cutout.png is now @Image 1\. The mentions/);
     assert.equal(await value(page, ENCODE, "negative_prompt"), "@Image 1");
     await press(page, "z");
     await is(page, ["tall", "small", "cutout"], PROMPT);
@@ -169,7 +169,7 @@ for (const renderer of RENDERERS) {
       6: { inputs: { prompt: "@Image 1, @Image 2, @Image 3 and @Image 4" } },
     };
     const page = await stage({ renderer, change });
-    assert.deepEqual(await numbers(page), ["@Image 1", "@Image ?", "@Image ?"]);
+    assert.deepEqual(await numbers(page), ["@Image 1", "@Image 2–?", "@Image ?"]);
     assert.equal(await cards(page).nth(0).locator(".loom-strip-notice").count(), 0, "the width is linked: nothing is known");
     assert.equal(await cards(page).nth(1).locator("img").count(), 0);
     assert.match(await cards(page).nth(1).textContent(), /No picture before it has run\..*May hold several pictures/);
@@ -204,7 +204,6 @@ for (const renderer of RENDERERS) {
     await page.context().close();
   });
 }
-
 
 /** Does something with the node of the slots, in the page, and makes it a step of undo. */
 const edit = (page, how, word) =>
@@ -250,6 +249,31 @@ for (const renderer of RENDERERS)
     assert.deepEqual(page.errors, []);
     await page.context().close();
   });
+
+test("each thing is said once", async () => {
+  const page = await stage();
+  await edit(page, `slots.getInputNode(1).title = "@Image 1: the garment";`);
+  await strip(page).getByText("the garment").waitFor();
+  const client = await page.context().newCDPSession(page);
+  const { root } = await client.send("DOM.getDocument");
+  const spoken = async (selector) => {
+    const { nodeIds } = await client.send("DOM.querySelectorAll", { nodeId: root.nodeId, selector });
+    const trees = await Promise.all(nodeIds.map((nodeId) => client.send("Accessibility.getPartialAXTree", { nodeId, fetchRelatives: false })));
+    return trees.map(({ nodes: [{ name, description, properties }] }) => ({
+      name: name.value,
+      description: description?.value ?? "",
+      keys: properties.find((each) => each.name === "keyshortcuts")?.value.value ?? "",
+    }));
+  };
+  const [card] = await spoken(".loom-strip-card");
+  assert.match(card.name, /^@Image 1 the garment 900 × 1600 · time -10/);
+  assert.equal(card.name.match(/@Image|garment/g).length, 2);
+  assert.match(card.description, /^Alt and an arrow key move it/);
+  assert.equal(card.keys, "", "the description names the keys");
+  const [earlier] = await spoken(".loom-strip-move");
+  assert.deepEqual(earlier, { name: "Earlier: @Image 1", description: "", keys: "" });
+  await page.context().close();
+});
 
 test("times, titles and links go along; a prompt from elsewhere is left, and said so", async () => {
   const page = await stage({

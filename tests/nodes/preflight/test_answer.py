@@ -6,6 +6,7 @@ import copy
 import json
 
 import pytest
+from PIL import Image
 
 DIT, ENCODER, VAE = "gen_model.safetensors", "qwen3vl_8b_fp8_scaled.safetensors", "wan2.2_vae.safetensors"
 TINY = "built-in: loom-tiny"
@@ -140,6 +141,25 @@ def test_several_pictures_in_a_slot_may_be_mentioned(graph, told):
     made.prompt["77"] = {"class_type": "ImageBatch", "inputs": {"image1": ["5", 0], "image2": ["5", 0]}}
     made.set("LoomVideoReferenceSlots", **{"images.image_1": ["77", 0]})
     assert bad(told(made)) == []
+
+
+def test_numbers_count_the_pictures_of_an_animation(graph, told, tmp_path):
+    """As nodes/references.py numbers them: slot 2 is @Image 4 behind an animation of three pictures."""
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "moves.webp", save_all=True, append_images=frames[1:], duration=100)
+    made = graph("reference_edit").set("LoomVideoDeepstackEncode", prompt="@Image 1, @Image 2, @Image 3 and @Image 4")
+    made.prompt["77"] = {"class_type": "LoadImage", "inputs": {"image": str(tmp_path / "moves.webp")}}
+    made.set("LoomVideoReferenceSlots", **{"images.image_1": ["77", 0], "images.image_2": ["5", 0]})
+    assert bad(told(made)) == []
+    assert any("@Image 4, loomvideo_maroon.png" in one["sentence"] for one in told(made))
+    made.set("LoomVideoDeepstackEncode", prompt="@Image 5")
+    assert "@Image 5 in the prompt with 4 references" in only(told(made))["sentence"]
+    made.set("LoomVideoReferenceSlots", batch="one reference of many frames")
+    assert "@Image 5 in the prompt with 2 references" in only(told(made))["sentence"]
+    made.prompt["77"] = {"class_type": "ImageBatch", "inputs": {"image1": ["5", 0], "image2": ["5", 0]}}
+    made.set("LoomVideoReferenceSlots", batch="one reference a frame")
+    assert bad(told(made)) == []
+    assert any("@Image ?, loomvideo_maroon.png" in one["sentence"] for one in told(made)), "a run decides its number"
 
 
 def test_a_gap_between_slots(graph, told):

@@ -2,7 +2,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
-import { pictureOf } from "./view.js";
+import { thumbnail } from "./view.js";
 
 /** @typedef {import("./references.js").Reference} Reference */
 
@@ -15,6 +15,7 @@ export class Choices {
   /** @type {Reference[]} */
   #references = [];
   #at = 0;
+  #shown = "";
   #id = `loom-prompt-choices-${(count += 1)}`;
   /** @type {AbortController | null} */
   #listeners = null;
@@ -40,10 +41,12 @@ export class Choices {
    * @param {string} hint
    */
   open(references, caret, hint) {
-    const isSame = this.#popup && JSON.stringify(references) === JSON.stringify(this.#references);
-    if (!isSame) this.#make(references, hint);
+    const marked = this.#popup ? this.#references[this.#at]?.number : null;
+    const shown = JSON.stringify([references, references.length ? "" : hint]);
+    if (!this.#popup || shown !== this.#shown) this.#make(references, hint);
+    this.#shown = shown;
     this.#place(caret);
-    this.#mark(isSame ? this.#at : 0);
+    this.#mark(Math.max(references.findIndex((each) => each.number === marked), 0));
   }
 
   close() {
@@ -74,7 +77,7 @@ export class Choices {
       make(
         "li.loom-prompt-choice",
         { id: `${this.#id}-${index}`, role: "option", "aria-selected": "false", onclick: () => this.#take(index), onpointermove: () => this.#mark(index) },
-        pictureOf(reference),
+        thumbnail(reference),
         make("b", {}, `@Image ${reference.number}`),
         make("span.loom-prompt-name", { title: reference.name }, reference.name),
       ),

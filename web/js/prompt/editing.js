@@ -46,7 +46,7 @@ function beside(text, at, way) {
  * @param {State} state
  * @returns {{start: number, filter: string} | null} Where its @ is, and what follows it up to the caret.
  */
-export function queryOf({ text, start, end }) {
+export function typedMention({ text, start, end }) {
   if (start !== end) return null;
   const match = BEFORE_QUERY.exec(text.slice(Math.max(start - NEAR, 0), start));
   const isWhole = mentionsOf(text).some((mention) => mention.end === start);

@@ -6,7 +6,7 @@ import { isLinked, origin, remember, setWidget, watch, widgetOf } from "../share
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { PromptField } from "./field.js";
-import { problems, withMentions, withoutMentions, written } from "./mentions.js";
+import { named, problems, withMentions, withoutMentions } from "./mentions.js";
 import { surveyOf } from "./references.js";
 import "./words.js";
 
@@ -26,6 +26,7 @@ class Editor {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pause;
   #shown = "";
+  #redraw = () => this.#guard(() => this.#draw());
 
   /** @param {any} node */
   constructor(node) {
@@ -50,7 +51,7 @@ class Editor {
       this.#draw();
       hide(this.prompt); // last: only what stands may take the widget's place
     });
-    watch(node, () => this.#guard(() => this.#draw()));
+    watch(node, this.#redraw);
   }
 
   #listen() {
@@ -73,7 +74,9 @@ class Editor {
     widget.options.onDraw = () => (prompt.y = widget.y);
     const away = (/** @type {Event} */ event) => {
       const target = /** @type {Node | null} */ (event.target);
-      if (!this.panel.contains(target) && !this.field.choices.contains(target)) this.field.element.blur();
+      if (this.panel.contains(target) || this.field.choices.contains(target)) return;
+      this.field.element.blur();
+      window.removeEventListener("pointerdown", away, true); // also where the node is gone, which is told to nobody
     };
     this.field.element.addEventListener("focus", () => window.addEventListener("pointerdown", away, true)); // the canvas takes no focus
     this.field.element.addEventListener("blur", () => window.removeEventListener("pointerdown", away, true));
@@ -82,7 +85,7 @@ class Editor {
   /** Show all that there is to show, found anew. */
   #draw() {
     if (this.#hasFailed) return;
-    this.#survey = surveyOf(this.node);
+    this.#survey = surveyOf(this.node, this.#redraw);
     const isGiven = isLinked(this.node, "prompt");
     this.#unhide();
     this.panel.classList.toggle("loom-prompt-given", isGiven);
@@ -137,7 +140,7 @@ class Editor {
    */
   #problem(kind, numbers, [one, many], button, mend) {
     if (!numbers.length) return [];
-    const mentions = numbers.map(written).join(", ");
+    const mentions = named(numbers);
     const sentence = say(numbers.length > 1 ? many : one, { mentions });
     const onclick = () => this.#guard(() => this.field.replace(mend(this.field.text, numbers)));
     return [

@@ -6,7 +6,7 @@ import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 import { rangeIn, rectAt, reveal, select, selectionIn } from "./caret.js";
 import { Choices } from "./choices.js";
-import { deleted, matching, mentioned, plain, queryOf, replaced } from "./editing.js";
+import { deleted, matching, mentioned, plain, typedMention, replaced } from "./editing.js";
 import { History } from "./history.js";
 import { carried } from "./tokens.js";
 import { PromptView } from "./view.js";
@@ -26,6 +26,7 @@ export class PromptField {
   #text = "";
   #caret = { start: 0, end: 0 };
   #isComposing = false;
+  #isReadOnly = false;
   /** @type {string | null} What others have set during a composition; what was composed goes before it. */
   #missed = null;
   /** @type {number | null} Where the @ is whose list was closed by Escape. */
@@ -47,7 +48,10 @@ export class PromptField {
     // ComfyUI leaves Ctrl+Z to the text that has the focus; before 1.50 it knows one by this
     Object.defineProperty(this.element, "type", { value: "textarea" });
     this.view = new PromptView(this.element, surroundings.look);
-    this.choices = new Choices(this.element, (reference) => this.#choose(reference));
+    this.choices = new Choices(
+      this.element,
+      guarded((reference) => this.#choose(reference)),
+    );
     /** @type {Record<string, (event: any) => void>} */
     const listeners = {
       beforeinput: (event) => this.#beforeInput(event),
@@ -83,13 +87,16 @@ export class PromptField {
     this.#draw({ text, start: carried(before, after, start), end: carried(before, after, end) });
   }
 
-  /** Show in the chips what is known of the references now. */
+  /** Show what is known of the references now, in the chips and in the list. */
   refresh() {
-    if (!this.#isComposing) this.view.refresh();
+    if (this.#isComposing) return;
+    this.view.refresh();
+    if (this.choices.isOpen) this.#offer();
   }
 
   /** @param {string} placeholder Shown in place of an empty text. @param {boolean} isReadOnly */
   setRole(placeholder, isReadOnly) {
+    this.#isReadOnly = isReadOnly;
     const values = { contenteditable: String(!isReadOnly), "aria-readonly": String(isReadOnly), "data-placeholder": placeholder, "aria-placeholder": placeholder };
     for (const [name, value] of Object.entries(values))
       if (this.element.getAttribute(name) !== value) this.element.setAttribute(name, value);
@@ -121,7 +128,7 @@ export class PromptField {
   /** @param {State} to @param {"type" | "delete" | "whole"} kind */
   #change(to, kind) {
     const from = this.#state();
-    if (to.text === from.text) return;
+    if (to.text === from.text || this.#isReadOnly) return;
     this.#history.note(from, to, kind);
     this.#draw(to);
     this.surroundings.changed(to.text, kind === "whole");
@@ -162,6 +169,7 @@ export class PromptField {
   #compose() {
     this.#state();
     this.#isComposing = true;
+    this.choices.close(); // the input method has a list of its own, and the keys
     this.element.classList.remove("loom-prompt-empty");
   }
 
@@ -184,8 +192,8 @@ export class PromptField {
 
   /** @param {KeyboardEvent} event */
   #keyDown(event) {
-    if (event.isComposing || event.keyCode === 229) return;
-    const query = queryOf(this.#state());
+    if (event.isComposing || event.keyCode === 229 || this.#isReadOnly) return;
+    const query = typedMention(this.#state());
     const isUndo = (event.ctrlKey || event.metaKey) && !event.altKey && /^[zy]$/i.test(event.key);
     if (this.choices.press(event)) {
       if (event.key === "Escape") this.#dismissed = query?.start ?? null;
@@ -198,7 +206,7 @@ export class PromptField {
   /** Open the list where a mention is being typed, else close it. */
   #offer() {
     const state = this.#state();
-    const query = document.activeElement === this.element ? queryOf(state) : null;
+    const query = document.activeElement === this.element ? typedMention(state) : null;
     if (!query || query.start !== this.#dismissed) this.#dismissed = null;
     const all = this.surroundings.references();
     const found = query ? matching(all, query.filter) : [];
@@ -211,7 +219,7 @@ export class PromptField {
   /** @param {Reference} reference */
   #choose({ number }) {
     const state = this.#state();
-    const query = queryOf(state);
+    const query = typedMention(state);
     if (query) this.#change(mentioned(state, query.start, number), "whole");
   }
 
@@ -228,7 +236,7 @@ export class PromptField {
   /** @param {ClipboardEvent} event */
   #paste(event) {
     const data = event.clipboardData?.getData("text/plain");
-    if (!data) return; // a picture is ComfyUI's
+    if (!data || this.#isReadOnly) return; // a picture is ComfyUI's
     event.stopPropagation();
     event.preventDefault();
     this.#change(replaced(this.#state(), plain(data)), "whole");

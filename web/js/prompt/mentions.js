@@ -2,7 +2,7 @@
 // loom_core/mllm/prompts.py: in any case, with or without the blank, not inside a word.
 // @ts-check
 
-const MENTION = /(?<![\p{L}\p{N}_])@image\s*(\d+)/giu;
+const MENTION = /(?<![\p{L}\p{N}_])@image\s*([0-9０-９]+)/giu;
 
 /** @typedef {{start: number, end: number, number: number}} Mention Characters start to end of a prompt name reference `number`. */
 
@@ -11,13 +11,24 @@ export function mentionsOf(text) {
   return [...text.matchAll(MENTION)].map((match) => ({
     start: match.index,
     end: match.index + match[0].length,
-    number: Number(match[1]),
+    number: Number(match[1].normalize("NFKC")), // as digits of one width
   }));
 }
 
 /** How a mention is written. @param {number} number From 1. */
 export function written(number) {
   return `@Image ${number}`;
+}
+
+/** How several mentions are named in a sentence: three and more in a row as a range. @param {number[]} numbers Rising. */
+export function named(numbers) {
+  /** @type {number[][]} */
+  const rows = [];
+  for (const number of numbers) {
+    if (rows.at(-1)?.at(-1) === number - 1) rows.at(-1)?.push(number);
+    else rows.push([number]);
+  }
+  return rows.flatMap((row) => (row.length > 2 ? `${written(row[0])}–${row.at(-1)}` : row.map(written))).join(", ");
 }
 
 /**
@@ -48,7 +59,7 @@ export function renumbered(text, order) {
   for (const mention of mentionsOf(text)) {
     const now = order.indexOf(mention.number) + 1;
     const old = text.slice(mention.start, mention.end);
-    made += text.slice(end, mention.start) + (now ? old.replace(/\d+$/, String(now)) : old);
+    made += text.slice(end, mention.start) + (now ? old.replace(/[0-9０-９]+$/, String(now)) : old);
     end = mention.end;
   }
   return made + text.slice(end);

@@ -1,6 +1,7 @@
 // The prompt as elements: text nodes, a chip for each mention, and a last line break that keeps the last line open. Only what
 // changed is touched, so that a key costs the same in a long prompt as in a short one.
 // @ts-check
+import { pictureElement } from "../references/picture.js";
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 import { plain } from "./editing.js";
@@ -79,13 +80,13 @@ export class PromptView {
 
 /** @param {HTMLElement} chip @param {number} number @param {ReturnType<Look>} found */
 function dress(chip, number, { reference, isWrong }) {
-  const key = JSON.stringify([number, reference?.address, reference?.name, isWrong]);
+  const key = JSON.stringify([number, reference, isWrong]);
   if (chip.dataset.look === key) return;
   chip.dataset.look = key;
   chip.classList.toggle("loom-prompt-wrong", isWrong);
   chip.title = isWrong ? say("@Image {number} has no reference", { number }) : (reference?.name ?? "");
   chip.replaceChildren(
-    pictureOf(reference, isWrong),
+    thumbnail(reference, isWrong),
     make("span", {}, `@Image ${number}`),
     ...(isWrong ? [make("span.loom-prompt-unseen", {}, ` (${say("no reference")})`)] : []),
   );
@@ -97,10 +98,8 @@ function dress(chip, number, { reference, isWrong }) {
  * @param {Reference | null} reference
  * @param {boolean} [isWrong]
  */
-export function pictureOf(reference, isWrong = false) {
-  const icon = make(`i.loom-prompt-picture.pi.${isWrong ? "pi-exclamation-triangle" : "pi-image"}`, { "aria-hidden": "true" });
-  if (!reference?.address) return icon;
-  const image = make("img.loom-prompt-picture", { src: reference.address, alt: "", draggable: "false" });
-  image.addEventListener("error", () => image.replaceWith(icon)); // the file is gone
-  return image;
+export function thumbnail(reference, isWrong = false) {
+  const icon = make(`i.pi.${isWrong ? "pi-exclamation-triangle" : "pi-image"}`, { "aria-hidden": "true" });
+  const { address = null, box = null } = reference ?? {};
+  return make("span.loom-prompt-picture", {}, address ? pictureElement(address, { box, instead: icon, isFilling: true }) : icon);
 }

@@ -88,19 +88,19 @@ const [MUTED, BYPASSED] = [2, 4]; // ComfyUI's modes of nodes
  * @returns {any} The node, or null where nothing is connected, or only a muted node (or what is lies outside of a subgraph).
  */
 export function origin(node, name) {
-  if (!node.graph) return null; // while it is being made
-  const slot = node.findInputSlot?.(name) ?? -1;
-  return slot < 0 ? null : feedOf(node, slot).node;
+  return feedOf(node, node.findInputSlot?.(name) ?? -1).node;
 }
 
 /**
  * What feeds an input, as `origin` sees it.
  *
  * @param {any} node
- * @param {number} slot Of the input.
- * @returns {{node: any, link: any}} The last link, and where it begins; null where there is none.
+ * @param {number} slot Of the input; below 0 for one that is not there.
+ * @returns {{node: any, link: any}} The last link, and where it begins. No link: nothing comes in a run. A link without a node
+ *     begins outside of a subgraph.
  */
 export function feedOf(node, slot) {
+  if (!node.graph || slot < 0) return { node: null, link: null }; // not yet in a graph
   let [at, link] = [node.getInputNode(slot), node.getInputLink(slot)];
   while (at && (isReroute(at) || at.mode === BYPASSED)) {
     const next = isReroute(at) ? 0 : passedOn(at, link);
@@ -149,6 +149,22 @@ export function slotsOf(node, group) {
  */
 export function targets(node, slot) {
   return (node.getOutputNodes?.(slot) ?? []).flatMap((/** @type {any} */ at) => (isReroute(at) ? targets(at, 0) : [at]));
+}
+
+/**
+ * The nodes that depend on a node, nearest first.
+ *
+ * @param {any} node
+ * @param {{slots?: number[], passes?: (at: any) => boolean}} [options] Outputs to begin with, all of them if not given; and which
+ *     nodes belong to it: others are left out, with what is behind them.
+ * @returns {any[]}
+ */
+export function downstream(node, { slots, passes = () => true } = {}) {
+  const behind = (/** @type {any} */ at, /** @type {Iterable<number>} */ from = (at.outputs ?? []).keys()) =>
+    [...from].flatMap((slot) => targets(at, slot)).filter((each) => each !== node && passes(each));
+  const found = new Set(behind(node, slots));
+  for (const at of found) for (const each of behind(at)) found.add(each); // which goes on with what is added
+  return [...found];
 }
 
 /** @param {StoredFile} file @param {{isPreview?: boolean}} [options] A preview is smaller to send. @returns {string} */

@@ -1,5 +1,6 @@
 // How one reference looks in the strip.
 // @ts-check
+import { pictureElement } from "../references/picture.js";
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 
@@ -15,9 +16,9 @@ import { say } from "../shared/text.js";
 export function cardElement(card, { at, last, hint, move }) {
   const button = make(
     "button.loom-strip-card",
-    { type: "button", "aria-pressed": "false", "aria-describedby": hint, "aria-keyshortcuts": "Alt+ArrowUp Alt+ArrowDown" },
+    { type: "button", "aria-pressed": "false", "aria-describedby": hint },
     make("span.loom-strip-grip", { "aria-hidden": "true" }),
-    pictureElement(card),
+    frameElement(card),
     make(
       "span.loom-strip-text",
       {},
@@ -29,7 +30,7 @@ export function cardElement(card, { at, last, hint, move }) {
   const arrow = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) =>
     make(
       "button.loom-strip-move",
-      { type: "button", title: label, "aria-label": `${label}: ${card.label}`, disabled: to < 0 || to > last, onclick: () => move(at, to) },
+      { type: "button", title: `${label}: ${card.label}`, disabled: to < 0 || to > last, onclick: () => move(at, to) },
       make(`i.pi.pi-chevron-${icon}`, { "aria-hidden": "true" }),
     );
   return make(
@@ -47,40 +48,14 @@ export function noticeElement({ kind, text, title }, tag = "span") {
 }
 
 /** The picture, with what is cut off in the dark. @param {Card} card */
-function pictureElement({ address, box, fitting }) {
-  const frame = make("span.loom-strip-frame");
-  if (!address) {
-    frame.append(make("i.pi.pi-image", { "aria-hidden": "true" }));
-    return frame;
-  }
-  const image = /** @type {HTMLImageElement} */ (make("img", { src: address, alt: "", draggable: "false", decoding: "sync" }));
-  const sheet = make("span.loom-strip-sheet", {}, image);
-  frame.append(sheet);
-  const place = () => (box ? placePart(sheet, image, box) : placeWhole(sheet, image.naturalWidth, image.naturalHeight));
-  if (image.complete && image.naturalWidth) place();
-  image.addEventListener("load", place);
-  if (fitting && !box) {
+function frameElement({ address, box, fitting }) {
+  const icon = make("i.pi.pi-image", { "aria-hidden": "true" });
+  if (!address) return make("span.loom-strip-frame", {}, icon);
+  const sheet = pictureElement(address, { box, instead: icon });
+  if (fitting && !box && fitting.sides + fitting.ends > 0.005) {
     const kept = make("span.loom-strip-kept");
     kept.style.inset = `${fitting.ends * 50}% ${fitting.sides * 50}%`;
-    if (fitting.sides + fitting.ends > 0.005) sheet.append(kept);
+    sheet.append(kept);
   }
-  return frame;
-}
-
-/** As large as the frame allows. @param {HTMLElement} sheet @param {number} width @param {number} height */
-function placeWhole(sheet, width, height) {
-  const longer = Math.max(width, height);
-  sheet.style.width = `${(100 * width) / longer}%`;
-  sheet.style.height = `${(100 * height) / longer}%`;
-}
-
-/** @param {HTMLElement} sheet @param {HTMLImageElement} image @param {[number, number, number, number]} box */
-function placePart(sheet, image, [left, top, width, height]) {
-  placeWhole(sheet, width, height);
-  Object.assign(image.style, {
-    width: `${(100 * image.naturalWidth) / width}%`,
-    height: `${(100 * image.naturalHeight) / height}%`,
-    left: `${(-100 * left) / width}%`,
-    top: `${(-100 * top) / height}%`,
-  });
+  return make("span.loom-strip-frame", {}, sheet);
 }

@@ -1,70 +1,11 @@
-// What is connected to the slots, the exchange of links, and the prompts that name the references.
+// The exchange of links, and the prompts that name the references.
 // @ts-check
 import { mentionsOf, renumbered } from "../prompt/mentions.js";
-import { feedOf, filesOf, isLinked, setWidget, slotsOf, targets, widgetOf } from "../shared/graph.js";
+import { connectedSlots, feedsOf } from "../references/feeds.js";
+import { isLinked, setWidget, targets, widgetOf } from "../shared/graph.js";
 import { say } from "../shared/text.js";
 
-/** @typedef {import("../shared/files.js").StoredFile} StoredFile */
-/**
- * @typedef {object} Feed What is connected to one slot.
- * @property {string} slot Such as "image_1".
- * @property {any} source The node, seen through reroutes; null where it lies outside of this subgraph.
- * @property {string} outside What the subgraph calls it, where it does.
- * @property {string} key Of that output, the same as long as nothing before it changes.
- * @property {StoredFile | null} file The picture that it loads, or has last shown.
- * @property {boolean} isLoader It is ComfyUI's own loader of one file.
- */
-
-const GROUP = "images";
 const ENCODE = "LoomVideoDeepstackEncode";
-const LOADERS = ["LoadImage", "LoadImageOutput"];
-
-/** @param {any} node @returns {Feed[]} In the order of the slots; empty ones are left out. */
-export function feedsOf(node) {
-  return connectedSlots(node).map(({ name, index }) => {
-    const { node: source, link } = feedOf(node, index);
-    const isLoader = LOADERS.includes(source?.comfyClass);
-    return {
-      slot: name.slice(GROUP.length + 1),
-      source,
-      outside: source ? "" : (node.graph.inputNode?.slots[link?.origin_slot]?.displayName ?? ""),
-      key: `${link?.origin_slot} ${upstream(source)}`,
-      file: source ? (filesOf(source)[0] ?? null) : null,
-      isLoader,
-    };
-  });
-}
-
-/** Slots before the last filled one that are empty. @param {any} node @returns {string[]} */
-export function gapsOf(node) {
-  const slots = slotsOf(node, GROUP);
-  const last = slots.map((slot) => slot.isConnected).lastIndexOf(true);
-  const before = slots.slice(0, Math.max(last, 0));
-  return before.filter((slot) => !slot.isConnected).map((slot) => slot.name.slice(GROUP.length + 1));
-}
-
-/** @param {any} node */
-function connectedSlots(node) {
-  return slotsOf(node, GROUP).filter((slot) => slot.isConnected);
-}
-
-/** Everything that a node's output depends on, in one text. @param {any} last */
-function upstream(last) {
-  /** @type {any[]} */
-  const found = [];
-  const seen = new Set();
-  const visit = (/** @type {any} */ node) => {
-    if (!node || seen.has(node)) return;
-    seen.add(node);
-    const values = (node.widgets ?? []).filter((/** @type {any} */ widget) => widget.type !== "loom-panel");
-    found.push([node.id, node.mode, values.map((/** @type {any} */ widget) => String(widget.value))]);
-    (node.inputs ?? []).forEach((/** @type {any} */ _, /** @type {number} */ slot) => {
-      if (node.isInputConnected(slot)) visit(node.getInputNode(slot));
-    });
-  };
-  visit(last);
-  return JSON.stringify(found);
-}
 
 /**
  * Connect what is in the slots in another order. No slot is empty in between, so that none is taken away or added.

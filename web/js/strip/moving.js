@@ -9,10 +9,11 @@ const LATER = ["ArrowDown", "ArrowRight"];
 /**
  * @param {HTMLElement} list Of items, each with one button.loom-strip-card.
  * @param {(from: number, to: number) => void} move
- * @returns {{isBusy: () => boolean}} Busy while a card is dragged, when the items must stay.
+ * @param {() => void} whenFree Called when a card that was held is let go.
+ * @returns {{isBusy: () => boolean}} Busy while a card is held by the pointer, when the items must stay.
  */
-export function moveBy(list, move) {
-  const drag = dragging(list, move);
+export function moveBy(list, move, whenFree) {
+  const drag = dragging(list, move, whenFree);
   list.addEventListener("pointerdown", drag.start);
   list.addEventListener("keydown", (event) => pressed(list, event, move));
   list.addEventListener("click", (event) => {
@@ -63,8 +64,8 @@ function pressed(list, event, move) {
   if (isHeld) cardsOf(list)[at + step]?.setAttribute("aria-pressed", "true");
 }
 
-/** @param {HTMLElement} list @param {(from: number, to: number) => void} move */
-function dragging(list, move) {
+/** @param {HTMLElement} list @param {(from: number, to: number) => void} move @param {() => void} whenFree */
+function dragging(list, move, whenFree) {
   /** @type {{item: HTMLElement, from: number, startY: number, startTop: number, to: number, isMoving: boolean, end: () => void} | null} */
   let held = null;
 
@@ -128,6 +129,7 @@ function dragging(list, move) {
     item.style.transform = "";
     for (const each of list.children) each.classList.remove("loom-strip-dragged", "loom-strip-before", "loom-strip-after");
     if (isDropped && isMoving && to !== from) move(from, to);
+    else whenFree();
   }
 
   return { start, isBusy: () => held !== null };

@@ -1,26 +1,7 @@
-// Numbers of references, and how they change when one is moved. A slot may hold several pictures, each a reference of its
-// own, or a number of them that is not known before a run.
+// How the numbers of references change when one is moved. A slot may hold several pictures, each a reference of its own, or a
+// number of them that is not known before a run.
 // @ts-check
-
-/** @typedef {{first: number, last: number}} Numbers Of the references in one slot, from 1. */
-
-/**
- * The numbers in each slot.
- *
- * @param {(number | null)[]} counts References in each slot, null where that is not known.
- * @returns {(Numbers | null)[]} null for a slot of unknown count and all after it.
- */
-export function numbersOf(counts) {
-  let before = 0;
-  let isKnown = true;
-  return counts.map((count) => {
-    isKnown &&= count !== null;
-    if (!isKnown) return null;
-    const first = before + 1;
-    before += /** @type {number} */ (count);
-    return { first, last: before };
-  });
-}
+import { listed, numbersOf } from "../references/numbers.js";
 
 /**
  * @template T
@@ -46,12 +27,8 @@ export function moved(list, from, to) {
  */
 export function orderAfter(counts, from, to) {
   const reach = Math.max(from, to) + 1;
-  const numbers = numbersOf(counts).slice(0, reach);
-  if (numbers.includes(null)) return null;
-  const slots = /** @type {Numbers[]} */ (numbers);
-  return moved(slots, from, to).flatMap(({ first, last }) =>
-    Array.from({ length: last - first + 1 }, (_, index) => first + index),
-  );
+  if (counts.slice(0, reach).includes(null)) return null;
+  return moved(numbersOf(counts).slice(0, reach).map(listed), from, to).flat();
 }
 
 /**

@@ -1,14 +1,15 @@
 // All that the strip shows, found anew from the graph each time.
 // @ts-check
-import { addressOf, isLinked, widgetOf } from "../shared/graph.js";
+import { countsOf, pictureOf, takesMany } from "../references/counts.js";
+import { gapsOf, nameOf } from "../references/feeds.js";
+import { listed } from "../references/numbers.js";
+import { lastRun } from "../references/runs.js";
+import { isLinked, widgetOf } from "../shared/graph.js";
 import { say } from "../shared/text.js";
 import { fitting } from "./fitting.js";
-import { feedsOf, gapsOf } from "./links.js";
-import { indicesOf, numbersOf } from "./order.js";
-import { factsOf } from "./pictures.js";
-import { lastRun } from "./runs.js";
+import { indicesOf } from "./order.js";
 
-/** @typedef {import("./links.js").Feed} Feed */
+/** @typedef {import("../references/counts.js").Slot} Slot */
 /** @typedef {import("./fitting.js").Fitting} Fitting */
 /** @typedef {{kind: "warn" | "info", text: string, title?: string}} Notice */
 /**
@@ -17,7 +18,7 @@ import { lastRun } from "./runs.js";
  * @property {string} label "@Image 1", or a range of them.
  * @property {string} facts Size and place in time.
  * @property {string | null} address Of the picture.
- * @property {[number, number, number, number] | null} box The part of it that is shown.
+ * @property {import("../references/counts.js").Box | null} box The part of it that is shown.
  * @property {Fitting | null} fitting
  * @property {Notice[]} notices
  */
@@ -28,50 +29,38 @@ import { lastRun } from "./runs.js";
  * @property {Notice[]} notices About all of them.
  */
 
-const MANY = "one reference of many frames";
-
 /** @param {any} node @param {() => void} whenKnown Called where more is known of a picture. @returns {State} */
 export function stateOf(node, whenKnown) {
-  const feeds = feedsOf(node);
-  const run = lastRun(node);
-  const isMany = !isLinked(node, "batch") && widgetOf(node, "batch")?.value === MANY;
-  const facts = feeds.map(({ file, isLoader }) => (file && isLoader ? factsOf(file, whenKnown) : null));
-  const counts = feeds.map(({ key }, at) => (isMany || facts[at]?.isStill ? 1 : (run?.slots.get(key)?.count ?? null)));
-  // a file that is still being read is most likely one picture
-  const numbers = numbersOf(counts.map((count, at) => count ?? (isBeingRead(feeds[at], facts[at]) ? 1 : null)));
-  const total = Math.max(0, ...numbers.map((each) => each?.last ?? 0));
+  const slots = countsOf(node, whenKnown);
+  const counts = slots.map((slot) => slot.count);
+  const total = Math.max(0, ...slots.flatMap((slot) => listed(slot.numbers)));
   const isTimed = !isLinked(node, "temporal_indices");
   const indices = isTimed ? indicesOf(widgetOf(node, "temporal_indices")?.value ?? "", total, !counts.includes(null)) : null;
-  const result = sizeOf(node) ?? run?.size ?? null;
+  const result = sizeOf(node) ?? lastRun(node)?.size ?? null;
   const fit = String(widgetOf(node, "fit")?.value);
-  const cards = feeds.map((feed, at) => {
-    const own = facts[at];
-    const isPicture = own !== null && own.width > 0;
-    const fits = isPicture && !isLinked(node, "fit") ? fitting(own, result, fit) : null;
-    const mine = numbers[at];
-    const picture = pictureOf(feed, own, run?.slots.get(feed.key)?.shown ?? null);
-    const times = mine && indices ? indices.slice(mine.first - 1, mine.last) : [];
+  const isMany = takesMany(node);
+  const cards = slots.map((slot) => {
+    const { feed, facts, numbers } = slot;
+    const isPicture = facts !== null && facts.width > 0;
+    const fits = isPicture && !isLinked(node, "fit") ? fitting(facts, result, fit) : null;
+    const picture = pictureOf(slot);
+    const times = indices ? listed(numbers).map((number) => indices[number - 1]) : [];
     return {
       name: nameOf(feed),
-      label: labelOf(mine),
-      facts: [isPicture && `${own.width} × ${own.height}`, times.length && say("time {time}", { time: rangeOf(times) })]
+      label: labelOf(numbers),
+      facts: [isPicture && `${facts.width} × ${facts.height}`, times.length && say("time {time}", { time: rangeOf(times) })]
         .filter(Boolean)
         .join(" · "),
       ...picture,
       fitting: fits,
       notices: [
-        ...noticesOfFile(feed, own, picture.address !== null),
+        ...noticesOfFile(slot, picture.address !== null),
         ...noticesOfFit(fits, fit === "native size" ? null : result),
-        ...(isMany || isBeingRead(feed, own) ? [] : noticesOfCount(counts[at], own?.isStill === false)),
+        ...(isMany ? [] : noticesOfCount(slot)),
       ],
     };
   });
   return { cards, counts, notices: [...noticesOfGaps(node), ...(isTimed && !indices ? noticesOfTimes() : [])] };
-}
-
-/** The file is still being read. @param {Feed} feed @param {import("./pictures.js").Facts | null} facts */
-function isBeingRead({ isLoader, file }, facts) {
-  return isLoader && file !== null && facts === null;
 }
 
 /** @param {any} node @returns {import("./fitting.js").Size | null} null where it comes from another node. */
@@ -80,17 +69,13 @@ function sizeOf(node) {
   return { width: Number(widgetOf(node, "width")?.value), height: Number(widgetOf(node, "height")?.value) };
 }
 
-/** @param {Feed} feed */
-function nameOf({ source, outside, file, isLoader }) {
-  if (!source) return outside || say("From outside of this subgraph");
-  const isTitled = source.title && source.title !== source.constructor.title && !/^@image\s*\d+$/i.test(source.title.trim());
-  return isLoader && file && !isTitled ? file.filename : source.title;
-}
-
-/** @param {import("./order.js").Numbers | null} numbers */
-function labelOf(numbers) {
+/** How a prompt names what is in a slot. @param {import("../references/numbers.js").Numbers | null} numbers */
+export function labelOf(numbers) {
   if (!numbers) return "@Image ?";
-  return numbers.first === numbers.last ? `@Image ${numbers.first}` : `@Image ${numbers.first}–${numbers.last}`;
+  const { first, last } = numbers;
+  if (last === null) return `@Image ${first}–?`;
+  if (last < first) return say("Off");
+  return first === last ? `@Image ${first}` : `@Image ${first}–${last}`;
 }
 
 /** @param {number[]} times */
@@ -98,20 +83,9 @@ function rangeOf(times) {
   return times.length === 1 ? `${times[0]}` : times.length === 2 ? times.join(", ") : `${times[0]} … ${times.at(-1)}`;
 }
 
-/**
- * What a card shows: the file as the loader gives it, without its transparency, or how it went in.
- *
- * @param {Feed} feed @param {import("./pictures.js").Facts | null} facts @param {import("./runs.js").Shown | null} shown
- * @returns {{address: string | null, box: [number, number, number, number] | null}}
- */
-function pictureOf({ file, isLoader }, facts, shown) {
-  if (shown && !facts?.width) return { address: addressOf(shown.strip), box: shown.boxes[0] };
-  if (!file || (isLoader && !facts?.width)) return { address: null, box: null };
-  return { address: addressOf(file) + (facts?.isTransparent ? "&channel=rgb" : ""), box: null };
-}
-
-/** @param {Feed} feed @param {import("./pictures.js").Facts | null} facts @param {boolean} isShown @returns {Notice[]} */
-function noticesOfFile({ isLoader }, facts, isShown) {
+/** @param {Slot} slot @param {boolean} isShown @returns {Notice[]} */
+function noticesOfFile({ feed: { isLoader, isOff }, facts }, isShown) {
+  if (isOff) return [{ kind: "warn", text: say("Muted or bypassed: the slot is empty in a run.") }];
   if (!isLoader) return isShown ? [] : [{ kind: "info", text: say("No picture before it has run.") }];
   if (!facts) return [];
   if (!facts.width) return [{ kind: "warn", text: say("This file cannot be shown.") }];
@@ -141,14 +115,10 @@ function noticesOfFit(fits, result) {
   return notices;
 }
 
-/** @param {number | null} count @param {boolean} isMoving @returns {Notice[]} */
-function noticesOfCount(count, isMoving) {
-  if (count === null) {
-    const text = isMoving
-      ? say("An animation: each frame is a reference. Numbers from here on are known after a run.")
-      : say("May hold several pictures: numbers from here on are known after a run.");
-    return [{ kind: "info", text }];
-  }
+/** @param {Slot} slot @returns {Notice[]} */
+function noticesOfCount({ count, isBeingRead }) {
+  if (count === null)
+    return isBeingRead ? [] : [{ kind: "info", text: say("May hold several pictures: numbers from here on are known after a run.") }];
   return count > 1 ? [{ kind: "info", text: say("{count} pictures, each a reference of its own.", { count }) }] : [];
 }
 

@@ -1,6 +1,8 @@
 // The references of Reference Slots in their order: what each is, what will happen to it, and moving it to another number
 // while the prompts still mean the same pictures.
 // @ts-check
+import { numbersOf } from "../references/numbers.js";
+import { followRuns } from "../references/runs.js";
 import { make } from "../shared/element.js";
 import { isLinked, setWidget, together, watch, widgetOf } from "../shared/graph.js";
 import { addPanel, fit } from "../shared/panel.js";
@@ -9,8 +11,7 @@ import { cardElement, noticeElement } from "./cards.js";
 import { exchange, retitle, rewrite } from "./links.js";
 import { moveBy } from "./moving.js";
 import { moved, orderAfter, reindexed } from "./order.js";
-import { followRuns } from "./runs.js";
-import { stateOf } from "./state.js";
+import { labelOf, stateOf } from "./state.js";
 import "./words.js";
 
 /** @typedef {import("./state.js").State} State */
@@ -68,6 +69,7 @@ export function attach(node) {
   };
 
   const move = (/** @type {number} */ from, /** @type {number} */ to) => {
+    if (stateOf(node, refresh).counts.length !== state.counts.length) return refresh(); // slots came or went meanwhile
     const reason = whyNot(state, from, to);
     said.textContent = reason || moveReference(node, state, from, to);
     isMoving = true;
@@ -77,7 +79,7 @@ export function attach(node) {
   };
 
   const hide = hideResult(node, () => state.cards.length > 0 && state.cards.every((card) => card.address));
-  const mover = moveBy(list, move);
+  const mover = moveBy(list, move, refresh);
   addPanel(node, NAME, element, { height: () => height });
   followRuns(node, refresh);
   watch(node, refresh);
@@ -113,7 +115,8 @@ function moveReference(node, { cards, counts }, from, to) {
     retitle(node, order);
     prompts = rewrite(node, order);
   });
-  const sentences = [say("{name} is now number {number} of {count}.", { name: cards[from].name, number: to + 1, count: cards.length })];
+  const label = labelOf(numbersOf(moved(counts, from, to))[to]);
+  const sentences = [say("{name} is now {label}.", { name: cards[from].name, label })];
   if (prompts.written) sentences.push(say("The mentions in the prompt follow it."));
   if (prompts.left.length) sentences.push(say("Not changed: the prompt of {nodes}. Change its numbers yourself.", { nodes: prompts.left.join(", ") }));
   return sentences.join(" ");

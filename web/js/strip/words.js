@@ -10,7 +10,8 @@ addWords("zh", {
   "time {time}": "时间 {time}",
   Earlier: "前移",
   Later: "后移",
-  "From outside of this subgraph": "来自子图之外",
+  Off: "未启用",
+  "Muted or bypassed: the slot is empty in a run.": "已静音或绕过：运行时这个插槽为空。",
   "No picture before it has run.": "运行之前没有图片。",
   "This file cannot be shown.": "无法显示这个文件。",
   "Transparency is left out by the loader: the colours below it are used.": "加载节点会丢弃透明度，使用透明处底下的颜色。",
@@ -20,8 +21,6 @@ addWords("zh", {
   "{percent} % is cut off, left and right.": "左右两侧会裁掉 {percent} %。",
   "{percent} % is cut off, top and bottom.": "上下两侧会裁掉 {percent} %。",
   "contain keeps the whole picture, with black bars.": "选 contain 可保留整张图，并加黑边。",
-  "An animation: each frame is a reference. Numbers from here on are known after a run.":
-    "动图：每一帧算一张参考图，从这里起的编号要运行后才知道。",
   "May hold several pictures: numbers from here on are known after a run.": "可能含有多张图，从这里起的编号要运行后才知道。",
   "{count} pictures, each a reference of its own.": "共 {count} 张图，每张各算一张参考图。",
   "{slots} is empty: connect a picture, since numbers count the slots.": "{slots} 为空：编号按插槽计算，请接上图片。",
@@ -30,7 +29,7 @@ addWords("zh", {
   "Not moved: {name} may hold several pictures, so the numbers from there on are not known. Run the graph once, or set batch to one reference of many frames.":
     "没有移动：{name} 可能含有多张图，从那里起的编号未知。请先运行一次，或把批次用法设为 one reference of many frames。",
   "nodes outside of this subgraph": "子图之外的节点",
-  "{name} is now number {number} of {count}.": "{name} 现在是第 {number} 张，共 {count} 张。",
+  "{name} is now {label}.": "{name} 现在是 {label}。",
   "The mentions in the prompt follow it.": "提示词里的编号已随之更改。",
   "Not changed: the prompt of {nodes}. Change its numbers yourself.": "未更改：{nodes} 的提示词，请自行修改其中的编号。",
 });

@@ -3,7 +3,7 @@
 import { make } from "../shared/element.js";
 import { say } from "../shared/text.js";
 import { draggable, keyed, share, startDrag } from "./drag.js";
-import { MOST_FACTOR, factorAt, parseCurve, placeOf, sigmaAt, timesteps, withPoint, writeCurve } from "./schedule.js";
+import { MOST_FACTOR, factorAt, parseCurve, placeAlong, sigmaAt, timesteps, withPoint, writeCurve } from "./schedule.js";
 
 /** @typedef {import("./schedule.js").Point} Point @typedef {import("./schedule.js").Run} Run */
 /** @typedef {{text: string, strength: number, run: Run, isFixed: boolean}} View */
@@ -58,7 +58,7 @@ export function makeCurve(node) {
     begin: () => ({ points: shown(), text: view.text }),
     move: ({ dx, dy }, began) => {
       const old = began.points[index];
-      const at = { x: placeOf(old.sigma, view.run) + dx, y: 1 - heightOf(old.factor) + dy };
+      const at = { x: placeAlong(old.sigma, view.run) + dx, y: 1 - heightOf(old.factor) + dy };
       write(withPoint(began.points, index, { ...pointAt(at, old), ...(dx ? {} : { sigma: old.sigma }) }).points);
     },
     undo: (began) => node.write(began.text),
@@ -71,7 +71,7 @@ export function makeCurve(node) {
     /** @type {HTMLElement | undefined} */ (dots.children[Math.min(index, dots.children.length - 1)])?.focus();
   }
   function addInGap() {
-    const at = shown().map((point) => placeOf(point.sigma, view.run));
+    const at = shown().map((point) => placeAlong(point.sigma, view.run));
     const ends = [0, ...at, 1];
     const gap = ends.slice(1).reduce((best, end, index) => (end - ends[index] > ends[best + 1] - ends[best] ? index : best), 0);
     const sigma = sigmaAt((ends[gap] + ends[gap + 1]) / 2, view.run);
@@ -84,7 +84,7 @@ export function makeCurve(node) {
     if (event.button !== 0 || view.isFixed || isBad() || event.target !== dots) return;
     event.preventDefault();
     const at = share(event, dots);
-    const near = shown().findIndex((point) => Math.abs(placeOf(point.sigma, view.run) - at.x) < NEAR);
+    const near = shown().findIndex((point) => Math.abs(placeAlong(point.sigma, view.run) - at.x) < NEAR);
     const made = near < 0 ? withPoint(shown(), -1, pointAt(at)) : { points: shown(), index: near };
     const moved = withPoint(made.points, made.index, pointAt(at, made.points[made.index])).points;
     const began = { points: moved, text: view.text };
@@ -98,7 +98,7 @@ export function makeCurve(node) {
     draggable(dot, dots, moves(index));
     const shift = (/** @type {number} */ steps, /** @type {number} */ factor) => () => {
       const point = shown()[index];
-      const sigma = steps ? sigmaAt(placeOf(point.sigma, view.run) + steps / view.run.steps, view.run) : point.sigma;
+      const sigma = steps ? sigmaAt(placeAlong(point.sigma, view.run) + steps / view.run.steps, view.run) : point.sigma;
       write(withPoint(shown(), index, { sigma, factor: point.factor + factor }).points);
       node.done();
     };
@@ -133,7 +133,7 @@ export function makeCurve(node) {
   }
   /** @param {HTMLElement} dot @param {Point} point */
   function place(dot, point) {
-    const at = placeOf(point.sigma, view.run);
+    const at = placeAlong(point.sigma, view.run);
     dot.style.left = `${at * 100}%`;
     dot.style.top = `${(1 - heightOf(point.factor)) * 100}%`;
     const strength = Number((point.factor * view.strength).toFixed(3));
@@ -156,7 +156,7 @@ export function makeCurve(node) {
   /** @param {Point[]} curve */
   function line(curve) {
     const at = Array.from({ length: SAMPLES + 1 }, (_, index) => index / SAMPLES);
-    const all = [...at, ...curve.map((point) => placeOf(point.sigma, view.run))].sort((a, b) => a - b);
+    const all = [...at, ...curve.map((point) => placeAlong(point.sigma, view.run))].sort((a, b) => a - b);
     const path = all.map((x) => `${x * 100},${(1 - heightOf(factorAt(curve, sigmaAt(x, view.run)))) * 100}`).join(" ");
     return drawn("polyline", { points: path });
   }

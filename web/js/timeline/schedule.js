@@ -35,14 +35,14 @@ export function timesteps(run) {
 }
 
 /** Where a noise level lies in a run, 0 at its start to 1 at its end. @param {number} sigma @param {Run} run */
-export function placeOf(sigma, run) {
+export function placeAlong(sigma, run) {
   const { total, first } = span(run);
   const even = sigma / (run.shift - (run.shift - 1) * sigma);
   const at = ((1 - even) / (1 - 1 / TRAIN_STEPS)) * total;
   return Math.min(1, Math.max(0, (at - first) / run.steps));
 }
 
-/** The noise level at a place of a run; the inverse of `placeOf`. @param {number} place @param {Run} run */
+/** The noise level at a place of a run; the inverse of `placeAlong`. @param {number} place @param {Run} run */
 export function sigmaAt(place, run) {
   const { total, first } = span(run);
   const even = Math.max(0, 1 - ((first + place * run.steps) / total) * (1 - 1 / TRAIN_STEPS));

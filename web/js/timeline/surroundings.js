@@ -1,15 +1,13 @@
 // What the timeline knows from the graph: the clip that is connected, and how the sampler and the encoder read it.
 // @ts-check
-import { api } from "../../../../scripts/api.js";
-import { queryOf } from "../shared/files.js";
-import { filesOf, isLinked, origin, targets, widgetOf } from "../shared/graph.js";
+import { downstream, filesOf, isLinked, origin, targets, widgetOf } from "../shared/graph.js";
 import { tokenShift } from "./schedule.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
-/** @typedef {{width: number, height: number, fps: number, num_frames: number, seconds: number, has_audio: boolean, is_image: boolean}} Facts */
 /** @typedef {{file: StoredFile | null, isPictures: boolean, title: string}} Connected What feeds the source; no title for nothing. */
 
-const FARTHEST = 12; // nodes from here to the sampler
+const FARTHEST = 12; // nodes between a sampler and its loader
+const SAMPLER = /^(LoomVideoSampler|SamplerCustomAdvanced)$/;
 const TRAINED_MLLM_FRAMES = 4;
 const OFFICIAL_STEPS = 50;
 const TINY_STEPS = 12;
@@ -40,56 +38,6 @@ export function setting(node, name) {
   return { value: isPlain ? widgetOf(from, "value")?.value : undefined, isLinked: true };
 }
 
-/** @type {Map<string, Promise<Facts | null>>} */
-const asked = new Map();
-
-/**
- * What the server says of a file.
- *
- * @param {StoredFile} file
- * @returns {Promise<Facts | null>} Null where it says nothing.
- */
-export function factsOf(file) {
-  const key = String(queryOf(file));
-  const answer = asked.get(key) ?? ask(key);
-  asked.set(key, answer);
-  return answer;
-}
-
-/** @param {string} query @returns {Promise<Facts | null>} */
-async function ask(query) {
-  try {
-    const answer = await api.fetchApi(`/loomvideo/media?${query}`);
-    if (answer.ok) return await answer.json();
-  } catch {
-    // the panel says that the rate is not known
-  }
-  setTimeout(() => asked.delete(query), 5000); // the file may come later
-  return null;
-}
-
-/**
- * Nodes behind the source's outputs.
- *
- * @param {any} node
- * @param {(found: any) => boolean} isWanted
- * @param {number[]} slots Outputs to begin with.
- * @returns {any} The nearest that is wanted, or null.
- */
-function behind(node, isWanted, slots) {
-  const seen = new Set([node]);
-  let edge = slots.flatMap((slot) => targets(node, slot));
-  for (let step = 0; step < FARTHEST && edge.length; step++) {
-    const found = edge.find(isWanted);
-    if (found) return found;
-    edge.forEach((each) => seen.add(each));
-    edge = edge
-      .flatMap((each) => (each.outputs ?? []).flatMap((/** @type {any} */ _, /** @type {number} */ slot) => targets(each, slot)))
-      .filter((each) => !seen.has(each));
-  }
-  return null;
-}
-
 /** Frames that the encoder lets the MLLM see. @param {any} node @returns {number} */
 export function mllmBudget(node) {
   const encoder = targets(node, 0).find((each) => each.comfyClass === "LoomVideoDeepstackEncode");
@@ -104,8 +52,8 @@ export function mllmBudget(node) {
  * @param {number} tokens Of the result, for a shift that follows them.
  * @returns {import("./schedule.js").Run}
  */
-export function runOf(node, tokens) {
-  const sampler = behind(node, (each) => /^(LoomVideoSampler|SamplerCustomAdvanced)$/.test(each.comfyClass ?? ""), [0, 1]);
+export function stepsOf(node, tokens) {
+  const sampler = downstream(node, { slots: [0, 1] }).find((each) => SAMPLER.test(each.comfyClass ?? ""));
   const stepper = sampler?.comfyClass === "SamplerCustomAdvanced" ? origin(sampler, "sigmas") : sampler;
   const read = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
     const value = Number(stepper && setting(stepper, name).value);

@@ -3,17 +3,18 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { remember, setWidget, watch } from "../shared/graph.js";
+import { mediaOf } from "../shared/media.js";
 import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeCurve } from "./curve.js";
 import { makeFilmstrip } from "./filmstrip.js";
 import { TRAINED_FRAMES, mllmFrames } from "./frames.js";
-import { connected, factsOf, mllmBudget, runOf, setting } from "./surroundings.js";
+import { connected, mllmBudget, stepsOf, setting } from "./surroundings.js";
 import { partOf } from "./trim.js";
 import { makeTrimmer } from "./trimmer.js";
 import "./words.js";
 
-/** @typedef {import("./surroundings.js").Facts} Facts @typedef {import("./trim.js").Media} Media @typedef {import("./trim.js").Part} Part */
+/** @typedef {import("../shared/media.js").MediaFacts} MediaFacts @typedef {import("./trim.js").Media} Media @typedef {import("./trim.js").Part} Part */
 
 const HEIGHT = 126;
 /** Nodes whose curve is shown in the clip's place; undo makes nodes anew. @type {Set<string>} */
@@ -21,7 +22,7 @@ const curved = new Set();
 
 /** @param {any} node */
 export function attach(node) {
-  /** @type {Facts | null} */
+  /** @type {MediaFacts | null} */
   let facts = null;
   let file = "";
   let length = 0;
@@ -80,7 +81,7 @@ export function attach(node) {
     if (now === file) return;
     [file, facts, length, isAsked] = [now, null, 0, false];
     film.show(source, isPictures);
-    const answer = source && (await factsOf(source));
+    const answer = source && (await mediaOf(source));
     if (now !== file) return;
     [facts, isAsked] = [answer, true];
     draw();
@@ -108,7 +109,7 @@ export function attach(node) {
     [clipView.hidden, curve.element.hidden] = [isCurve, !isCurve];
     tabs.forEach((each, index) => each.setAttribute("aria-pressed", String(index === Number(isCurve))));
     if (isCurve)
-      curve.draw({ text: String(text.value ?? ""), strength: Number(strength.value ?? 1), run: runOf(node, tokens), isFixed: text.isLinked });
+      curve.draw({ text: String(text.value ?? ""), strength: Number(strength.value ?? 1), run: stepsOf(node, tokens), isFixed: text.isLinked });
   }
 
   watch(node, () => {
@@ -143,7 +144,7 @@ function warning(part, isKnown) {
   return part.count > TRAINED_FRAMES ? say("Longer than the 121 frames of training: use context windows.") : "";
 }
 
-/** What is said where there is no clip to cut. @param {import("./surroundings.js").Connected} from @param {Facts | null} facts @param {boolean} isAsked */
+/** What is said where there is no clip to cut. @param {import("./surroundings.js").Connected} from @param {MediaFacts | null} facts @param {boolean} isAsked */
 function without(from, facts, isAsked) {
   if (!from.title) return say("Connect a clip or picture to see it here.");
   if (!from.file) return say("The source comes from {title}: its frames are known once it runs.", { title: from.title });

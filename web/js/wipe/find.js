@@ -1,6 +1,6 @@
 // What a node's result is compared with: the file that the graph began with, and the one that it ended in.
 // @ts-check
-import { filesOf, origin, targets, widgetOf } from "../shared/graph.js";
+import { downstream, filesOf, origin, widgetOf } from "../shared/graph.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
 /**
@@ -12,7 +12,6 @@ import { filesOf, origin, targets, widgetOf } from "../shared/graph.js";
  */
 
 const SCALER = "LoomVideoSourceLatentScaler";
-const FARTHEST = 8; // nodes between a result and what saves it
 
 /**
  * Source and result of an edit.
@@ -42,17 +41,8 @@ function scalerOf(node) {
   return null;
 }
 
-/** @param {any} node @returns {any[]} Nodes that save or show what comes of a node, nearest first. */
+/** @param {any} node @returns {any[]} Nodes that save or show what comes of a node, nearest first; those of a next edit are not. */
 function saversOf(node) {
-  const seen = new Set([node]);
-  /** @type {any[]} */
-  const found = [];
-  let front = [node];
-  for (let far = 0; far < FARTHEST && front.length; far++) {
-    front = front
-      .flatMap((at) => (at.outputs ?? []).flatMap((/** @type {any} */ _, /** @type {number} */ slot) => targets(at, slot)))
-      .filter((at) => !seen.has(at) && at.comfyClass !== SCALER && seen.add(at));
-    found.push(...front.filter((at) => /save|preview|combine/i.test(at.comfyClass ?? "")));
-  }
-  return found;
+  const behind = downstream(node, { passes: (at) => at.comfyClass !== SCALER });
+  return behind.filter((at) => /save|preview|combine/i.test(at.comfyClass ?? ""));
 }

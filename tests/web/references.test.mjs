@@ -1,0 +1,108 @@
+// The numbers of references: the prompt editor offers and marks what the strip shows, and both count as nodes/references.py does.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Graph } from "./host.mjs";
+import { countOf, listed, numbersOf } from "../../web/js/references/numbers.js";
+
+const { surveyOf } = await import("../../web/js/prompt/references.js");
+const { followRuns } = await import("../../web/js/references/runs.js");
+const { stateOf } = await import("../../web/js/strip/state.js");
+
+/** What the strip and the prompt editor say of a graph, once all files are read. */
+async function told({ slots, encode }) {
+  const whenKnown = () => {};
+  for (let turn = 0; turn < 20; turn++) {
+    stateOf(slots, whenKnown);
+    await null;
+  }
+  const { cards, counts } = stateOf(slots, whenKnown);
+  const { references, isCounted } = surveyOf(encode, whenKnown);
+  assert.equal(isCounted, !counts.includes(null));
+  return { labels: cards.map((card) => card.label), numbers: references.map((each) => each.number), names: references.map((each) => each.name), references, isCounted };
+}
+
+/** Has the node report a run, as ComfyUI does. */
+function run(slots, counts) {
+  followRuns(slots, () => {});
+  const boxes = Array.from({ length: counts.reduce((sum, count) => sum + count) }, (_, at) => [100 * at, 0, 90, 60]);
+  slots.onExecuted({ loom_counts: counts, loom_size: [832, 480], loom_boxes: boxes, images: [{ filename: "run.png", type: "temp" }] });
+}
+
+test("counts of a slot", () => {
+  const unknown = { isOff: false, isMany: false, pictures: null, ran: null };
+  assert.equal(countOf(unknown), null);
+  assert.equal(countOf({ ...unknown, isMany: true }), 1);
+  assert.equal(countOf({ ...unknown, pictures: 3, ran: 2 }), 3);
+  assert.equal(countOf({ ...unknown, isOff: true, isMany: true }), 0);
+});
+
+test("numbers count the pictures before a slot", () => {
+  assert.deepEqual(numbersOf([1, 3, 0, 1]), [{ first: 1, last: 1 }, { first: 2, last: 4 }, { first: 5, last: 4 }, { first: 5, last: 5 }]);
+  assert.deepEqual(numbersOf([1, null, 1]), [{ first: 1, last: 1 }, { first: 2, last: null }, null]);
+  assert.deepEqual(numbersOf([2, null, 1, 0]).map(listed), [[1, 2], [3], [], []]);
+});
+
+test("an animation gives a reference for each picture", async () => {
+  const graph = new Graph();
+  const made = graph.encodes(graph.load("a.png", 1), graph.load("moves.webp", 3), graph.load("b.png", 1));
+  const { labels, numbers, names, isCounted } = await told(made);
+  assert.deepEqual(labels, ["@Image 1", "@Image 2–4", "@Image 5"]);
+  assert.deepEqual(numbers, [1, 2, 3, 4, 5]);
+  assert.deepEqual(names, ["a.png", "moves.webp · 1/3", "moves.webp · 2/3", "moves.webp · 3/3", "b.png"]);
+  assert.equal(isCounted, true);
+  made.slots.widgets[0].value = "one reference of many frames";
+  assert.deepEqual((await told(made)).numbers, [1, 2, 3]);
+});
+
+test("a batch is counted by a run, for as long as nothing changes that it depends on", async () => {
+  const graph = new Graph();
+  const batch = graph.add("ImageBatch", {}, ["image1"]).connect("image1", graph.load("c.png", 1));
+  const made = graph.encodes(graph.load("d.png", 1), batch, graph.load("e.png", 1));
+  const before = await told(made);
+  assert.deepEqual([before.labels, before.numbers, before.isCounted], [["@Image 1", "@Image 2–?", "@Image ?"], [1, 2], false]);
+  run(made.slots, [1, 2, 1]);
+  const after = await told(made);
+  assert.deepEqual([after.labels, after.numbers, after.isCounted], [["@Image 1", "@Image 2–3", "@Image 4"], [1, 2, 3, 4], true]);
+  assert.deepEqual(after.references.map((each) => each.box), [null, [100, 0, 90, 60], [200, 0, 90, 60], null], "each has its own picture");
+  made.slots.widgets[0].value = "one reference of many frames";
+  assert.deepEqual((await told(made)).numbers, [1, 2, 3]);
+  run(made.slots, [1, 1, 1]);
+  made.slots.widgets[0].value = "one reference a frame";
+  assert.deepEqual((await told(made)).numbers, [1, 2], "a run of another kind says nothing");
+});
+
+test("a slot whose node is muted, or bypassed with nothing to pass on, gives no reference", async () => {
+  for (const mode of [2, 4]) {
+    const graph = new Graph();
+    const [first, second] = [graph.load("f.png", 1), graph.load("g.png", 1)];
+    const made = graph.encodes(first, second);
+    second.mode = mode;
+    const { labels, numbers, isCounted } = await told(made);
+    assert.deepEqual([labels, numbers, isCounted], [["@Image 1", "Off"], [1], true]);
+    assert.deepEqual(stateOf(made.slots, () => {}).notices, []);
+    [first.mode, second.mode] = [mode, 0];
+    assert.match(stateOf(made.slots, () => {}).notices[0].text, /image_1 is empty/);
+    made.slots.mode = mode;
+    assert.deepEqual(surveyOf(made.encode, () => {}), { references: [], isCounted: true });
+  }
+});
+
+test("what comes from outside of a subgraph, or of a file that is not there, is not counted", async () => {
+  const graph = new Graph();
+  const made = graph.encodes(graph.load("gone.png"), graph.load("h.png", 1));
+  const { numbers, isCounted } = await told(made);
+  assert.deepEqual([numbers, isCounted], [[1], false]);
+  made.encode.connect("references", null);
+  assert.deepEqual(surveyOf(made.encode, () => {}), { references: [], isCounted: false });
+  assert.deepEqual(surveyOf(graph.add("LoomVideoDeepstackEncode", {}, ["references"]), () => {}), { references: [], isCounted: true });
+});
+
+test("a number in a title is not said beside the number", async () => {
+  const graph = new Graph();
+  const [titled, numbered] = [graph.load("i.png", 1), graph.load("j.png", 1)];
+  titled.title = "@Image 1: the garment";
+  numbered.title = "@Image 2";
+  const made = graph.encodes(titled, numbered);
+  assert.deepEqual((await told(made)).names, ["the garment", "j.png"]);
+  assert.deepEqual(stateOf(made.slots, () => {}).cards.map((card) => card.name), ["the garment", "j.png"]);
+});
