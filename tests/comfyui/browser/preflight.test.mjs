@@ -245,8 +245,8 @@ test("the command shows everything, in the menu, and copies a report", async () 
   await close();
 });
 
-test("light, in Chinese, at 200 %", async () => {
-  const { page, close } = await opened({ theme: "light", language: "zh", zoom: 2 });
+for (const zoom of [1.25, 2]) test(`light, in Chinese, at ${100 * zoom} %`, async () => {
+  const { page, close } = await opened({ theme: "light", language: "zh", zoom });
   await spoil(page);
   await page.evaluate(() => void window.app.extensionManager.command.execute("LoomVideo.CheckGraph"));
   const dialog = page.locator(DIALOG);
