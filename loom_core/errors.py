@@ -6,6 +6,8 @@ the command line returns for it (see `cli/`).
 
 from __future__ import annotations
 
+from .phrases import phrase
+
 
 def sentence(found: str, *, expected: str = "", fix: str = "") -> str:
     """What was found, what is expected and what to do, on one line.
@@ -70,9 +72,9 @@ class MissingExtraError(LoomError, ImportError):
 
     def __init__(self, package: str, needed_for: str, *, fix: str = "") -> None:
         super().__init__(
-            f"no Python package {package!r}",
-            expected=f"it to be installed for {needed_for}",
-            fix=fix or f"pip install {package}",
+            phrase("no Python package {package}", package=repr(package)),
+            expected=phrase("it to be installed for {use}", use=needed_for),
+            fix=phrase("{command}", command=fix or f"pip install {package}"),
         )
 
 

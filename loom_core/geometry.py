@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from .errors import ConfigError
+from .phrases import phrase
 
 SPATIAL_STRIDE = 16  # pixels a latent, along height and width
 TEMPORAL_STRIDE = 4  # frames a latent, after the first
@@ -100,9 +101,11 @@ def check_frames(num_frames: int) -> None:
     if num_frames >= 1 and (num_frames - 1) % TEMPORAL_STRIDE == 0:
         return
     below = snap_frames(num_frames)
-    choices = f"{below} or {below + TEMPORAL_STRIDE}" if num_frames > 1 else "1 for an image, 5 or more for a clip"
+    fix: str = "use 1 for an image, 5 or more for a clip"
+    if num_frames > 1:
+        fix = phrase("use {this} or {that}", this=below, that=below + TEMPORAL_STRIDE)
     raise ConfigError(
-        f"{num_frames} frames", expected="a count of the form 4k + 1 (1, 5, 9 ... 121)", fix=f"use {choices}"
+        phrase("{frames} frames", frames=num_frames), expected="a count of the form 4k + 1 (1, 5, 9 ... 121)", fix=fix
     )
 
 
@@ -116,9 +119,9 @@ def check_size(width: int, height: int) -> None:
         return
     near_width, near_height = snap_size(width, height)
     raise ConfigError(
-        f"size {width}x{height}",
-        expected=f"width and height to be multiples of {SIZE_MULTIPLE} pixels",
-        fix=f"use {near_width}x{near_height}",
+        phrase("size {width}x{height}", width=width, height=height),
+        expected=phrase("width and height to be multiples of {multiple} pixels", multiple=SIZE_MULTIPLE),
+        fix=phrase("use {width}x{height}", width=near_width, height=near_height),
     )
 
 

@@ -158,12 +158,14 @@ def test_messages_of_the_troubleshooting_page_are_real():
     assert invented == []
 
 
+def rows(name, heading):
+    """Cells of a table of a page."""
+    table = (DOCS / name).read_text(encoding="utf-8").partition(heading)[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
+
+
 def test_recipes_are_those_of_the_planner():
     """The page on performance has the planner's table, which is tested against the planner."""
-
-    def rows(name, heading):
-        table = (DOCS / name).read_text(encoding="utf-8").partition(heading)[2].partition("\n\n")[0]
-        return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
 
     planned = {(row[0], row[1]): (row[6], row[7]) for row in rows("performance.md", "| card | weights | MLLM on ")}
     recipes = rows("getting-started.md", "| card | weights | needed ")
@@ -190,3 +192,31 @@ def test_files_of_the_compatibility_page_exist():
     files = set(re.findall(r"`(inside/[\w/]+\.py)", text))
     assert files
     assert [file for file in files if not (ROOT / "tests" / "comfyui" / file).is_file()] == []
+
+
+def test_versions_of_the_compatibility_page_are_those_of_the_files():
+    """Oldest versions stand in pyproject.toml, those that `make` installs in the Makefile, types in package.json."""
+    stated = {
+        name: (oldest, tested) for name, oldest, tested, _ in rows("compatibility.md", "| part | oldest | tested ")
+    }
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    oldest = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', project))
+    (oldest["Python"],) = re.findall(r'requires-python = ">=([\d.]+)"', project)
+    (oldest["ComfyUI"],) = re.findall(r'requires-comfyui = ">=([\d.]+)"', project)
+    del oldest["setuptools"]  # builds the package
+    assert {name: bound for name, (bound, _) in stated.items() if bound} == oldest
+    host = (ROOT / "nodes" / "adapter" / "host.py").read_text(encoding="utf-8")
+    assert f'MINIMUM_VERSION = "{oldest["ComfyUI"]}"' in host
+    installation = (ROOT / "loom_core" / "doctor" / "installation.py").read_text(encoding="utf-8")
+    told = dict(re.findall(r'"([\w-]+)": \(?"([\d.]+)"', installation))
+    assert len(told) > 3
+    assert told == {name: oldest[name] for name in told}
+    for file in (ROOT / "requirements.txt", ROOT / "requirements-test.txt"):
+        bounds = dict(re.findall(r"^([\w-]+)>=([\d.]+)", file.read_text(encoding="utf-8"), re.MULTILINE))
+        assert bounds == {name: oldest[name] for name in bounds}, file.name
+
+    pinned = re.findall(r"([\w-]+)==([\d.]+\d)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert len(pinned) > 3
+    types = json.loads((ROOT / "tests" / "web" / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    pinned.append(("@comfyorg/comfyui-frontend-types", types["@comfyorg/comfyui-frontend-types"]))
+    assert [(name, version) for name, version in pinned if version not in stated[name][1].split(", ")] == []

@@ -20,6 +20,7 @@ NODE_FILES = [ROOT / "__init__.py", *sorted(PACK.rglob("*.py"))]
 
 IMPORT_ORDER = (
     "__version__",
+    "phrases",
     "errors",
     "atomic",
     "geometry",

@@ -11,6 +11,7 @@ from ..errors import LoomError, WeightsError
 from ..mllm.loading import QUANTISATION_MARKS, open_qwen
 from ..mllm.sizes import QwenSizes, qwen_sizes
 from ..mllm.tokens import load_tokenizer
+from ..phrases import phrase
 from ..planning.sizes import FORMATS, MLLMSizes, WeightFormat
 from ..vae.loading import check_codec
 from ..vae.wan_loading import open_wan_vae, wan_vae_report
@@ -76,13 +77,14 @@ def look_at_dit(path: Path, *, ema: bool = True, takes_quantised: bool = False, 
         if inspection.keys is not None:
             require_keys(_without(inspection.keys, layers), path)
         if inspection.config is None:
-            raise WeightsError(f"{path}, whose sizes cannot be told ({inspection.problem})", fix="give its config.json")
+            found = phrase("{path}, whose sizes cannot be told ({problem})", path=path, problem=inspection.problem)
+            raise WeightsError(found, fix="give its config.json")
     except LoomError as error:
         return DiTLook((Finding.of_error(MODEL, error),))
     findings = [_present(MODEL, checkpoint, is_quantised=bool(layers))]
     if is_edit and checkpoint.kind is ModelKind.LOOMVIDEO_STAGE_1:
         unfit = WeightsError(
-            f"{path}, {checkpoint.kind.value}, for an edit",
+            phrase("{path}, {kind}, for an edit", path=path, kind=checkpoint.kind.value),
             expected="weights of stage 2 or later, which know sources",
             fix="give those, or leave the source out",
         )
@@ -113,8 +115,17 @@ def look_at_encoder(
         return EncoderLook((Finding.of_error(ENCODER, error),))
     if planned.num_layers != sizes.num_layers or planned.hidden_size != sizes.hidden_size:
         unfit = WeightsError(
-            f"{path} with {sizes.num_layers} layers of width {sizes.hidden_size}",
-            expected=f"{planned.num_layers} layers of width {planned.hidden_size}, as its config.json says",
+            phrase(
+                "{path} with {layers} layers of width {width}",
+                path=path,
+                layers=sizes.num_layers,
+                width=sizes.hidden_size,
+            ),
+            expected=phrase(
+                "{layers} layers of width {width}, as its config.json says",
+                layers=planned.num_layers,
+                width=planned.hidden_size,
+            ),
             fix="put the config.json of this very model beside it",
         )
         return EncoderLook((Finding.of_error(ENCODER, unfit),), sizes)
@@ -152,8 +163,13 @@ def check_pair(dit: DiTConfig | None, encoder: QwenSizes | None) -> list[Finding
     if dit.mllm_dim == encoder.hidden_size and dit.num_layers <= encoder.num_layers:
         return []
     error = WeightsError(
-        f"an encoder of {encoder.num_layers} layers of width {encoder.hidden_size} "
-        f"with a model of {dit.num_layers} blocks that reads width {dit.mllm_dim}",
+        phrase(
+            "an encoder of {layers} layers of width {width} with a model of {blocks} blocks that reads width {read}",
+            layers=encoder.num_layers,
+            width=encoder.hidden_size,
+            blocks=dit.num_layers,
+            read=dit.mllm_dim,
+        ),
         expected="the encoder that the model was trained with",
         fix="choose Qwen3-VL-8B for the released weights, the built-in encoder for the built-in model",
     )
@@ -164,7 +180,11 @@ def _require_known_forms(checkpoint: Checkpoint) -> None:
     """Refuse quantised layers that the command line cannot read."""
     if unknown := quantised_layers(with_packings(checkpoint)):
         raise WeightsError(
-            f"{checkpoint.path}, with {len(unknown)} quantised layers of a form unknown here",
+            phrase(
+                "{path}, with {count} quantised layers of a form unknown here",
+                path=checkpoint.path,
+                count=len(unknown),
+            ),
             expected="bf16, fp16 or fp32, or a file of cli.convert --to",
             fix=_FOR_COMFYUI,
         )
@@ -199,5 +219,11 @@ def _without(report: KeyReport, layers: set[str]) -> KeyReport:
 def _present(check: str, checkpoint: Checkpoint, *, is_quantised: bool = False) -> Finding:
     shares = checkpoint.dtypes.most_common(1)
     words = "quantised" if is_quantised else str(shares[0][0]).removeprefix("torch.") if shares else "empty"
-    about = f"{checkpoint.kind.value}, {format_bytes(checkpoint.num_bytes)}, {words}"
-    return Finding.note(check, f"{checkpoint.path.name}, {about}", expected="that, whole")
+    found = phrase(
+        "{path}, {kind}, {size}, {form}",
+        path=checkpoint.path.name,
+        kind=checkpoint.kind.value,
+        size=format_bytes(checkpoint.num_bytes),
+        form=words,
+    )
+    return Finding.note(check, found, expected="that, whole")

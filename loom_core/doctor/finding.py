@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import ConfigError, LoomError, MissingExtraError, sentence
+from ..phrases import phrase_data
 
 Settings = Mapping[str, int | float | str]
 """Setting -> value, by the names of `Request`: width, height, num_frames, fps ..."""
@@ -93,6 +94,9 @@ class Finding:
         """All of it on one line."""
         return sentence(self.found, expected=self.expected, fix=self.fix)
 
+    def _parts(self) -> dict[str, str]:
+        return {"found": self.found, "expected": self.expected, "fix": self.fix}
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -102,6 +106,7 @@ class Finding:
             "found": self.found,
             "expected": self.expected,
             "fix": self.fix,
+            "phrases": {part: phrase_data(text) for part, text in self._parts().items() if text},
             "command": self.command,
             "settings": dict(self.settings),
         }

@@ -16,6 +16,7 @@ from ..config.attention import PACKAGES as ATTENTION
 from ..errors import LoomError, MissingExtraError
 from ..media.source import load_av
 from ..media.video_writer import FORMATS, available_encoder
+from ..phrases import phrase
 from ..weights.inspection import format_bytes
 from .finding import Finding, Level
 
@@ -103,22 +104,23 @@ def check_package(name: str, oldest: str, *, needed_for: str = "") -> Finding:
     version = installed(name)
     level = Level.WARNING if needed_for else Level.ERROR
     wanted = f"{name}>={oldest}" if oldest else name
-    expected = f"{oldest} or newer" if oldest else "any version"
+    expected = phrase("{version} or newer", version=oldest) if oldest else "any version"
     command = f"pip install '{wanted}'" if oldest else f"pip install {name}"
     if version is None:
         error = MissingExtraError(name, needed_for or "everything here", fix=command)
         return Finding.of_error("packages", error, level=level)
+    found = phrase("{name} {version}", name=name, version=version)
     if oldest and version_numbers(version) < version_numbers(oldest):
         return Finding(
             check="packages",
             level=level,
-            found=f"{name} {version}",
+            found=found,
             expected=expected,
-            fix=command,
+            fix=phrase("{command}", command=command),
             command=command,
             exit_code=MissingExtraError.exit_code,
         )
-    return Finding.note("packages", f"{name} {version}", expected=expected)
+    return Finding.note("packages", found, expected=expected)
 
 
 def check_video() -> list[Finding]:

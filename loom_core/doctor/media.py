@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import LoomError, MediaError
 from ..geometry import MAX_FRAMES, cover_crop, resample_indices
 from ..media.probe import MediaInfo, probe
+from ..phrases import phrase
 from ..request import TEMPORAL_SLACK
 from .finding import Finding
 
@@ -54,8 +55,12 @@ def check_source(
         findings.append(
             Finding.warning(
                 "frames",
-                f"{name} with {info.num_frames} frames, of which the first is edited as a still",
-                expected=f"a clip that lasts 5 frames at {fps:g} a second or more",
+                phrase(
+                    "{name} with {frames} frames, of which the first is edited as a still",
+                    name=name,
+                    frames=info.num_frames,
+                ),
+                expected=phrase("a clip that lasts 5 frames at {fps} a second or more", fps=f"{fps:g}"),
                 fix="give a longer clip, or take it as a still",
             )
         )
@@ -63,8 +68,13 @@ def check_source(
         findings.append(
             Finding.warning(
                 "frames",
-                f"{name} of {info.duration_seconds:.1f} s, of which the first {taken / fps:.1f} s are edited",
-                expected=f"at most {max_frames} frames at {fps:g} a second",
+                phrase(
+                    "{name} of {seconds} s, of which the first {taken} s are edited",
+                    name=name,
+                    seconds=f"{info.duration_seconds:.1f}",
+                    taken=f"{taken / fps:.1f}",
+                ),
+                expected=phrase("at most {most} frames at {fps} a second", most=max_frames, fps=f"{fps:g}"),
                 fix="cut it into clips of that length and edit each",
             )
         )
@@ -83,12 +93,12 @@ def check_sound(name: str, info: MediaInfo, *, is_kept: bool = True, fix: str = 
     if info.is_image:
         return []
     if not info.has_audio or is_kept:
-        words = f"{name} with sound, which is kept" if info.has_audio else f"{name} without sound"
-        return [Finding.note("audio", words)]
+        template = "{name} with sound, which is kept" if info.has_audio else "{name} without sound"
+        return [Finding.note("audio", phrase(template, name=name))]
     return [
         Finding.warning(
             "audio",
-            f"{name} with sound, which the result will not have",
+            phrase("{name} with sound, which the result will not have", name=name),
             expected="something that takes it over",
             fix=fix,
         )
@@ -106,7 +116,7 @@ def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tupl
     """
     if not info.is_image:
         error = MediaError(
-            f"reference {number}, {name}, which is a clip",
+            phrase("reference {number}, {name}, which is a clip", number=number, name=name),
             expected="a still image",
             fix="save one frame of it as a png, or give the clip as the source",
         )
@@ -119,7 +129,7 @@ def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tupl
         findings.append(
             Finding.warning(
                 "references",
-                f"{label} with transparency, which is laid over white",
+                phrase("{name} with transparency, which is laid over white", name=label),
                 expected="a picture without, or one whose white ground is meant",
                 fix="put it on the ground that it should have",
             )
@@ -129,8 +139,11 @@ def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tupl
 
 def describe(name: str, info: MediaInfo) -> str:
     """A media file in a few words."""
-    words = f"{name}, {info.width}x{info.height}"
-    return words if info.is_image else f"{words}, {info.num_frames} frames at {info.fps:.5g} a second"
+    words = phrase("{name}, {width}x{height}", name=name, width=info.width, height=info.height)
+    if info.is_image:
+        return words
+    rate = f"{info.fps:.5g}"
+    return phrase("{clip}, {frames} frames at {fps} a second", clip=words, frames=info.num_frames, fps=rate)
 
 
 def _check_fit(check: str, name: str, info: MediaInfo, size: tuple[int, int]) -> list[Finding]:
@@ -139,12 +152,15 @@ def _check_fit(check: str, name: str, info: MediaInfo, size: tuple[int, int]) ->
     crop = cover_crop(info.width, info.height, target_width=width, target_height=height)
     kept = width * height / (crop.scaled_width * crop.scaled_height)
     enlarged = crop.scaled_width / info.width
+    label = phrase(
+        "{name} of {own} for {result}", name=name, own=f"{info.width}x{info.height}", result=f"{width}x{height}"
+    )
     findings = []
     if 1 - kept > MOST_CROPPED:
         findings.append(
             Finding.warning(
                 check,
-                f"{name} of {info.width}x{info.height} for {width}x{height}, which cuts {1 - kept:.0%} of it off",
+                phrase("{picture}, which cuts {share} of it off", picture=label, share=f"{1 - kept:.0%}"),
                 expected="about the same shape",
                 fix="crop it yourself around what matters, or choose a size of its shape",
             )
@@ -153,7 +169,7 @@ def _check_fit(check: str, name: str, info: MediaInfo, size: tuple[int, int]) ->
         findings.append(
             Finding.warning(
                 check,
-                f"{name} of {info.width}x{info.height} for {width}x{height}, {enlarged:.1f} times as large",
+                phrase("{picture}, {factor} times as large", picture=label, factor=f"{enlarged:.1f}"),
                 expected="a picture of about the result's size",
                 fix="give a larger one, or ask for a smaller result",
             )

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import ResourceError
+from ..phrases import joined, phrase
 from ..planning.choice import GIGA, choose, most_frames
 from ..planning.plan import Setting
 from .finding import Finding, Level
@@ -42,11 +43,18 @@ def check_memory(setting: Setting, free: int, *, where: str) -> list[Finding]:
         settings = {} if shorter is None else {"num_frames": shorter}
         finding = Finding.of_error("memory", error, level=Level.WARNING, settings=settings)
         return [finding]
-    reasons = "; ".join(f"{entry.phase.name}: {entry.reason}" for entry in plan.fitted)
+    reasons = [phrase("{phase}: {reason}", phase=entry.phase.name, reason=entry.reason) for entry in plan.fitted]
     return [
         Finding.note(
             "memory",
-            f"{plan.needed / GIGA:.1f} GB predicted for {setting.run.describe()} ({reasons})",
-            expected=f"at most the {free / GIGA:.1f} GB that are free on the {where}",
+            phrase(
+                "{needed} GB predicted for {run} ({reasons})",
+                needed=f"{plan.needed / GIGA:.1f}",
+                run=setting.run.describe(),
+                reasons=joined(reasons, "{this}; {that}"),
+            ),
+            expected=phrase(
+                "at most the {free} GB that are free on the {device}", free=f"{free / GIGA:.1f}", device=where
+            ),
         )
     ]

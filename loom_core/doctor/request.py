@@ -15,6 +15,7 @@ from ..geometry import (
     snap_size,
 )
 from ..mllm.prompts import mentioned_references, unknown_mention
+from ..phrases import phrase
 from ..request import LONGEST, MAX_FPS, MAX_SIDE
 from .finding import Finding, Level
 
@@ -61,9 +62,9 @@ def check_mentions(prompt: str, num_references: int, *, is_count_exact: bool = T
             findings.append(
                 Finding.warning(
                     "references",
-                    f"reference {number}, which the prompt never mentions",
-                    expected=f"@Image {number} where it is meant",
-                    fix=f"write @Image {number} into the prompt, or leave the reference out",
+                    phrase("reference {number}, which the prompt never mentions", number=number),
+                    expected=phrase("@Image {number} where it is meant", number=number),
+                    fix=phrase("write @Image {number} into the prompt, or leave the reference out", number=number),
                 )
             )
     return findings
@@ -81,11 +82,12 @@ def check_result_size(width: int, height: int, *, is_image: bool = False, is_rel
     buckets = IMAGE_BUCKETS if is_image else VIDEO_BUCKETS
     near_width, near_height = closest_bucket(max(width, 1), max(height, 1), buckets=buckets)
     trained = {"width": near_width, "height": near_height}
+    size = phrase("size {width}x{height}", width=width, height=height)
     if max(width, height) > MAX_SIDE:
         error = ConfigError(
-            f"size {width}x{height}",
-            expected=f"sides of at most {MAX_SIDE} pixels",
-            fix=f"use {near_width}x{near_height}",
+            size,
+            expected=phrase("sides of at most {most} pixels", most=MAX_SIDE),
+            fix=phrase("use {width}x{height}", **trained),
         )
         return [Finding.of_error("size", error, settings=trained)]
     try:
@@ -95,20 +97,21 @@ def check_result_size(width: int, height: int, *, is_image: bool = False, is_rel
         return [Finding.of_error("size", error, settings=snapped)]
     largest = max(sizes[0] * sizes[1] for row in buckets.values() for sizes in row)
     if not is_released:
-        return [Finding.note("size", f"size {width}x{height}")]
+        return [Finding.note("size", size)]
     if width * height > _TOLERANCE * largest:
         return [
             Finding.warning(
                 "size",
-                f"size {width}x{height}, larger than any in training",
+                phrase("{size}, larger than any in training", size=size),
                 expected="about the area of 1280x704 at most",
-                fix=f"use {near_width}x{near_height}, and enlarge the result",
+                fix=phrase("use {width}x{height}, and enlarge the result", **trained),
                 settings=trained,
             )
         ]
-    is_trained = any((width, height) in row for row in buckets.values())
-    near = "" if is_trained else f", of which {near_width}x{near_height} is nearest"
-    return [Finding.note("size", f"size {width}x{height}", expected=f"a size that was trained{near}")]
+    expected: str = "a size that was trained"
+    if not any((width, height) in row for row in buckets.values()):
+        expected = phrase("a size that was trained, of which {width}x{height} is nearest", **trained)
+    return [Finding.note("size", size, expected=expected)]
 
 
 def check_length(num_frames: int) -> list[Finding]:
@@ -117,10 +120,11 @@ def check_length(num_frames: int) -> list[Finding]:
     Args:
         num_frames: Of the result.
     """
+    words = phrase("{frames} frames", frames=num_frames)
     try:
         check_frames(num_frames)
         if num_frames > LONGEST:
-            raise ConfigError(f"{num_frames} frames", expected=f"at most {LONGEST}", fix="make several clips")
+            raise ConfigError(words, expected=phrase("at most {most}", most=LONGEST), fix="make several clips")
     except ConfigError as error:
         near = min(max(1, snap_frames(num_frames)), LONGEST)
         return [Finding.of_error("frames", error, settings={"num_frames": near})]
@@ -128,14 +132,14 @@ def check_length(num_frames: int) -> list[Finding]:
         return [
             Finding.warning(
                 "frames",
-                f"{num_frames} frames, more than any clip in training",
-                expected=f"at most {MAX_FRAMES}",
-                fix=f"use {MAX_FRAMES}, or several clips; longer ones may fall apart",
+                phrase("{frames} frames, more than any clip in training", frames=num_frames),
+                expected=phrase("at most {most}", most=MAX_FRAMES),
+                fix=phrase("use {most}, or several clips; longer ones may fall apart", most=MAX_FRAMES),
                 settings={"num_frames": MAX_FRAMES},
             )
         ]
-    words = "1 frame, an image" if num_frames == 1 else f"{num_frames} frames"
-    return [Finding.note("frames", words, expected=f"4k + 1, at most {MAX_FRAMES}")]
+    found = "1 frame, an image" if num_frames == 1 else words
+    return [Finding.note("frames", found, expected=phrase("4k + 1, at most {most}", most=MAX_FRAMES))]
 
 
 def check_rate(fps: float) -> list[Finding]:
@@ -147,17 +151,22 @@ def check_rate(fps: float) -> list[Finding]:
     trained = {"fps": NATIVE_FPS}
     if not 0 < fps <= MAX_FPS:
         error = ConfigError(
-            f"a rate of {fps}", expected=f"above 0, at most {MAX_FPS:g} frames a second", fix="24 is trained"
+            phrase("a rate of {fps}", fps=fps),
+            expected=phrase("above 0, at most {most} frames a second", most=f"{MAX_FPS:g}"),
+            fix="24 is trained",
         )
         return [Finding.of_error("fps", error, settings=trained)]
+    words = phrase("{fps} frames a second", fps=f"{fps:g}")
     if fps != NATIVE_FPS:
         return [
             Finding.warning(
                 "fps",
-                f"{fps:g} frames a second",
-                expected=f"{NATIVE_FPS:g}, the rate in training",
-                fix=f"use {NATIVE_FPS:g}; at another rate movements look too fast or too slow to the model",
+                words,
+                expected=phrase("{fps}, the rate in training", fps=f"{NATIVE_FPS:g}"),
+                fix=phrase(
+                    "use {fps}; at another rate movements look too fast or too slow to the model", fps=f"{NATIVE_FPS:g}"
+                ),
                 settings=trained,
             )
         ]
-    return [Finding.note("fps", f"{fps:g} frames a second", expected="the rate in training")]
+    return [Finding.note("fps", words, expected="the rate in training")]

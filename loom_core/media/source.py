@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..errors import MediaError, MissingExtraError
+from ..phrases import phrase
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -53,11 +54,13 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     if resolved.is_dir():
         raise MediaError(f"the folder {path}", expected="a media file", fix="name a file inside it")
     if not resolved.exists():
-        raise MediaError(f"no file {path}", expected=_READABLE, fix="check the path and its spelling")
+        raise MediaError(phrase("no file {path}", path=path), expected=_READABLE, fix="check the path and its spelling")
     if not os.access(resolved, os.R_OK):
         raise MediaError(f"no permission to read {path}", expected="a readable file", fix="change its permissions")
     if resolved.is_file() and resolved.stat().st_size == 0:
-        raise MediaError(f"the empty file {path} (0 bytes)", expected=_READABLE, fix="copy or download it again")
+        raise MediaError(
+            phrase("the empty file {path} (0 bytes)", path=path), expected=_READABLE, fix="copy or download it again"
+        )
     return resolved
 
 
@@ -76,13 +79,15 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(
-            f"{path.name}, which cannot be opened as media ({_reason(error)})",
+            phrase("{path}, which cannot be opened as media ({reason})", path=path.name, reason=_reason(error)),
             expected=_READABLE,
             fix="it may be cut off, damaged or of another kind: play it in a video player, or export it again",
         ) from error
     with container:
         if container.format.name in _TEXT_DEMUXERS:
-            raise MediaError(f"{path.name}, which is text", expected=_READABLE, fix="name a media file")
+            raise MediaError(
+                phrase("{path}, which is text", path=path.name), expected=_READABLE, fix="name a media file"
+            )
         yield container
 
 
@@ -98,7 +103,11 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
             return stream
     kinds = sorted({stream.type for stream in container.streams} - {"video"})
     raise MediaError(
-        f"{path.name} without a video stream (it has {', '.join(kinds) or 'no streams at all'})",
+        phrase(
+            "{path} without a video stream (it has {streams})",
+            path=path.name,
+            streams=", ".join(kinds) or "no streams at all",
+        ),
         expected="a file with moving pictures",
         fix="name a video or an image",
     )
@@ -153,7 +162,7 @@ def warn_cut_off(path: Path, what: str) -> None:
 def no_frames(path: Path) -> MediaError:
     """The error for a video of which nothing can be decoded."""
     return MediaError(
-        f"{path.name}, whose video has no frame that can be decoded",
+        phrase("{path}, whose video has no frame that can be decoded", path=path.name),
         expected="at least one frame",
         fix="it may be cut off or damaged: play it in a video player, or export it again",
     )

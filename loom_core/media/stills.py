@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
+from ..phrases import phrase
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -134,7 +135,7 @@ def animation_frames(image: Image) -> Iterator[AnimationFrame]:
 
 def _unreadable(name: str, error: Exception) -> MediaError:
     return MediaError(
-        f"the image {name}, which cannot be read ({error})",
+        phrase("the image {path}, which cannot be read ({reason})", path=name, reason=error),
         expected="a whole image file",
         fix="it may be cut off or damaged: open it in a viewer and export it again",
     )

@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 from ..config.sampling import EDIT_TASKS, REFERENCE_TASKS
 from ..errors import ConfigError
+from ..phrases import phrase
 from ..types import Task
 
 LAYOUTS = ("official", "inline")
@@ -120,9 +121,11 @@ def parse_task(name: str, *, source_is_image: bool = False) -> Task:
         return names[key]
     near = difflib.get_close_matches(key, names, n=1)
     raise ConfigError(
-        f"task {name!r}",
-        expected="one of " + ", ".join(task.value for task in Task),
-        fix=f"did you mean {near[0]!r}?" if near else "leave it out to have it inferred from what is given",
+        phrase("task {name}", name=repr(name)),
+        expected=phrase("one of {names}", names=", ".join(task.value for task in Task)),
+        fix=phrase("did you mean {name}?", name=repr(near[0]))
+        if near
+        else "leave it out to have it inferred from what is given",
     )
 
 
@@ -192,11 +195,13 @@ def unknown_mention(number: int, num_references: int) -> ConfigError:
         num_references: Number of references given.
     """
     return ConfigError(
-        f"@Image {number} in the prompt with {_references(num_references)}",
-        expected=f"@Image 1 to @Image {num_references}" if num_references else "no @Image mention",
+        phrase(
+            "@Image {number} in the prompt with {references}", number=number, references=_references(num_references)
+        ),
+        expected=phrase("@Image 1 to @Image {last}", last=num_references) if num_references else "no @Image mention",
         fix="references are counted from @Image 1"
         if number == 0
-        else f"give {number - num_references} more, or change the mention",
+        else phrase("give {count} more, or change the mention", count=number - num_references),
     )
 
 
@@ -204,26 +209,30 @@ def _check_inputs(task: Task, *, num_references: int, has_source: bool, source_i
     wanted = TASKS[task]
     if wanted.needs_source and not has_source:
         raise ConfigError(
-            f"task {task.value} without a source", expected="a clip or image to edit", fix="give a source"
+            phrase("task {task} without a source", task=task.value),
+            expected="a clip or image to edit",
+            fix="give a source",
         )
     if has_source and not wanted.needs_source:
         raise ConfigError(
-            f"a source with task {task.value}",
+            phrase("a source with task {task}", task=task.value),
             expected="a task that edits: edit-video, edit-image, reference-edit",
             fix="choose one of those, or leave the source out",
         )
     if wanted.needs_references and num_references == 0:
         raise ConfigError(
-            f"task {task.value} without references", expected="at least one reference image", fix="give a reference"
+            phrase("task {task} without references", task=task.value),
+            expected="at least one reference image",
+            fix="give a reference",
         )
     if num_references and not wanted.needs_references:
         instead = Task.REFERENCE_EDIT if wanted.needs_source else Task.REFERENCE_TO_VIDEO
         if task is Task.TEXT_TO_IMAGE:
             instead = Task.REFERENCE_TO_IMAGE
         raise ConfigError(
-            f"{_references(num_references)} with task {task.value}",
+            phrase("{references} with task {task}", references=_references(num_references), task=task.value),
             expected="a task with references",
-            fix=f"use {instead.value}, or leave the references out",
+            fix=phrase("use {task}, or leave the references out", task=instead.value),
         )
     if task is Task.EDIT_IMAGE and not source_is_image:
         raise ConfigError("a clip as source of task edit-image", expected="a still image", fix="use edit-video")
@@ -232,7 +241,9 @@ def _check_inputs(task: Task, *, num_references: int, has_source: bool, source_i
 
 
 def _references(count: int) -> str:
-    return f"{count or 'no'} reference{'' if count == 1 else 's'}"
+    if count == 0:
+        return "no references"
+    return "1 reference" if count == 1 else phrase("{count} references", count=count)
 
 
 @dataclass(frozen=True)

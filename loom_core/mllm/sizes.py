@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import WeightsError
+from ..phrases import phrase
 from ..weights.checkpoint import Checkpoint
 from ..weights.checks import shortened, wrong_model
 from .loading import model_key
@@ -64,7 +65,7 @@ def qwen_sizes(checkpoint: Checkpoint) -> QwenSizes:
         )
     if not sees:
         raise WeightsError(
-            f"{checkpoint.path}, a language model without a vision part",
+            phrase("{path}, a language model without a vision part", path=checkpoint.path),
             expected="Qwen3-VL with its vision part, which reads source and references",
             fix="choose the file or folder of Qwen3-VL-8B, not one of the text part alone",
         )
@@ -72,7 +73,12 @@ def qwen_sizes(checkpoint: Checkpoint) -> QwenSizes:
     missing = [name for name in _SINGLES if name not in shapes] + _gaps(rows)
     if missing:
         raise WeightsError(
-            f"{checkpoint.path}, which lacks {len(missing)} weights of Qwen3-VL: {shortened(missing)}",
+            phrase(
+                "{path}, which lacks {count} weights of Qwen3-VL: {names}",
+                path=checkpoint.path,
+                count=len(missing),
+                names=shortened(missing),
+            ),
             expected="a whole model",
             fix="choose the folder where this is one part of several, else download the file again",
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ResourceError
 from ..geometry import TEMPORAL_STRIDE, VIDEO_BUCKETS, closest_bucket
+from ..phrases import joined, phrase
 from ..vae.memory import Direction, choose_tile, covered_share
 from .denoise import forward_bytes
 from .flops import forward_flops, keys_values_flops
@@ -138,14 +139,15 @@ def _cost_of_tiles(direction: Direction) -> Callable[[Setting, Measures], str]:
         if tile is None:
             return "whole frames"
         share = covered_share(setting.run.height, setting.run.width, tile)
-        return f"tiles of {tile * _PIXELS} pixels, whose overlaps are {share - 1:.0%} more work"
+        template = "tiles of {pixels} pixels, whose overlaps are {share} more work"
+        return phrase(template, pixels=tile * _PIXELS, share=f"{share - 1:.0%}")
 
     return cost
 
 
 def _cost_of_cpu(setting: Setting, _measures: Measures) -> str:
     operations = 2 * setting.model.mllm.weights.matrices * sum(setting.run.branches.values())
-    return f"the MLLM on the processor, about {operations / _TERA:.0f} TFLOP once a run"
+    return phrase("the MLLM on the processor, about {work} TFLOP once a run", work=f"{operations / _TERA:.0f}")
 
 
 def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
@@ -155,14 +157,17 @@ def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
         forward_flops(config, target=run.target.tokens, references=run.references_of(branch), context=context)
         for branch, context in run.branches.items()
     )
-    return f"projected contexts kept, keys and values made anew: {anew / step:.1%} more work a step"
+    template = "projected contexts kept, keys and values made anew: {share} more work a step"
+    return phrase(template, share=f"{anew / step:.1%}")
 
 
 def _cost_of_streamed_mllm(setting: Setting, _measures: Measures) -> str:
     moved = len(setting.run.branches) * mllm_bytes_a_prompt(setting.model.mllm, setting.reading_form)
-    return (
-        f"the MLLM's layers come one after another: {moved / GIGA:.1f} GB once a run, "
-        f"at least {bus_seconds(moved):.1f} s over {USUAL_BUS}"
+    return phrase(
+        "the MLLM's layers come one after another: {moved} GB once a run, at least {seconds} s over {bus}",
+        moved=f"{moved / GIGA:.1f}",
+        seconds=f"{bus_seconds(moved):.1f}",
+        bus=USUAL_BUS,
     )
 
 
@@ -170,9 +175,15 @@ def _cost_of_streamed(setting: Setting, measures: Measures) -> str:
     config, count = setting.model.dit, measures.streamed_blocks
     moved = bytes_a_step(config, setting.form, streamed=count)
     kept = "keys and values" if measures.keeps_keys_values else "projected contexts"
-    return (
-        f"{count} of {config.num_layers} blocks come for their turn: {moved / GIGA:.1f} GB a step from pinned memory, "
-        f"{bus_seconds(moved):.2f} s over {USUAL_BUS}, which only a step that computes for less waits for; {kept} kept"
+    return phrase(
+        "{count} of {total} blocks come for their turn: {moved} GB a step from pinned memory, {seconds} s over {bus}, "
+        "which only a step that computes for less waits for; {kept} kept",
+        count=count,
+        total=config.num_layers,
+        moved=f"{moved / GIGA:.1f}",
+        seconds=f"{bus_seconds(moved):.2f}",
+        bus=USUAL_BUS,
+        kept=kept,
     )
 
 
@@ -246,10 +257,15 @@ def choose(setting: Setting, budget: int | None) -> MemoryPlan:
         return plan
     worst = max((entry.phase for entry in failed), key=lambda phase: phase.peak.needed)
     raise ResourceError(
-        f"{setting.run.describe()} with {setting.form.name} weights, whose phase {worst.name} needs "
-        f"{worst.peak.needed / GIGA:.1f} GB",
-        expected=f"at most {budget / GIGA:.1f} GB",
-        fix="; or ".join(_ways_out(setting, budget)),
+        phrase(
+            "{run} with {form} weights, whose phase {phase} needs {needed} GB",
+            run=setting.run.describe(),
+            form=setting.form.name,
+            phase=worst.name,
+            needed=f"{worst.peak.needed / GIGA:.1f}",
+        ),
+        expected=phrase("at most {most} GB", most=f"{budget / GIGA:.1f}"),
+        fix=joined(list(_ways_out(setting, budget)), "{this}; or {that}"),
     )
 
 
@@ -275,7 +291,7 @@ def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
 
     frames = most_frames(setting, budget)
     if frames is not None:
-        yield f"use {frames} frames"
+        yield phrase("use {frames} frames", frames=frames)
     alike = [closest_bucket(run.width, run.height, allowed_sides=(side,)) for side in sorted(VIDEO_BUCKETS)[::-1]]
     smaller = next(
         (
@@ -286,11 +302,11 @@ def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
         None,
     )
     if smaller is not None:
-        yield f"use {smaller[0]}x{smaller[1]}"
+        yield phrase("use {width}x{height}", width=smaller[0], height=smaller[1])
     form = next((form for form in _smaller_formats(setting.form) if not _attempt_with(setting, form, budget)), None)
     if form is not None:
-        yield f"use {form.name} weights"
-    yield f"a device with {least_budget(setting) / GIGA:.1f} GB free"
+        yield phrase("use {form} weights", form=form.name)
+    yield phrase("a device with {memory} GB free", memory=f"{least_budget(setting) / GIGA:.1f}")
 
 
 def _smaller_formats(form: WeightFormat) -> Iterator[WeightFormat]:

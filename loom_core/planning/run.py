@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..geometry import LatentShape, check_frames, check_size, latent_shape
 from ..mllm.frames import TRAINED_MAX_FRAMES, source_frame_indices
 from ..mllm.picture_sizes import IMAGE_SETTINGS, VIDEO_SETTINGS, smart_resize
+from ..phrases import phrase
 from ..types import Branch
 
 TEXT_TOKENS = 60
@@ -155,9 +156,11 @@ class RunSizes:
 
     def describe(self) -> str:
         """The sizes in words."""
-        words = f"{self.width}x{self.height}, {self.num_frames} frame{'s' * (self.num_frames > 1)}"
+        template = "{width}x{height}, {frames} frames" if self.num_frames > 1 else "{width}x{height}, {frames} frame"
+        words = phrase(template, width=self.width, height=self.height, frames=self.num_frames)
         if self.has_source:
-            words += ", source"
+            words = phrase("{run}, source", run=words)
         if self.num_references:
-            words += f", {self.num_references} reference{'s' * (self.num_references > 1)}"
+            template = "{run}, {count} references" if self.num_references > 1 else "{run}, {count} reference"
+            words = phrase(template, run=words, count=self.num_references)
         return words

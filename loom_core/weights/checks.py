@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import WeightsError
+from ..phrases import joined, phrase
 from .checkpoint import Checkpoint
 from .identify import ModelKind
 from .packing import forms_of
@@ -43,9 +44,24 @@ class KeyReport:
         """Whether there is no difference."""
         return not (self.missing or self.unexpected or self.misshaped)
 
+    @property
+    def words(self) -> str:
+        """What differs, in words; empty where nothing does."""
+        told = []
+        if self.missing:
+            told.append(phrase("{count} missing: {names}", **_counted(self.missing)))
+        if self.unexpected:
+            told.append(phrase("{count} unexpected: {names}", **_counted(self.unexpected)))
+        if self.misshaped:
+            told.append(phrase("{count} of wrong shape: {names}", **_counted(self.misshaped)))
+        return joined(told, "{this}; {that}") if told else ""
+
     def __str__(self) -> str:
-        sorts = (("missing", self.missing), ("unexpected", self.unexpected), ("of wrong shape", self.misshaped))
-        return "; ".join(f"{len(names)} {sort}: {shortened(names)}" for sort, names in sorts if names)
+        return self.words
+
+
+def _counted(names: Sequence[str]) -> dict[str, int | str]:
+    return {"count": len(names), "names": shortened(names)}
 
 
 def compare_keys(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> KeyReport:
@@ -81,7 +97,7 @@ def require_keys(
     """
     if not report.fits:
         raise WeightsError(
-            f"{path}, whose weights do not fit the model: {report}",
+            phrase("{path}, whose weights do not fit the model: {differences}", path=path, differences=report.words),
             expected="every weight of the model, of its shape, and no other",
             fix=fix,
         )
@@ -115,10 +131,13 @@ def require_dit(checkpoint: Checkpoint, *, allow_plain_wan: bool, allow_quantise
 
 def wrong_model(checkpoint: Checkpoint, *, expected: str, fix: str) -> WeightsError:
     """The error for a file of another model than was asked for: it says what the file seems to be."""
-    seen = ""
+    found = phrase("{path}, which is {kind}", path=checkpoint.path, kind=checkpoint.kind.value)
     if checkpoint.kind is ModelKind.UNKNOWN:
-        seen = f" (the first of its {len(checkpoint)} tensors are {', '.join(list(checkpoint)[:3])})"
-    return WeightsError(f"{checkpoint.path}, which is {checkpoint.kind.value}{seen}", expected=expected, fix=fix)
+        first = ", ".join(list(checkpoint)[:3])
+        found = phrase(
+            "{this} (the first of its {count} tensors are {names})", this=found, count=len(checkpoint), names=first
+        )
+    return WeightsError(found, expected=expected, fix=fix)
 
 
 def is_finite(tensor: Tensor) -> bool:

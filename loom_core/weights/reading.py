@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import WeightsError
+from ..phrases import phrase
 from .checkpoint import Checkpoint, TensorInfo
 from .ema import SIBLING, name_parameters
 from .gguf_files import MAGIC, open_gguf
@@ -45,7 +46,9 @@ def open_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
     """
     path = Path(path)
     if not path.exists():
-        raise WeightsError(f"no file {path}", expected="a checkpoint file or folder", fix="check the path")
+        raise WeightsError(
+            phrase("no file {path}", path=path), expected="a checkpoint file or folder", fix="check the path"
+        )
     file = find_weights(path, ema=ema) if path.is_dir() else path
     head = _read_head(file)
     if _is_safetensors(head):  # first: the length that such a file begins with may look like the start of a pickle
@@ -100,12 +103,14 @@ def _name_ema(tensors: list[Tensor], file: Path) -> dict[str, Tensor]:
 
 def _no_checkpoint(file: Path, head: bytes) -> WeightsError:
     if not head:
-        return WeightsError(f"{file}, an empty file", expected="a checkpoint", fix="copy or download it again")
+        return WeightsError(
+            phrase("{path}, an empty file", path=file), expected="a checkpoint", fix="copy or download it again"
+        )
     for first_bytes, what, fix in _FOREIGN:
         if head.lstrip().startswith(first_bytes):
-            return WeightsError(f"{file}, {what}", expected="a checkpoint", fix=fix)
+            return WeightsError(phrase("{path}, {what}", path=file, what=what), expected="a checkpoint", fix=fix)
     return WeightsError(
-        f"{file}, which is no checkpoint (first bytes {head[:8]!r})",
+        phrase("{path}, which is no checkpoint (first bytes {head})", path=file, head=repr(head[:8])),
         expected="safetensors, GGUF or a file of torch.save",
         fix="give the file with the model's weights",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ...loom_core.errors import WeightsError
+from ...loom_core.phrases import phrase
 from ...loom_core.weights.gguf_files import MAGIC
 
 BUILT_IN = "built-in: loom-tiny"
@@ -41,7 +42,7 @@ def refuse_gguf(path: Path) -> None:
         head = file.read(len(MAGIC))
     if head == MAGIC:
         raise WeightsError(
-            f"{path}, a GGUF file",
+            phrase("{path}, a GGUF file", path=path),
             expected="safetensors, which ComfyUI reads",
             fix="use a file quantised as fp8 or int8; GGUF is for the command line",
         )
@@ -62,7 +63,7 @@ def path_of(name: str, folders: Sequence[str]) -> Path:
         if path is not None:
             return Path(path)
     raise WeightsError(
-        f"no file {name!r} in models/{folders[0]}",
+        phrase("no file {name} in models/{folder}", name=repr(name), folder=folders[0]),
         expected="a file that is there",
         fix="press R in ComfyUI to read the folders again, then choose one",
     )

@@ -29,6 +29,7 @@ from ...loom_core.doctor.installation import REQUIRED, check_package, version_nu
 from ...loom_core.doctor.media import look_at
 from ...loom_core.errors import LoomError, MediaError
 from ...loom_core.media.probe import MediaInfo
+from ...loom_core.phrases import Phrase, phrase
 from ...loom_core.weights.identify import ModelKind
 from ...loom_core.weights.inspection import format_bytes
 from ...loom_core.weights.reading import open_checkpoint
@@ -94,7 +95,7 @@ class ComfyHost:
         path = media_path(name)
         if path is None:
             error = MediaError(
-                f"no file {name!r} in ComfyUI's input folder",
+                phrase("no file {name} in ComfyUI's input folder", name=repr(name)),
                 expected="a file that is there",
                 fix="upload it, or choose another",
             )
@@ -117,8 +118,17 @@ class ComfyHost:
         name = model_management.get_torch_device_name(device)
         total = format_bytes(int(model_management.get_total_memory(device)))
         notes = [
-            Finding.note("comfyui", f"ComfyUI {version()}", expected=f"{MINIMUM_VERSION} or newer"),
-            Finding.note("device", f"{name} with {total} and torch {torch.__version__}"),
+            Finding.note(
+                "comfyui",
+                phrase("{name} {version}", name="ComfyUI", version=version()),
+                expected=phrase("{version} or newer", version=MINIMUM_VERSION),
+            ),
+            Finding.note(
+                "device",
+                phrase(
+                    "{device} with {memory} and torch {version}", device=name, memory=total, version=torch.__version__
+                ),
+            ),
         ]
         packages = (check_package(name, REQUIRED[name]) for name in _PACKAGES)
         return [*notes, *frontend_findings(), check_attention(), *packages]
@@ -129,16 +139,18 @@ def frontend_findings() -> list[Finding]:
     try:
         found = metadata.version(FRONTEND)
     except metadata.PackageNotFoundError:
-        return [Finding.note("frontend", f"a frontend that is no package {FRONTEND}")]
+        return [Finding.note("frontend", phrase("a frontend that is no package {name}", name=FRONTEND))]
     needed = _needed_frontend()
+    words = phrase("frontend {version}", version=found)
+    expected = phrase("{version} or newer", version=needed) if needed else ""
     if version_numbers(found) < version_numbers(needed):
         command = f"pip install {FRONTEND}=={needed}"
         return [
             Finding.warning(
-                "frontend", f"frontend {found}", expected=f"{needed} or newer", fix=command, command=command
+                "frontend", words, expected=expected, fix=phrase("{command}", command=command), command=command
             )
         ]
-    return [Finding.note("frontend", f"frontend {found}", expected=f"{needed} or newer" if needed else "")]
+    return [Finding.note("frontend", words, expected=expected)]
 
 
 def _needed_frontend() -> str:
@@ -155,10 +167,10 @@ def check_attention() -> Finding:
     """Whether the host computes attention with a fused kernel."""
     name = getattr(attention.optimized_attention, "__name__", "another")
     if name not in SLOW_ATTENTION:
-        return Finding.note("attention", f"{name} for attention", expected="one with a fused kernel")
+        return Finding.note("attention", phrase("{name} for attention", name=name), expected="one with a fused kernel")
     return Finding.warning(
         "attention",
-        f"{name} for attention, slow and large for as many tokens as a clip has",
+        phrase("{name} for attention, slow and large for as many tokens as a clip has", name=name),
         expected="a fused kernel, as PyTorch's",
         fix="start ComfyUI with --use-pytorch-cross-attention",
     )
@@ -187,7 +199,8 @@ def _vae(path: Path, _stamp: Stamp) -> list[Finding]:
     except LoomError as error:
         return list(_named([Finding.of_error(VAE, error)], path))
     if kind in _PERHAPS:
-        return [Finding.note(VAE, f"{path.name}, {kind.value}, which ComfyUI may know", expected=EXPECTED)]
+        words = phrase("{path}, {kind}, which ComfyUI may know", path=path.name, kind=kind.value)
+        return [Finding.note(VAE, words, expected=EXPECTED)]
     return list(_named(look_at_vae(path, by_diffusers=False), path))
 
 
@@ -195,6 +208,8 @@ def _named(findings: Iterable[Finding], path: Path) -> tuple[Finding, ...]:
     """Findings that name a file as the loaders do: whoever uses a server need not know its folders."""
 
     def short(text: str) -> str:
+        if isinstance(text, Phrase):
+            return text.mapped(short)
         return text.replace(str(path), path.name).replace(str(path.parent), "its folder")
 
     return tuple(replace(one, found=short(one.found), fix=short(one.fix)) for one in findings)

@@ -41,7 +41,8 @@ def test_english_has_every_port(script, schemas):
 
 def test_comfyui_reads_these_files(script):
     found = {path.relative_to(script.FOLDER).as_posix() for path in script.FOLDER.rglob("*") if path.is_file()}
-    assert found == {f"{language}/{script.FILE}" for language in ("en", *LANGUAGES)}
+    files = (script.FILE, "settings.json")  # the second by hand
+    assert found == {f"{language}/{file}" for language in ("en", *LANGUAGES) for file in files}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

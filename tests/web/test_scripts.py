@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE.parents[1] / "web" / "js"
 NODE = shutil.which("node")
+LOCALES = HERE.parents[1] / "locales"
 MOST_LINES = 400
 
 
@@ -19,7 +21,7 @@ def test_imports_are_files_or_the_hosts_two_modules():
     """A path that a browser cannot find takes the whole feature away, without a word to the user."""
     found = []
     for script in SCRIPTS.rglob("*.js"):
-        for path in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", script.read_text(encoding="utf-8")):
+        for path in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"':]+)["']""", script.read_text(encoding="utf-8")):
             # /extensions/<pack>/js/... is served beside /scripts/
             depth = len(script.relative_to(SCRIPTS).parts)
             host = [f"{'../' * (depth + 2)}scripts/{name}.js" for name in ("app", "api")]
@@ -53,6 +55,23 @@ def test_a_name_means_one_thing():
             places.setdefault(name, []).append(str(script.relative_to(SCRIPTS)))
     assert places
     assert {name: paths for name, paths in places.items() if len(paths) > 1 and name not in ("attach", "start")} == {}
+
+
+def test_settings_are_named_in_both_languages():
+    """ComfyUI looks for the words of a setting in locales/, by its id."""
+    scripts = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS.rglob("*.js"))
+    ids = {found.replace(".", "_") for found in re.findall(r'const SETTING = "([\w.]+)"', scripts)}
+    words = {
+        language: json.loads((LOCALES / language / "settings.json").read_text(encoding="utf-8"))
+        for language in ("en", "zh")
+    }
+    assert ids
+    assert set(words["en"]) == set(words["zh"]) == ids
+    assert {key: set(texts) for key, texts in words["en"].items()} == {
+        key: set(texts) for key, texts in words["zh"].items()
+    }
+    assert [text for texts in words["en"].values() for text in texts.values() if f'"{text}"' not in scripts] == []
+    assert all(re.search("[\u4e00-\u9fff]", text) for texts in words["zh"].values() for text in texts.values())
 
 
 def test_scripts_are_short():

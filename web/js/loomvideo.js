@@ -42,7 +42,7 @@ app.registerExtension({
   settings: [
     {
       id: SETTING,
-      category: ["LoomVideo", "Nodes", "Panels"],
+      category: ["LoomVideo", "Node", "Panels"], // the host has words for the middle one
       name: "Panels on the nodes (reload the page after a change)",
       type: "boolean",
       defaultValue: true,

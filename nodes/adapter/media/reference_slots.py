@@ -13,6 +13,7 @@ from ....loom_core.errors import ConfigError
 from ....loom_core.geometry import check_size, snap_frames
 from ....loom_core.media.resize import Fit
 from ....loom_core.models.rope import reference_temporal_index
+from ....loom_core.phrases import phrase
 from .pictures import check_images, fitted_frames, native_size
 
 SLOT = "image_"
@@ -68,14 +69,16 @@ def check_gaps(filled: Sequence[int]) -> None:
         ConfigError: There is none, or one before the last is empty.
     """
     if not filled:
-        raise ConfigError("no reference", expected="a picture in the first slot", fix=f"connect one to {SLOTS[0]}")
+        raise ConfigError(
+            "no reference", expected="a picture in the first slot", fix=phrase("connect one to {slot}", slot=SLOTS[0])
+        )
     gaps = sorted(set(range(1, filled[-1])) - set(filled))
     if gaps:
         empty = ", ".join(f"{SLOT}{number}" for number in gaps)
         raise ConfigError(
-            f"{empty} empty with {SLOT}{filled[-1]} connected",
+            phrase("{empty} empty with {slot} connected", empty=empty, slot=f"{SLOT}{filled[-1]}"),
             expected="no empty slot in the middle, since @Image numbers count the slots",
-            fix=f"connect a picture to {SLOT}{gaps[0]}, or move the others up",
+            fix=phrase("connect a picture to {slot}, or move the others up", slot=f"{SLOT}{gaps[0]}"),
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from ....loom_core.bundle import BUILT_IN as BUILT_IN_FOLDER
 from ....loom_core.errors import WeightsError
 from ....loom_core.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from ....loom_core.phrases import phrase
 from ....loom_core.vae.latents import LATENT_CHANNELS
 from ....loom_core.vae.wan_keys import DIFFUSERS_TO_ORIGINAL, rename
 from ....loom_core.weights.checkpoint import Checkpoint
@@ -24,8 +25,8 @@ from .built_in_vae import BuiltInVAE
 
 FOLDER = "vae"
 """The host's name of the folder."""
-EXPECTED = f"the Wan 2.2 VAE, with {LATENT_CHANNELS} channels"
-FIX = f"choose wan2.2_vae.safetensors (or {BUILT_IN}) in LoomVideo VAE Loader"
+EXPECTED = phrase("the Wan 2.2 VAE, with {channels} channels", channels=LATENT_CHANNELS)
+FIX = phrase("choose wan2.2_vae.safetensors (or {name}) in LoomVideo VAE Loader", name=BUILT_IN)
 _CODEC_FILE = "codec.safetensors"
 _PERHAPS = frozenset({ModelKind.WAN_22_VAE, ModelKind.OTHER_VAE, ModelKind.UNKNOWN})
 """What the host may know how to load; it also knows small approximations of the VAE, which have other names."""
@@ -98,7 +99,12 @@ def require_whole_vae(checkpoint: Checkpoint) -> None:
 def _require_whole(path: Path, missing: Sequence[str]) -> None:
     if missing:
         raise WeightsError(
-            f"{path.name} without {len(missing)} weights, {missing[0]} among them",
+            phrase(
+                "{path} without {count} weights, {name} among them",
+                path=path.name,
+                count=len(missing),
+                name=missing[0],
+            ),
             expected="the whole file",
             fix="download it again",
         )

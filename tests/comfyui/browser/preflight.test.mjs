@@ -245,13 +245,16 @@ test("the command shows everything, in the menu, and copies a report", async () 
   await close();
 });
 
-test("light, in Chinese, at 200 %", async () => {
-  const { page, close } = await opened({ theme: "light", language: "zh", zoom: 2 });
+for (const zoom of [1.25, 2]) test(`light, in Chinese, at ${100 * zoom} %`, async () => {
+  const { page, close } = await opened({ theme: "light", language: "zh", zoom });
   await spoil(page);
   await page.evaluate(() => void window.app.extensionManager.command.execute("LoomVideo.CheckGraph"));
   const dialog = page.locator(DIALOG);
   await dialog.waitFor();
   assert.match(await dialog.innerText(), /错误：1/);
+  const said = await dialog.locator(".loom-finding > p").allInnerTexts();
+  assert.ok(said.includes("发现98 帧；应为4k + 1 形式的帧数（1、5、9 … 121）；解决办法：使用 97 或 101"), said.join("\n"));
+  assert.deepEqual(said.filter((sentence) => !/^发现/.test(sentence)), [], "every finding is told in Chinese");
   await dialog.getByRole("button", { name: "复制报告" }).waitFor();
   const box = await dialog.boundingBox();
   const { width, height } = page.viewportSize();
@@ -263,5 +266,15 @@ test("light, in Chinese, at 200 %", async () => {
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
   await close();
+  await (await open({ settings: { "Comfy.Locale": "en" } })).context().close();
+});
+
+test("the settings have Chinese names", async () => {
+  const page = await open({ language: "zh" });
+  await page.evaluate(() => void window.app.extensionManager.command.execute("Comfy.ShowSettingsDialog"));
+  await page.getByRole("dialog").getByText("LoomVideo", { exact: true }).first().click();
+  for (const name of ["运行前检查", "节点上的面板（更改后请刷新页面）"]) await page.getByText(name).first().waitFor();
+  await picture(page, "preflight_settings_zh");
+  await page.context().close();
   await (await open({ settings: { "Comfy.Locale": "en" } })).context().close();
 });

@@ -359,8 +359,8 @@ test("numbers that only a run can tell are not called wrong", async () => {
   await close(page);
 });
 
-test("in Chinese, in the light theme, at 200 %", async () => {
-  const page = await edit({ language: "zh", theme: "light", zoom: 2, renderer: "vue" });
+for (const zoom of [1.25, 2]) test(`in Chinese, in the light theme, at ${100 * zoom} %`, async () => {
+  const page = await edit({ language: "zh", theme: "light", zoom, renderer: "vue" });
   assert.equal(await field(page).getAttribute("aria-label"), "提示词");
   await page.keyboard.type(" @Image 2 @");
   await options(page).first().waitFor();
@@ -369,7 +369,7 @@ test("in Chinese, in the light theme, at 200 %", async () => {
   assert.match(await problems(page).innerText(), /@Image 2 没有对应的参考图/);
   assert.deepEqual(await violations(page, ".loom-prompt-popup"), []);
   assert.deepEqual(await violations(page), []);
-  await picture(page, "prompt_zh_light_200");
+  await picture(page, `prompt_zh_light_${100 * zoom}`);
   await close(page);
   const classic = await edit({ language: "en", theme: "light" });
   await classic.keyboard.type(" @Image 2 @");

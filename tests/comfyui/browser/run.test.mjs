@@ -158,8 +158,8 @@ test("an error says its sentence and where it stopped", async () => {
   await page.context().close();
 });
 
-test("a cancelled run says so, at 200 %", async () => {
-  const page = await opened("video_edit", { renderer: "vue", zoom: 2 });
+for (const zoom of [1.25, 2]) test(`a cancelled run says so, at ${100 * zoom} %`, async () => {
+  const page = await opened("video_edit", { renderer: "vue", zoom });
   await given(page, { [SAMPLER]: { seed: seed(), steps: 500 } });
   await queue(page);
   await step(page, 2);

@@ -64,6 +64,9 @@ for (const renderer of RENDERERS) {
       const again = await other.evaluate(async () => (await window.app.graphToPrompt()).output);
       assert.deepEqual(inputsOf(again), inputsOf(prompt));
       assert.ok(await other.evaluate(() => window.app.graph.nodes.some((node) => node.title === "Read me"))); // the whole graph, notes too
+      await other.keyboard.press("."); // the whole graph in view
+      await other.waitForTimeout(1000);
+      await picture(other, `sharing-dropped-${name}-${renderer}`);
       assert.deepEqual(other.errors, []);
       await other.context().close();
     });

@@ -354,9 +354,9 @@ test("saved and opened again", async () => {
   await again.context().close();
 });
 
-for (const renderer of RENDERERS)
-  test(`light, at 200 %, in Chinese, ${renderer}`, async () => {
-    const page = await stage({ renderer, theme: "light", zoom: 2, language: "zh" });
+for (const [renderer, zoom] of RENDERERS.flatMap((each) => [[each, 1.25], [each, 2]]))
+  test(`light, at ${100 * zoom} %, in Chinese, ${renderer}`, async () => {
+    const page = await stage({ renderer, theme: "light", zoom, language: "zh" });
     assert.match(await cards(page).nth(0).textContent(), /上下两侧会裁掉 68 %/);
     assert.deepEqual(await violations(page), []);
     await page.evaluate(() => { const { ds } = window.app.canvas; ds.scale = 0.75; ds.offset[1] += 40; window.app.canvas.setDirty(true, true); });

@@ -52,15 +52,19 @@ const pictures = (page) =>
     }),
   );
 
+/** Until the last picture of the filmstrip is there. */
+const filmed = (page) =>
+  page.waitForFunction(() => {
+    const last = [...document.querySelectorAll(".loom-timeline-film canvas")].at(-1);
+    return last?.getContext("2d").getImageData(0, 0, 1, 1).data[3] === 255;
+  }, null, { timeout: 60_000 });
+
 for (const renderer of RENDERERS) {
   test(`pictures, frames in and out, and the handles, ${renderer}`, async () => {
     const page = await timeline({ renderer });
     assert.equal(await line(page).textContent(), "33 frames at 24 → 33 frames at 24 (4k + 1)");
     assert.equal(await panel(page, "loom_timeline").locator(".loom-timeline-detail").innerText(), "0.00 – 1.38 s of 1.38 s\nQwen3-VL sees 2");
-    await page.waitForFunction(() => {
-      const last = [...document.querySelectorAll(".loom-timeline-film canvas")].at(-1);
-      return last?.getContext("2d").getImageData(0, 0, 1, 1).data[3] === 255;
-    }, null, { timeout: 60_000 });
+    await filmed(page);
     const film = await pictures(page);
     assert.equal(film.length, 8);
     for (const { spread } of film) assert.ok(spread > 8, `${spread} values`);
@@ -74,8 +78,12 @@ for (const renderer of RENDERERS) {
     assert.equal(start, 0);
     assert.ok(frames < 33 && frames > 5 && frames % 4 === 1, `${frames}`);
     assert.match(await line(page).textContent(), new RegExp(`^${frames} of 33 frames at 24 → ${frames} frames at 24`));
+    await picture(page, `undo-before-${renderer}`);
     await press(page, "z");
     assert.deepEqual(await trim(page), [0, 121]); // one step for the drag
+    await says(page, "33 frames at 24 → 33");
+    await filmed(page);
+    await picture(page, `undo-after-${renderer}`);
     await press(page, "y");
     assert.deepEqual(await trim(page), [0, frames]);
 
@@ -225,7 +233,7 @@ test("a picture, another node's clip, and a server that does not answer", async 
   await lone.context().close();
 });
 
-for (const [name, options] of [["light", { theme: "light" }], ["200", { zoom: 2 }], ["zh", { language: "zh", renderer: "vue", theme: "light" }]])
+for (const [name, options] of [["light", { theme: "light" }], ["125", { zoom: 1.25 }], ["200", { zoom: 2 }], ["zh", { language: "zh", renderer: "vue", theme: "light" }]])
   test(`it is readable, ${name}`, async () => {
     const page = await timeline(options, name === "zh" ? "33 帧，24 fps" : "33 frames at 24");
     if (options.zoom) await show(page, KIND, 0.6);

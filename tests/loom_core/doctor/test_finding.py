@@ -29,6 +29,10 @@ def test_as_data():
     assert data == {
         "check": "fps", "level": "warning", "sentence": "found 30; expected 24; to fix: use 24", "found": "30",
         "expected": "24", "fix": "use 24", "command": "", "settings": {"fps": 24.0},
+        "phrases": {
+            "found": {"text": "30", "values": {}}, "expected": {"text": "24", "values": {}},
+            "fix": {"text": "use 24", "values": {}},
+        },
     }  # fmt: skip
 
 

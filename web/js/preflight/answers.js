@@ -9,6 +9,7 @@
  * @property {string} check
  * @property {Level} level
  * @property {string} sentence
+ * @property {Record<string, import("./sentences.js").Phrase>} [phrases]
  * @property {string} command
  * @property {string | null} node
  * @property {string | null} input

@@ -8,6 +8,7 @@ import { ofLevel } from "./answers.js";
 import { copy } from "./copy.js";
 import { mark } from "./marks.js";
 import { canWrite, show, write } from "./place.js";
+import { sentenceOf } from "./sentences.js";
 
 /** @typedef {import("./answers.js").Answer} Answer */
 /** @typedef {import("./answers.js").Finding} Finding */
@@ -41,6 +42,7 @@ export function showFindings(answer, { again, isRun = false }) {
   /** @param {Finding} finding */
   function item(finding) {
     const { action, command, node, level } = finding;
+    const { text, isTranslated } = sentenceOf(finding);
     const buttons = [];
     if (action?.kind === "set" && canWrite(action))
       buttons.push(button(say("Set {what}", { what: action.values.map((each) => `${each.input} = ${each.value}`).join(", ") }), () => fix(action), ".loom-fix"));
@@ -56,7 +58,7 @@ export function showFindings(answer, { again, isRun = false }) {
       "li.loom-finding",
       { "data-level": level },
       make("span.loom-level", {}, say(NAMES[level])),
-      make("p", { lang: "en" }, finding.sentence.replace(/^./u, (letter) => letter.toUpperCase())),
+      make("p", { lang: !isTranslated && "en" }, text),
       command && make("pre", { tabindex: "0", "aria-label": say("Command") }, command),
       buttons.length > 0 && make("div.loom-buttons", {}, ...buttons),
     );

@@ -10,6 +10,7 @@ import { showFindings } from "./dialog.js";
 import { mark } from "./marks.js";
 import { graphHasOurs } from "./place.js";
 import { guardQueue } from "./queue.js";
+import { sentenceOf } from "./sentences.js";
 import { tell } from "./toast.js";
 import "./words.js";
 
@@ -28,9 +29,9 @@ export function start() {
     settings: [
       {
         id: /** @type {any} */ (SETTING),
-        category: ["LoomVideo", "Run", "Preflight"],
-        name: say("Check before a run"),
-        tooltip: say("Errors ask first, warnings are told while the run goes on. Only graphs with nodes of this pack are checked."),
+        category: ["LoomVideo", "Queue", "Preflight"],
+        name: "Check before a run", // in other languages: locales/
+        tooltip: "Errors ask first, warnings are told while the run goes on. Only graphs with nodes of this pack are checked.",
         type: "boolean",
         defaultValue: true,
       },
@@ -70,7 +71,7 @@ async function mayRun({ outputs, isAutomatic }) {
 
 /** @param {import("./answers.js").Finding[]} bad */
 function tellOnce(bad) {
-  const words = bad.map((finding) => finding.sentence).join("\n");
+  const words = bad.map((finding) => sentenceOf(finding).text).join("\n");
   if (words && words !== told)
     tell(
       {

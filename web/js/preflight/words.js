@@ -1,12 +1,12 @@
 // What the pre-flight says, in Chinese.
 // @ts-check
 import { addWords } from "../shared/text.js";
+import { CHINESE } from "./chinese.js";
+
+addWords("zh", CHINESE);
 
 addWords("zh", {
   "LoomVideo: check this graph": "LoomVideo：检查此工作流",
-  "Check before a run": "运行前检查",
-  "Errors ask first, warnings are told while the run goes on. Only graphs with nodes of this pack are checked.":
-    "有错误时先询问，有警告时照常运行并提示。只检查含有本插件节点的工作流。",
   "LoomVideo: worth a look": "LoomVideo：值得注意",
   "{count} warnings about this graph.": "此工作流有 {count} 条警告。",
   Details: "详情",

@@ -2,7 +2,7 @@
 // @ts-check
 import { app } from "../../../../scripts/app.js";
 import { make } from "../shared/element.js";
-import { isLinked, origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
+import { isLinked, isPromoted, origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { PromptField } from "./field.js";
@@ -70,6 +70,13 @@ class Editor {
       connected(); // at once: Vue asks for it only together with the link
       return answer;
     };
+    const asked = this.node.onConnectInput;
+    this.node.onConnectInput = function (/** @type {any[]} */ ...words) {
+      const answer = asked?.apply(this, words);
+      // the input of a subgraph takes over how the widget is at this moment; once it is connected, it is seen to again
+      if (answer !== false && this.inputs[words[0]]?.name === "prompt" && words[3] === this.graph?.inputNode) prompt.options.hidden = false;
+      return answer;
+    };
     // on the canvas, the socket of a hidden widget stays where the widget was: keep it beside the editor
     widget.options.onDraw = () => (prompt.y = widget.y);
     const away = (/** @type {Event} */ event) => {
@@ -95,10 +102,11 @@ class Editor {
     this.#showProblems(isGiven);
   }
 
-  /** A Vue node shows the socket of a link with its widget. */
+  /** A Vue node shows the socket of a link with its widget; a widget that is promoted to a subgraph is hidden there if it is here. */
   #unhide() {
     const isVue = app.extensionManager.setting.get("Comfy.VueNodes.Enabled") === true;
-    if (!this.#hasFailed) this.prompt.options.hidden = !(isVue && isLinked(this.node, "prompt"));
+    const isShown = isVue ? isLinked(this.node, "prompt") : isPromoted(this.node, "prompt");
+    if (!this.#hasFailed) this.prompt.options.hidden = !isShown;
   }
 
   #giver() {

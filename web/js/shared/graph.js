@@ -61,6 +61,17 @@ export function isLinked(node, name) {
 }
 
 /**
+ * Whether an input is fed by one of the subgraph that the node is in, which then has a copy of the input's widget.
+ *
+ * @param {any} node @param {string} name Of the input.
+ */
+export function isPromoted(node, name) {
+  const slot = node.findInputSlot?.(name) ?? -1;
+  const link = slot < 0 || !node.graph?.inputNode ? null : node.getInputLink(slot);
+  return link ? link.origin_id === node.graph.inputNode.id : false;
+}
+
+/**
  * The node of an id in a prompt, "3:5" being node 5 in the subgraph of node 3.
  *
  * @param {string} id

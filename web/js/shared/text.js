@@ -15,6 +15,15 @@ export function addWords(language, table) {
   words[language] = { ...words[language], ...table };
 }
 
+/** Whether a sentence is there in the language of ComfyUI's settings; none is looked for in English. @param {string} english */
+export function knows(english) {
+  return Object.hasOwn(words[language()] ?? {}, english);
+}
+
+function language() {
+  return String(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en");
+}
+
 /**
  * A sentence in the language of ComfyUI's settings.
  *
@@ -22,7 +31,6 @@ export function addWords(language, table) {
  * @param {Record<string, unknown>} [values]
  */
 export function say(english, values = {}) {
-  const language = String(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en");
-  const sentence = words[language]?.[english] ?? english;
+  const sentence = words[language()]?.[english] ?? english;
   return sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
