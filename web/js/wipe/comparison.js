@@ -1,6 +1,7 @@
 // The pair of a node's source and result, opened anew after each run.
 // @ts-check
-import { addressOf, watch, whenRemoved } from "../shared/graph.js";
+import { addressOf, watch } from "../shared/graph.js";
+import { whileAdded } from "../shared/lifetime.js";
 import { pairOf } from "./find.js";
 import { opened } from "./medium.js";
 import { Player } from "./player.js";
@@ -42,7 +43,7 @@ export function compare(node, listener) {
     if (key === next) listener({ failure: (source ? pair.result : pair.source).filename });
   };
   watch(node, change);
-  whenRemoved(node, () => {
+  whileAdded(node, () => () => {
     key = "";
     player?.close();
   });
