@@ -146,6 +146,33 @@ test("without the prompt, the sampler's own messages do", () => {
   assert.deepEqual(run.samplers, ["8"]);
 });
 
+test("a run belongs to the workflow that queued it, not to another of equal ids", () => {
+  const [mine, other] = [{ path: "workflows/a.json" }, { path: "workflows/a (2).json" }];
+  const run = new Run("p", 0);
+  run.workflow = "same";
+  assert.equal(run.isOf({ tab: mine, id: "same" }), false); // not known yet
+  run.isLearnt = true;
+  assert.deepEqual([mine, other].map((tab) => run.isOf({ tab, id: "same" })), [true, true]); // as far as ids tell
+  assert.equal(run.isOf({ tab: mine, id: "another" }), false);
+  run.path = mine.path; // the page was loaded anew
+  assert.deepEqual([{ ...mine }, other].map((tab) => run.isOf({ tab, id: "same" })), [true, false]);
+  run.tab = mine;
+  mine.path = "workflows/renamed.json";
+  assert.deepEqual([mine, { ...mine }, other].map((tab) => run.isOf({ tab, id: "same" })), [true, false, false]);
+  run.isForeign = true;
+  assert.equal(run.isOf({ tab: mine, id: "same" }), false);
+});
+
+test("files that nodes gave, and more of them", () => {
+  const run = new Run("p", 0);
+  const [one, two] = [{ filename: "a.png" }, { filename: "b.png" }];
+  run.gave("10", [one]);
+  run.gave("10", [two], { isMore: true, tab: "tab" });
+  assert.deepEqual(run.given.get("10"), { files: [one, two], tab: "tab" });
+  run.gave("10", [two]);
+  assert.deepEqual(run.given.get("10").files, [two]);
+});
+
 test("two nodes at once: the one that began last counts, then the one that is left", () => {
   const run = started();
   run.progress({ ...state("6"), ...state("7") }, 10);

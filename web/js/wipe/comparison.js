@@ -1,7 +1,8 @@
 // The pair of a node's source and result, opened anew after each run.
 // @ts-check
+import { onRun } from "../run/runs.js";
 import { addressOf, watch } from "../shared/graph.js";
-import { whileAdded } from "../shared/lifetime.js";
+import { onceAFrame, whileAdded } from "../shared/lifetime.js";
 import { pairOf } from "./find.js";
 import { opened } from "./medium.js";
 import { Player } from "./player.js";
@@ -43,8 +44,12 @@ export function compare(node, listener) {
     if (key === next) listener({ failure: (source ? pair.result : pair.source).filename });
   };
   watch(node, change);
-  whileAdded(node, () => () => {
-    key = "";
-    player?.close();
+  whileAdded(node, () => {
+    const end = onRun(onceAFrame(() => node.graph && change()));
+    return () => {
+      end();
+      key = "";
+      player?.close();
+    };
   });
 }

@@ -1,5 +1,6 @@
 // What a node's result is compared with: the file that the graph began with, and the one that it ended in.
 // @ts-check
+import { filesFrom, isStray } from "../run/runs.js";
 import { filesOf, origin, targets, widgetOf } from "../shared/graph.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -23,14 +24,25 @@ const FARTHEST = 8; // nodes between a result and what saves it
  */
 export function pairOf(node) {
   const scaler = scalerOf(node);
-  const [source] = scaler ? filesOf(origin(scaler, "source") ?? {}) : [];
+  const [source] = scaler ? shownBy(origin(scaler, "source") ?? {}) : [];
   if (!source) return "source";
   const savers = saversOf(node);
   if (!savers.length) return "saver";
-  const [result] = savers.flatMap((saver) => filesOf(saver));
+  const [result] = savers.flatMap(shownBy);
   if (!result) return "run";
   const start = Number(widgetOf(scaler, "start_seconds")?.value) || 0;
   return { source, result, start, fit: String(widgetOf(scaler, "fit")?.value ?? "cover") };
+}
+
+/**
+ * What a node loads, or had from the newest run of this workflow; ComfyUI itself shows what a run of any workflow gave.
+ *
+ * @param {any} node
+ * @returns {(StoredFile & {run?: string})[]} With the run's id, where it is known.
+ */
+function shownBy(node) {
+  const own = node.comfyClass?.startsWith("Load") ? null : filesFrom(node);
+  return own ? own.files.map((file) => ({ ...file, run: own.run })) : filesOf(node).filter((file) => !isStray(file));
 }
 
 /** @param {any} node @returns {any} The node that prepared the source, or null. */
