@@ -109,6 +109,8 @@ for (const renderer of RENDERERS)
       await post("/free", { unload_models: true, free_memory: true });
       await given(page, { [SAMPLER]: { seed: seed(), steps: 9, guidance_every: 2 }, LoomVideoDeepstackEncode: { prompt: `Make the blue square red. ${seed()}` } });
       await watch(page);
+      const asked = [];
+      page.on("request", (request) => asked.push(new URL(request.url()).pathname));
       const done = run(page);
       await step(page, 3);
       await picture(page, `run_${template}_${renderer}`);
@@ -137,6 +139,7 @@ for (const renderer of RENDERERS)
       const lit = new Set(denoising.map((state) => state.lit.join()));
       assert.ok(lit.has("full,visual,unconditional") && lit.has("full"), [...lit].join(" | "));
       assert.deepEqual(await marks(page), Object.fromEntries(PHASES.map((phase) => [phase, "done"])));
+      assert.deepEqual(asked.filter((path) => path.endsWith("/queue")), []); // the page knows what it has queued
       assert.match(seen.at(-1).time, /^took /);
       assert.deepEqual(seen.at(-1).lit, []);
       assert.equal(await page.locator("[data-state='ran']").count(), 3);
