@@ -81,6 +81,13 @@ export function filesFrom(node) {
   return null;
 }
 
+/** The inputs of a node as a run was queued with them. @param {any} node @param {string} id Of the run. @returns {Record<string, any> | null} */
+export function queuedInputs(node, id) {
+  const prompt = runs.find((run) => run.id === id)?.prompt ?? {};
+  const at = Object.keys(prompt).find((each) => placeOf(each)?.node === node);
+  return at === undefined ? null : prompt[at].inputs;
+}
+
 /**
  * Whether ComfyUI shows a file only because a run of another workflow gave it while this one was open: what a run gives it
  * shows on the node of that number in whatever graph is there.
