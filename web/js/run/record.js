@@ -23,6 +23,23 @@ import { PHASES, rolesFor, samplersOf } from "./roles.js";
  *   ran: string[], error: string}} View
  */
 
+/**
+ * How a run ended, by the history.
+ *
+ * @param {any} status Of a prompt.
+ * @returns {{outcome: "done" | "failed" | "cancelled", node: string, text: string} | null} Null where the history has nothing.
+ */
+export function endOf(status) {
+  if (!status) return null;
+  const none = { node: "", text: "" };
+  if (status.status_str === "success") return { outcome: "done", ...none };
+  // a branch that a node closed on purpose is told of as an error, too
+  const isEnd = (/** @type {any} */ [kind, told]) => /error|interrupted/.test(kind) && told?.exception_type !== "ExecutionBlocked";
+  const [kind, told] = status.messages?.findLast(isEnd) ?? ["execution_interrupted", none];
+  const at = { node: String(told.node_id ?? ""), text: told.exception_message ?? "" };
+  return { outcome: /error/.test(kind) ? "failed" : "cancelled", ...at };
+}
+
 /** One prompt from its start to its end. */
 export class Run {
   /** @param {string} id Of the prompt. @param {number | null} from When it began; null if that was not seen. */
@@ -67,14 +84,18 @@ export class Run {
   }
 
   /**
-   * Whether it was queued from a workflow.
+   * Whether it was queued from a workflow; one that its path names is remembered.
    *
    * @param {{tab: any, id: string | null}} workflow The open one, and its id.
    */
   isOf({ tab, id }) {
     if (!this.isLearnt || this.isForeign) return false;
     if (this.tab) return this.tab === tab;
-    if (this.path) return this.path === tab?.path;
+    if (this.path) {
+      if (this.path !== tab?.path) return false;
+      this.tab = tab; // from now on it may be called otherwise
+      return true;
+    }
     return !this.workflow || !id || this.workflow === id;
   }
 

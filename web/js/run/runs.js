@@ -5,8 +5,10 @@ import { api } from "../../../../scripts/api.js";
 import { neededFor } from "../preflight/answers.js";
 import { queryOf } from "../shared/files.js";
 import { placeOf } from "../shared/graph.js";
+import { say } from "../shared/text.js";
 import { openTab, pathBefore, queuedHere } from "./queued.js";
-import { Run } from "./record.js";
+import { Run, endOf } from "./record.js";
+import "./words.js";
 
 /** @typedef {import("./record.js").Report} Report */
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -118,7 +120,8 @@ function runFor(prompt, from) {
   if (!run) {
     run = new Run(id, from);
     runs.push(run);
-    runs.splice(0, Math.max(runs.length - KEPT, 0));
+    // a night of prompts from elsewhere does not take away what was run here
+    if (runs.length > KEPT) runs.splice(Math.max(runs.findIndex((each) => each.isForeign), 0), 1);
     void learn(run);
   }
   return run;
@@ -168,6 +171,11 @@ function hear(kind, listener) {
   });
 }
 
+/** @param {any} output Of a node. @returns {StoredFile[]} */
+function filesOf(output) {
+  return output?.images ?? output?.video ?? output?.gifs ?? [];
+}
+
 /** @param {any} detail @param {"done" | "failed" | "cancelled"} outcome */
 function ended(detail, outcome) {
   // a cancel is told to every page, also to those whose run it was not
@@ -179,8 +187,7 @@ hear("execution_start", (detail) => runFor(detail.prompt_id, Date.now()));
 hear("progress_state", (detail) => runFor(detail.prompt_id, null).progress(detail.nodes ?? {}, Date.now()));
 hear("loomvideo.progress", (/** @type {Report} */ detail) => runFor(detail.prompt_id, null).report(detail, Date.now()));
 hear("executed", ({ prompt_id, display_node, node, output, merge }) => {
-  const files = output?.images ?? output?.video ?? output?.gifs ?? [];
-  runFor(prompt_id, null).gave(String(display_node ?? node), files, { isMore: Boolean(merge), tab: openTab() });
+  runFor(prompt_id, null).gave(String(display_node ?? node), filesOf(output), { isMore: Boolean(merge), tab: openTab() });
 });
 hear("execution_success", (detail) => ended(detail, "done"));
 hear("execution_interrupted", (detail) => ended(detail, "cancelled"));
@@ -191,11 +198,20 @@ hear("execution_error", (detail) => {
 
 // what ended while the connection was lost
 api.addEventListener(/** @type {any} */ ("reconnected"), async () => {
-  const run = runs.at(-1);
-  if (!run || run.outcome) return;
-  const status = (await past(run.id).catch(() => undefined))?.status;
-  if (!status) return;
-  const [, detail] = status.messages?.find((/** @type {any} */ [kind]) => /error|interrupted/.test(kind)) ?? [];
-  ended({ prompt_id: run.id, ...detail }, status.status_str === "success" ? "done" : detail?.exception_message ? "failed" : "cancelled");
+  try {
+    for (const run of runs.filter((each) => !each.outcome)) await catchUp(run);
+  } catch (error) {
+    console.warn("LoomVideo: what became of a run while there was no connection is not known.", error);
+  }
   changed();
 });
+
+/** @param {Run} run One that went on when it was last heard of. */
+async function catchUp(run) {
+  const queue = await (await api.fetchApi("/queue")).json();
+  if (queue.queue_running?.some((/** @type {any} */ each) => each[1] === run.id)) return;
+  const entry = await past(run.id);
+  for (const [node, output] of Object.entries(entry?.outputs ?? {})) run.gave(node, filesOf(output));
+  const { outcome, node, text } = endOf(entry?.status) ?? { outcome: "failed", node: "", text: say("ComfyUI was started anew meanwhile.") };
+  run.end(outcome, Date.now(), { node, text });
+}
