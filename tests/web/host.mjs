@@ -18,6 +18,7 @@ globalThis.loomServer = (path) => {
   const count = files.get(new URL(path, "http://host").searchParams.get("filename"));
   return { ok: count !== undefined, json: async () => ({ is_image: count === 1, num_frames: count }) };
 };
+globalThis.addEventListener = () => {};
 globalThis.Image = class {
   naturalWidth = 64;
   naturalHeight = 48;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clock, firstSentence, gigabytes, minutes } from "../../web/js/run/format.js";
-import { Run } from "../../web/js/run/record.js";
+import { Run, endOf } from "../../web/js/run/record.js";
 import { rolesFor, samplersOf } from "../../web/js/run/roles.js";
 
 const node = (class_type, inputs = {}) => ({ class_type, inputs });
@@ -144,6 +144,43 @@ test("without the prompt, the sampler's own messages do", () => {
   run.report(told("8", "denoise", { step: 1, steps: 12 }), 10);
   run.report(told("7", "encode"), 10);
   assert.deepEqual(run.samplers, ["8"]);
+});
+
+test("a run belongs to the workflow that queued it, not to another of equal ids", () => {
+  const [mine, other] = [{ path: "workflows/a.json" }, { path: "workflows/a (2).json" }];
+  const run = new Run("p", 0);
+  run.workflow = "same";
+  assert.equal(run.isOf({ tab: mine, id: "same" }), false); // not known yet
+  run.isLearnt = true;
+  assert.deepEqual([mine, other].map((tab) => run.isOf({ tab, id: "same" })), [true, true]); // as far as ids tell
+  assert.equal(run.isOf({ tab: mine, id: "another" }), false);
+  run.path = mine.path; // the page was loaded anew
+  assert.deepEqual([other, mine].map((tab) => run.isOf({ tab, id: "same" })), [false, true]);
+  mine.path = "workflows/renamed.json";
+  assert.deepEqual([mine, { ...mine }, other].map((tab) => run.isOf({ tab, id: "same" })), [true, false, false]);
+  run.isForeign = true;
+  assert.equal(run.isOf({ tab: mine, id: "same" }), false);
+});
+
+test("files that nodes gave, and more of them", () => {
+  const run = new Run("p", 0);
+  const [one, two] = [{ filename: "a.png" }, { filename: "b.png" }];
+  run.gave("10", [one]);
+  run.gave("10", [two], { isMore: true, tab: "tab" });
+  assert.deepEqual(run.given.get("10"), { files: [one, two], tab: "tab" });
+  run.gave("10", [two]);
+  assert.deepEqual(run.given.get("10").files, [two]);
+});
+
+test("how a run ended, by the history", () => {
+  assert.equal(endOf(undefined), null);
+  const blocked = ["execution_error", { node_id: "4", exception_type: "ExecutionBlocked", exception_message: "closed" }];
+  const failed = ["execution_error", { node_id: 7, exception_type: "ValueError", exception_message: "found 98" }];
+  const of = (status_str, ...messages) => endOf({ status_str, messages: [["execution_start", {}], ...messages] });
+  assert.deepEqual(of("success", blocked), { outcome: "done", node: "", text: "" });
+  assert.deepEqual(of("error", failed, blocked), { outcome: "failed", node: "7", text: "found 98" });
+  assert.deepEqual(of("error", blocked, ["execution_interrupted", { node_id: "8" }]), { outcome: "cancelled", node: "8", text: "" });
+  assert.equal(endOf({ status_str: "error" }).outcome, "cancelled");
 });
 
 test("two nodes at once: the one that began last counts, then the one that is left", () => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { contained, covering, shareAt } from "../../web/js/wipe/geometry.js";
+import { lender } from "../../web/js/wipe/lending.js";
 import { clamp, frameAt, middle, partner, waiting } from "../../web/js/wipe/timing.js";
 
 const even = { resultFps: 24, sourceFps: 24, sourceFrames: 100, start: 0 };
@@ -52,4 +53,32 @@ test("a picture lies whole in a box, or fills it", () => {
 test("the pointer's share of a box ends at its edges", () => {
   const box = { x: 100, y: 0, width: 50, height: 1 };
   assert.deepEqual([90, 100, 125, 151].map((x) => shareAt(x, box)), [0, 0, 0.5, 1]);
+});
+
+test("what is lent is opened once, and closed after the last has given it back", async () => {
+  const told = [];
+  const borrow = lender(async (name) => told.push(`open ${name}`) && { name }, ({ name }) => told.push(`close ${name}`), (name) => name);
+  const [one, two, other] = ["a", "a", "b"].map(borrow);
+  assert.equal(await one.thing, await two.thing);
+  assert.notEqual(await one.thing, await other.thing);
+  one.giveBack();
+  one.giveBack(); // counts once
+  await Promise.resolve();
+  assert.deepEqual(told, ["open a", "open b"]);
+  two.giveBack();
+  await Promise.resolve();
+  assert.deepEqual(told, ["open a", "open b", "close a"]);
+  borrow("a");
+  assert.deepEqual(told.slice(3), ["open a"]);
+});
+
+test("what could not be opened is tried anew", async () => {
+  let count = 0;
+  const borrow = lender(async () => Promise.reject(new Error(`${(count += 1)}`)), () => assert.fail("nothing to close"), () => "key");
+  const first = borrow();
+  await assert.rejects(first.thing, /^Error: 1$/);
+  const second = borrow();
+  await assert.rejects(second.thing, /^Error: 2$/);
+  first.giveBack();
+  second.giveBack();
 });

@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { RENDERERS, SERVER, open, panel, picture, run, show, violations } from "./page.mjs";
+import { RENDERERS, SERVER, open, panel, picture, press, run, show, violations } from "./page.mjs";
 
 const RESTORE = "LoomVideoRestoreVideo";
 const START = 6; // frames into the clip at which the edit begins
+const LATER = 10; // in a later run
 const NUMBERED = "numbered.mp4"; // see media/numbered.py
 
 /** Puts the clip whose frames tell their numbers where Load Video looks. */
@@ -58,13 +59,13 @@ function numbersOf(canvas) {
 const shown = (page, within = panel(page, "wipe")) => within.locator("canvas").evaluate(numbersOf);
 
 /** @param {any} page @param {number} frame */
-async function standsAt(page, frame, within = panel(page, "wipe")) {
+async function standsAt(page, frame, within = panel(page, "wipe"), start = START) {
   await page.waitForFunction(
     ([selector, wanted]) => document.querySelector(selector)?.dataset.frame === String(wanted),
     [(await within.evaluate((element) => (element.matches("dialog") ? "dialog" : "[data-loom-panel=wipe]"))) + " canvas", frame],
     { timeout: 20_000 },
   );
-  assert.deepEqual(await shown(page, within), { source: START + frame, result: START + frame, frame });
+  assert.deepEqual(await shown(page, within), { source: start + frame, result: start + frame, frame });
 }
 
 for (const renderer of RENDERERS) {
@@ -181,6 +182,90 @@ for (const renderer of RENDERERS) {
     await page.context().close();
   });
 }
+
+/** Tells how often a result was asked for, to be opened; other panels open sources. @param {any} page @returns {() => number} */
+function openings(page) {
+  let count = 0;
+  page.on("request", (request) => (count += /loomvideo\/media\?.*type=output/.test(request.url()) ? 1 : 0));
+  return () => count;
+}
+
+test("a run loads nothing for the button; the dialog does, and says what is not there any more", async () => {
+  const page = await open({ template: "image_edit" });
+  const count = openings(page);
+  assert.equal(await run(page), "success");
+  await show(page, "LoomVideoSampler");
+  const opener = panel(page, "wipe_button").getByRole("button", { name: "Compare" });
+  await opener.waitFor({ timeout: 60_000 });
+  await page.waitForTimeout(1500);
+  assert.equal(count(), 0);
+  const dialog = page.getByRole("dialog", { name: "Source and result" });
+  for (const opened of [1, 2]) {
+    await opener.click();
+    await dialog.locator("canvas").waitFor({ timeout: 60_000 });
+    assert.equal(count(), opened); // the first was let go of with the dialog
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+  }
+  await page.route("**/loomvideo/media?*type=output*", (route) => route.fulfill({ status: 404, json: { error: "gone" } }));
+  await opener.click();
+  await dialog.getByText(/^image_edit_.*\.png is no longer there\.$/).waitFor({ timeout: 60_000 });
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Escape");
+  assert.deepEqual(page.errors, []);
+  await page.context().close();
+});
+
+for (const renderer of RENDERERS)
+  test(`an open dialog keeps its pair when a new run comes, and shows the newer on request, ${renderer}`, async () => {
+    const page = await open({ template: "video_edit", renderer });
+    const count = openings(page);
+    await shortcut(page);
+    assert.equal(count(), 1);
+    await panel(page, "wipe").getByRole("button", { name: "Full size" }).click();
+    const dialog = page.getByRole("dialog", { name: "Source and result" });
+    await dialog.locator("canvas").waitFor({ timeout: 60_000 });
+    assert.equal(count(), 1); // both show one player
+    for (const key of [".", ".", "."]) await page.keyboard.press(key);
+    await standsAt(page, 3, dialog);
+    // what is chosen for the next run is none of this one's
+    await page.evaluate((start) => {
+      const scaler = window.app.graph.nodes.find((node) => node.comfyClass === "LoomVideoSourceLatentScaler");
+      scaler.widgets.find((widget) => widget.name === "start_seconds").value = start / 24;
+    }, LATER);
+    assert.equal(await run(page), "success");
+    const newer = dialog.getByRole("button", { name: "Show the newer result" });
+    await newer.waitFor({ timeout: 60_000 });
+    await page.waitForTimeout(1000);
+    await standsAt(page, 3, dialog);
+    await page.keyboard.press(".");
+    await standsAt(page, 4, dialog);
+    assert.deepEqual(await violations(page), []);
+    await picture(page, `wipe-newer-${renderer}`);
+    await newer.click();
+    await standsAt(page, 0, dialog, LATER);
+    assert.equal(await newer.count(), 0);
+    assert.equal(await dialog.getByRole("slider", { name: "Divider" }).evaluate((element) => element === document.activeElement), true);
+    await page.keyboard.press(".");
+    await standsAt(page, 1, dialog, LATER);
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    await standsAt(page, 1, panel(page, "wipe"), LATER);
+    // another source, for the next run: what is shown stays that of the last
+    await page.evaluate(() => {
+      const loader = window.app.graph.nodes.find((node) => node.comfyClass === "LoadVideo");
+      const file = loader.widgets.find((widget) => widget.name === "file");
+      file.value = file.options.values.find((name) => name !== file.value);
+      window.app.graph.setDirtyCanvas(true, true);
+    });
+    const before = count();
+    await press(page, "a"); // a change that ComfyUI tells of
+    await page.waitForTimeout(1000);
+    assert.equal(count(), before);
+    await standsAt(page, 1, panel(page, "wipe"), LATER);
+    assert.deepEqual(page.errors, []);
+    await page.context().close();
+  });
 
 test("another rate is lined up by time", async () => {
   const page = await open({ template: "video_edit" });

@@ -33,9 +33,10 @@ export function hasOurs(prompt) {
 /**
  * The part of a prompt that a run of some of its outputs needs.
  *
- * @param {Prompt} prompt
+ * @template {Prompt} P
+ * @param {P} prompt
  * @param {readonly (string | number)[] | undefined} outputs Ids; none for all of it.
- * @returns {Prompt}
+ * @returns {P}
  */
 export function neededFor(prompt, outputs) {
   if (!outputs?.length) return prompt;
@@ -49,7 +50,7 @@ export function neededFor(prompt, outputs) {
     for (const value of Object.values(prompt[id].inputs ?? {}))
       if (Array.isArray(value) && value.length === 2) waiting.push(String(value[0]));
   }
-  return Object.fromEntries(Object.entries(prompt).filter(([id]) => needed.has(id)));
+  return /** @type {P} */ (Object.fromEntries(Object.entries(prompt).filter(([id]) => needed.has(id))));
 }
 
 /** @param {Answer | null} answer @param {...Level} levels @returns {Finding[]} Those of these levels, in order. */

@@ -1,7 +1,8 @@
 // The panel of a run, on the sampler: phases, step and time left, memory, tokens, branches; afterwards what it took.
 // @ts-check
 import { make } from "../shared/element.js";
-import { placeOf, whenRemoved, widgetOf } from "../shared/graph.js";
+import { placeOf, widgetOf } from "../shared/graph.js";
+import { onceAFrame, whileAdded } from "../shared/lifetime.js";
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeDetails } from "./details.js";
@@ -70,43 +71,41 @@ export function attach(node) {
 }
 
 /**
- * Draw a new phase at once, other changes at most once a frame, and each second while time runs, until the node is gone.
+ * Draw a new phase at once, other changes at most once a frame, and each second while time runs, while the node is in the graph.
  *
  * @param {any} node
  * @param {(view: View | null) => void} draw
  */
 function follow(node, draw) {
-  let [isDue, isGone, timer] = [false, false, 0];
-  /** @type {string | null} */
-  let drawn = null;
   const now = () => {
     const found = runOf(node);
     const view = found ? found.run.view(found.id, Date.now()) : null;
     return { view, state: found && view ? [found.run.id, view.status, view.phase].join() : "" };
   };
-  const later = () => {
-    if (isGone) return;
-    const { view, state } = now();
-    if (state !== drawn) {
-      drawn = state;
-      draw(view);
-    } else if (!isDue) {
-      isDue = true;
-      requestAnimationFrame(() => {
-        isDue = false;
-        if (!isGone) draw(now().view);
-      });
-    }
-    clearTimeout(timer);
-    if (view?.status === "running") timer = window.setTimeout(later, SECOND);
-  };
-  const end = onRun(later);
-  whenRemoved(node, () => {
-    isGone = true;
-    clearTimeout(timer);
-    end();
+  whileAdded(node, () => {
+    let [isGone, timer] = [false, 0];
+    /** @type {string | null} */
+    let drawn = null;
+    const soon = onceAFrame(() => !isGone && draw(now().view));
+    const later = () => {
+      if (isGone) return;
+      const { view, state } = now();
+      if (state === drawn) soon();
+      else {
+        drawn = state;
+        draw(view);
+      }
+      clearTimeout(timer);
+      if (view?.status === "running") timer = window.setTimeout(later, SECOND);
+    };
+    const end = onRun(later);
+    requestAnimationFrame(later); // by then the node has its id
+    return () => {
+      isGone = true;
+      clearTimeout(timer);
+      end();
+    };
   });
-  requestAnimationFrame(later); // by then the node has its id
 }
 
 /** Change an element's text only where it is another. @param {HTMLElement} element @param {string} text */

@@ -4,6 +4,7 @@ import { PHASES, rolesFor, samplersOf } from "./roles.js";
 
 /** @typedef {import("./roles.js").Phase} Phase */
 /** @typedef {import("./roles.js").Prompt} Prompt */
+/** @typedef {import("../shared/files.js").StoredFile} StoredFile */
 /** @typedef {{of: "gpu" | "process", predicted: number | null, used: number | null, free: number | null}} Memory In bytes. */
 /** @typedef {{target: number, references: number, context: number | null, total: number}} Tokens */
 /**
@@ -22,6 +23,23 @@ import { PHASES, rolesFor, samplersOf } from "./roles.js";
  *   ran: string[], error: string}} View
  */
 
+/**
+ * How a run ended, by the history.
+ *
+ * @param {any} status Of a prompt.
+ * @returns {{outcome: "done" | "failed" | "cancelled", node: string, text: string} | null} Null where the history has nothing.
+ */
+export function endOf(status) {
+  if (!status) return null;
+  const none = { node: "", text: "" };
+  if (status.status_str === "success") return { outcome: "done", ...none };
+  // a branch that a node closed on purpose is told of as an error, too
+  const isEnd = (/** @type {any} */ [kind, told]) => /error|interrupted/.test(kind) && told?.exception_type !== "ExecutionBlocked";
+  const [kind, told] = status.messages?.findLast(isEnd) ?? ["execution_interrupted", none];
+  const at = { node: String(told.node_id ?? ""), text: told.exception_message ?? "" };
+  return { outcome: /error/.test(kind) ? "failed" : "cancelled", ...at };
+}
+
 /** One prompt from its start to its end. */
 export class Run {
   /** @param {string} id Of the prompt. @param {number | null} from When it began; null if that was not seen. */
@@ -35,8 +53,18 @@ export class Run {
     this.error = { node: "", text: "" };
     /** @type {Prompt | null} Null until it is known. */
     this.prompt = null;
-    /** @type {string | null} Id of the workflow that it was queued from. */
+    /** Whether it is known what is in it and where it was queued, or why it cannot be. */
+    this.isLearnt = false;
+    /** Whether another page queued it. */
+    this.isForeign = false;
+    /** @type {any} The open workflow that it was queued from, while that is known; else its path, else its id, which others may share. */
+    this.tab = null;
+    /** @type {string | null} */
+    this.path = null;
+    /** @type {string | null} */
     this.workflow = null;
+    /** @type {Map<string, {files: StoredFile[], tab: any}>} What each node gave, and the workflow that was on the canvas then. */
+    this.given = new Map();
     /** @type {Span[]} */
     this.spans = [];
     /** @type {Map<string, {done: number, of: number}>} */
@@ -53,6 +81,34 @@ export class Run {
   get samplers() {
     if (this.prompt) return samplersOf(this.prompt);
     return [...this.reports.values()].filter((report) => report.phase === "denoise").map((report) => report.node);
+  }
+
+  /**
+   * Whether it was queued from a workflow; one that its path names is remembered.
+   *
+   * @param {{tab: any, id: string | null}} workflow The open one, and its id.
+   */
+  isOf({ tab, id }) {
+    if (!this.isLearnt || this.isForeign) return false;
+    if (this.tab) return this.tab === tab;
+    if (this.path) {
+      if (this.path !== tab?.path) return false;
+      this.tab = tab; // from now on it may be called otherwise
+      return true;
+    }
+    return !this.workflow || !id || this.workflow === id;
+  }
+
+  /**
+   * ComfyUI's executed: what a node has to show.
+   *
+   * @param {string} node
+   * @param {StoredFile[]} files
+   * @param {{isMore?: boolean, tab?: any}} [how] Whether they come beside those before, and the workflow that is on the canvas.
+   */
+  gave(node, files, { isMore = false, tab = null } = {}) {
+    const before = isMore ? this.given.get(node)?.files ?? [] : [];
+    this.given.set(node, { files: [...before, ...files], tab });
   }
 
   /** ComfyUI's progress_state. @param {Record<string, any>} nodes By id. @param {number} now */

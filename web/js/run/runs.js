@@ -2,21 +2,58 @@
 // @ts-check
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
+import { neededFor } from "../preflight/answers.js";
+import { queryOf } from "../shared/files.js";
 import { placeOf } from "../shared/graph.js";
-import { Run } from "./record.js";
+import { say } from "../shared/text.js";
+import { openTab, pathBefore, queuedHere } from "./queued.js";
+import { Run, endOf } from "./record.js";
+import "./words.js";
 
 /** @typedef {import("./record.js").Report} Report */
+/** @typedef {import("../shared/files.js").StoredFile} StoredFile */
 
-const KEPT = 12;
+const KEPT = 32;
+/** Milliseconds in which a graph that was opened has become that of the open workflow. */
+const SETTLED = 10_000;
 /** Newest last. @type {Run[]} */
 const runs = [];
 /** @type {Set<() => void>} */
 const listeners = new Set();
+/** @type {{tab: any, until: number}} */
+const settling = { tab: null, until: 0 };
 
-/** Hear of every change of a run. @param {() => void} listener @returns {() => void} Ends it. */
+/** Hear of every change of a run, and of another workflow being opened. @param {() => void} listener @returns {() => void} Ends it. */
 export function onRun(listener) {
   listeners.add(listener);
+  settle();
   return () => listeners.delete(listener);
+}
+
+/** ComfyUI makes the nodes of a workflow before it calls it the open one, and does not tell when it does. */
+function settle() {
+  const isUnderWay = performance.now() < settling.until;
+  settling.until = performance.now() + SETTLED;
+  if (isUnderWay) return;
+  const look = () => {
+    if (openTab() !== settling.tab) {
+      settling.tab = openTab();
+      changed();
+    }
+    if (performance.now() < settling.until) requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}
+
+/** The workflow whose graph is shown. */
+function here() {
+  return { tab: openTab(), id: /** @type {any} */ (app).rootGraph?.id ?? null };
+}
+
+/** Runs that were queued from the open workflow, newest first. */
+function runsHere() {
+  const workflow = here();
+  return runs.filter((run) => run.isOf(workflow)).reverse();
 }
 
 /**
@@ -26,14 +63,45 @@ export function onRun(listener) {
  * @returns {{run: Run, id: string} | null} With the sampler's id in it.
  */
 export function runOf(node) {
-  const workflow = node.graph?.rootGraph?.id ?? /** @type {any} */ (app).rootGraph?.id ?? null;
-  for (const run of [...runs].reverse()) {
-    if (run.workflow && workflow && run.workflow !== workflow) continue;
+  for (const run of runsHere()) {
     const mine = run.samplers.filter((id) => placeOf(id)?.node === node);
     const id = mine.find((each) => run.running.has(each)) ?? mine.find((each) => !run.outcome || run.concerns(each));
     if (id !== undefined && (!run.outcome || run.concerns(id))) return { run, id };
   }
   return null;
+}
+
+/**
+ * The files that the newest run of the open workflow had from a node.
+ *
+ * @param {any} node
+ * @returns {{files: StoredFile[], run: string} | null} With the run's id; null where none is known of.
+ */
+export function filesFrom(node) {
+  for (const run of runsHere())
+    for (const [id, { files }] of run.given) if (files.length && placeOf(id)?.node === node) return { files, run: run.id };
+  return null;
+}
+
+/** The inputs of a node as a run was queued with them. @param {any} node @param {string} id Of the run. @returns {Record<string, any> | null} */
+export function queuedInputs(node, id) {
+  const prompt = runs.find((run) => run.id === id)?.prompt ?? {};
+  const at = Object.keys(prompt).find((each) => placeOf(each)?.node === node);
+  return at === undefined ? null : prompt[at].inputs;
+}
+
+/**
+ * Whether ComfyUI shows a file only because a run of another workflow gave it while this one was open: what a run gives it
+ * shows on the node of that number in whatever graph is there.
+ *
+ * @param {StoredFile} file
+ */
+export function isStray(file) {
+  const { tab } = here();
+  const key = String(queryOf(file));
+  const gave = (/** @type {Run} */ run) =>
+    [...run.given.values()].some((each) => each.tab === tab && each.files.some((other) => String(queryOf(other)) === key));
+  return runs.some(gave) && !runsHere().some(gave);
 }
 
 function changed() {
@@ -52,24 +120,41 @@ function runFor(prompt, from) {
   if (!run) {
     run = new Run(id, from);
     runs.push(run);
-    runs.splice(0, Math.max(runs.length - KEPT, 0));
+    // a night of prompts from elsewhere does not take away what was run here
+    if (runs.length > KEPT) runs.splice(Math.max(runs.findIndex((each) => each.isForeign), 0), 1);
     void learn(run);
   }
   return run;
 }
 
-/** Ask the server what is in a run's prompt. @param {Run} run */
+/** Find out what is in a run's prompt, and which workflow it was queued from. @param {Run} run */
 async function learn(run) {
   try {
-    const queue = await (await api.fetchApi("/queue")).json();
-    const item = queue.queue_running?.find((/** @type {any} */ each) => each[1] === run.id) ?? (await past(run.id))?.prompt;
-    if (!item) return;
-    run.prompt = item[2];
-    run.workflow = item[3]?.extra_pnginfo?.workflow?.id ?? null;
-    changed();
+    const mine = await queuedHere(run.id);
+    if (mine) [run.prompt, run.tab] = [mine.prompt, mine.tab];
+    else await ask(run);
   } catch (error) {
     console.warn("LoomVideo: what the queued prompt has in it is not known.", error);
   }
+  run.isLearnt = true;
+  changed();
+}
+
+/**
+ * Ask the server of a run that this page did not queue since it was loaded. The host has no address for the prompt of one run that is
+ * under way (/history has it after the end, /api/jobs its state alone), so this is the whole queue, once for such a run.
+ *
+ * @param {Run} run
+ */
+async function ask(run) {
+  const queue = await (await api.fetchApi("/queue")).json();
+  const item = queue.queue_running?.find((/** @type {any} */ each) => each[1] === run.id) ?? (await past(run.id))?.prompt;
+  if (!item) return;
+  run.prompt = neededFor(item[2], item[4]);
+  run.workflow = item[3]?.extra_pnginfo?.workflow?.id ?? null;
+  run.path = pathBefore(run.id);
+  // the steps of a prompt that came without a page are told to all of them
+  run.isForeign = item[3]?.client_id !== api.clientId;
 }
 
 /** What the history has of a prompt. @param {string} id @returns {Promise<any>} Undefined before its end. */
@@ -86,6 +171,11 @@ function hear(kind, listener) {
   });
 }
 
+/** @param {any} output Of a node. @returns {StoredFile[]} */
+function filesOf(output) {
+  return output?.images ?? output?.video ?? output?.gifs ?? [];
+}
+
 /** @param {any} detail @param {"done" | "failed" | "cancelled"} outcome */
 function ended(detail, outcome) {
   // a cancel is told to every page, also to those whose run it was not
@@ -96,6 +186,9 @@ function ended(detail, outcome) {
 hear("execution_start", (detail) => runFor(detail.prompt_id, Date.now()));
 hear("progress_state", (detail) => runFor(detail.prompt_id, null).progress(detail.nodes ?? {}, Date.now()));
 hear("loomvideo.progress", (/** @type {Report} */ detail) => runFor(detail.prompt_id, null).report(detail, Date.now()));
+hear("executed", ({ prompt_id, display_node, node, output, merge }) => {
+  runFor(prompt_id, null).gave(String(display_node ?? node), filesOf(output), { isMore: Boolean(merge), tab: openTab() });
+});
 hear("execution_success", (detail) => ended(detail, "done"));
 hear("execution_interrupted", (detail) => ended(detail, "cancelled"));
 hear("execution_error", (detail) => {
@@ -105,11 +198,20 @@ hear("execution_error", (detail) => {
 
 // what ended while the connection was lost
 api.addEventListener(/** @type {any} */ ("reconnected"), async () => {
-  const run = runs.at(-1);
-  if (!run || run.outcome) return;
-  const status = (await past(run.id).catch(() => undefined))?.status;
-  if (!status) return;
-  const [, detail] = status.messages?.find((/** @type {any} */ [kind]) => /error|interrupted/.test(kind)) ?? [];
-  ended({ prompt_id: run.id, ...detail }, status.status_str === "success" ? "done" : detail?.exception_message ? "failed" : "cancelled");
+  try {
+    for (const run of runs.filter((each) => !each.outcome)) await catchUp(run);
+  } catch (error) {
+    console.warn("LoomVideo: what became of a run while there was no connection is not known.", error);
+  }
   changed();
 });
+
+/** @param {Run} run One that went on when it was last heard of. */
+async function catchUp(run) {
+  const queue = await (await api.fetchApi("/queue")).json();
+  if (queue.queue_running?.some((/** @type {any} */ each) => each[1] === run.id)) return;
+  const entry = await past(run.id);
+  for (const [node, output] of Object.entries(entry?.outputs ?? {})) run.gave(node, filesOf(output));
+  const { outcome, node, text } = endOf(entry?.status) ?? { outcome: "failed", node: "", text: say("ComfyUI was started anew meanwhile.") };
+  run.end(outcome, Date.now(), { node, text });
+}

@@ -4,6 +4,7 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { queryOf, storedFile } from "./files.js";
+import { onceAFrame, sweep, whileAdded } from "./lifetime.js";
 
 /** @typedef {import("./files.js").StoredFile} StoredFile */
 
@@ -204,41 +205,25 @@ export function filesOf(node) {
 
 /**
  * Hear of every change that may concern a node's surroundings: links, widgets of other nodes, a run's outputs.
- * The listener is called at most once a frame, and no more once the node is gone.
+ * The listener is called at most once a frame, and only while the node is in the graph.
  *
  * @param {any} node
  * @param {() => void} listener
  */
 export function watch(node, listener) {
-  let isDue = false;
-  const call = () => {
-    if (isDue) return;
-    isDue = true;
-    requestAnimationFrame(() => {
-      isDue = false;
-      // a node of a graph that was cleared is not always told that it is gone
-      if (node.graph && node.graph.getNodeById(node.id) !== node) listeners.delete(call);
-      if (listeners.has(call)) listener();
-    });
-  };
-  listeners.add(call);
-  whenRemoved(node, () => listeners.delete(call));
-  call();
-}
-
-/** Call a function once a node is removed, beside what is called then already. @param {any} node @param {() => void} act */
-export function whenRemoved(node, act) {
-  const before = node.onRemoved;
-  node.onRemoved = function (/** @type {any[]} */ ...words) {
-    act();
-    return before?.apply(this, words);
-  };
+  const call = onceAFrame(() => listeners.has(call) && listener());
+  whileAdded(node, () => {
+    listeners.add(call);
+    call();
+    return () => listeners.delete(call);
+  });
 }
 
 /** @type {Set<() => void>} */
 const listeners = new Set();
 
 function changed() {
+  sweep();
   for (const call of listeners) call();
 }
 

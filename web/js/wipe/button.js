@@ -11,17 +11,24 @@ const HEIGHT = 46;
 
 /** @param {any} node */
 export function attach(node) {
-  /** @type {import("./player.js").Player | null} */
-  let player = null;
+  /** @type {import("./find.js").Pair | null} */
+  let pair = null;
+  /** @type {ReturnType<typeof openDialog> | null} */
+  let dialog = null;
   /** @type {HTMLElement | null} */
   let element = null;
+  const open = () => {
+    if (pair) dialog = openDialog(pair);
+  };
   const button = /** @type {HTMLButtonElement} */ (
-    make("button.loom-wipe-open", { type: "button", onclick: () => player && openDialog(player) }, say("Compare source and result"))
+    make("button.loom-wipe-open", { type: "button", onclick: open }, say("Compare source and result"))
   );
   compare(node, (state) => {
-    player = "player" in state ? state.player : null;
-    button.disabled = !player;
-    if (!player || element) return;
+    pair = typeof state === "string" ? null : state;
+    button.disabled = !pair;
+    if (!pair) return;
+    dialog?.offer(pair);
+    if (element) return;
     // only now: most samplers make something new, and have nothing to compare
     element = make("div.loom-wipe-only", {}, button);
     addPanel(node, "wipe_button", element, { height: () => HEIGHT });

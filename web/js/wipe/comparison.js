@@ -1,49 +1,38 @@
-// The pair of a node's source and result, opened anew after each run.
+// The pair of a node's source and result, found anew after each run. Nothing of either is loaded.
 // @ts-check
-import { addressOf, watch, whenRemoved } from "../shared/graph.js";
-import { pairOf } from "./find.js";
-import { opened } from "./medium.js";
-import { Player } from "./player.js";
+import { onRun } from "../run/runs.js";
+import { watch } from "../shared/graph.js";
+import { onceAFrame, whileAdded } from "../shared/lifetime.js";
+import { keyOf, pairOf } from "./find.js";
 
-/**
- * @typedef {{player: Player} | {missing: "source" | "saver" | "run" | "waiting"} | {failure: string}} State What there is to
- *     compare, what is missing for it, or why the browser cannot show it.
- */
+/** @typedef {import("./find.js").Pair} Pair */
 
 /**
  * Follow what a node has to compare.
  *
  * @param {any} node
- * @param {(state: State) => void} listener Told at the start and after each change.
+ * @param {(state: Pair | "source" | "saver" | "run" | null) => void} listener Told at the start and after each change; null once the
+ *     node is gone.
  */
 export function compare(node, listener) {
   let key = "";
-  /** @type {Player | null} */
-  let player = null;
-  const change = async () => {
-    const pair = pairOf(node);
-    // what is shown belongs to the run that made it: a start that was changed since is that of the next run
-    const next = typeof pair === "string" ? pair : `${addressOf(pair.source)} ${addressOf(pair.result)}`;
+  const change = () => {
+    const found = pairOf(node);
+    // a start that was changed since is that of the next run
+    const next = typeof found === "string" ? found : keyOf(found);
     if (next === key) return;
     key = next;
-    player?.close();
-    player = null;
-    if (typeof pair === "string") return listener({ missing: pair });
-    listener({ missing: "waiting" });
-    const media = await Promise.allSettled([opened(pair.source), opened(pair.result)]);
-    const [source, result] = media.map((one) => (one.status === "fulfilled" ? one.value : null));
-    if (key === next && source && result) {
-      const opened = (player = new Player(source, result, pair));
-      await opened.show(0);
-      return key === next ? listener({ player: opened }) : undefined;
-    }
-    source?.close();
-    result?.close();
-    if (key === next) listener({ failure: (source ? pair.result : pair.source).filename });
+    listener(found);
   };
   watch(node, change);
-  whenRemoved(node, () => {
-    key = "";
-    player?.close();
+  whileAdded(node, () => {
+    let isGone = false;
+    const end = onRun(onceAFrame(() => isGone || change()));
+    return () => {
+      end();
+      isGone = true;
+      key = "";
+      listener(null);
+    };
   });
 }

@@ -5,19 +5,23 @@ import { queryOf } from "../shared/files.js";
 import { addressOf } from "../shared/graph.js";
 import { frameAt, middle } from "./timing.js";
 
-/** @typedef {import("../shared/files.js").StoredFile} StoredFile */
+/** @typedef {import("./find.js").StoredFile} StoredFile */
 
 const KEPT = 8; // frames of a running clip that wait for those of the other
 const LATE = 150; // milliseconds after which a frame that was sought is taken as it is
+
+/** The file is not there any more. */
+export class Gone extends Error {}
 
 /**
  * Open a file of the server.
  *
  * @param {StoredFile} file
- * @returns {Promise<Still | Clip>} Once its first frame can be drawn. Fails if the browser cannot show it.
+ * @returns {Promise<Still | Clip>} Once its first frame can be drawn. Fails if the browser cannot show it, or it is `Gone`.
  */
 export async function opened(file) {
   const answer = await api.fetchApi(`/loomvideo/media?${queryOf(file)}`);
+  if (answer.status === 404) throw new Gone(file.filename);
   const facts = await answer.json();
   if (!answer.ok) throw new Error(facts.error ?? file.filename);
   const made = facts.is_image ? new Still(file) : new Clip(file, facts);
@@ -30,6 +34,11 @@ export async function opened(file) {
   return made;
 }
 
+/** The address of a file; a name that was given again, after the first file was deleted, is another file. @param {StoredFile} file */
+function freshOf(file) {
+  return file.run ? `${addressOf(file)}&run=${file.run}` : addressOf(file);
+}
+
 /** A picture: the same at every number. */
 export class Still {
   frames = 1;
@@ -40,7 +49,7 @@ export class Still {
   /** @param {StoredFile} file */
   constructor(file) {
     this.picture = new Image();
-    this.picture.src = addressOf(file);
+    this.picture.src = freshOf(file);
     this.ready = this.picture.decode();
   }
   get width() {
@@ -79,7 +88,7 @@ export class Clip {
     this.fps = facts.fps;
     this.frames = facts.num_frames;
     this.video = document.createElement("video");
-    Object.assign(this.video, { muted: true, playsInline: true, preload: "auto", src: addressOf(file) });
+    Object.assign(this.video, { muted: true, playsInline: true, preload: "auto", src: freshOf(file) });
     this.ready = new Promise((resolve, reject) => {
       this.video.addEventListener("loadeddata", resolve, { once: true });
       this.video.addEventListener("error", () => reject(new Error(file.filename)), { once: true });

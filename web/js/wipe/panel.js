@@ -5,7 +5,7 @@ import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { compare } from "./comparison.js";
 import { openDialog } from "./dialog.js";
-import { viewOf } from "./view.js";
+import { placeIn } from "./place.js";
 import "./words.js";
 
 const HEIGHT = 200; // with or without a result, so that a run does not move what lies below
@@ -15,23 +15,28 @@ const MISSING = {
   source: "Source and result are compared here when the source comes from a Load Video or Load Image node.",
   saver: "Source and result are compared here when the result goes to a Save Video or Save Image node.",
   run: "After a run, source and result are compared here.",
-  waiting: "Opening source and result …",
 };
 
 /** @param {any} node */
 export function attach(node) {
   const element = make("div.loom-wipe");
   addPanel(node, "wipe", element, { height: () => HEIGHT });
-  let close = () => {};
+  /** @type {import("./find.js").Pair | null} */
+  let pair = null;
+  /** @type {ReturnType<typeof openDialog> | null} */
+  let dialog = null;
+  const place = placeIn(element, {
+    onfull: () => {
+      if (pair) dialog = openDialog(pair);
+    },
+  });
   compare(node, (state) => {
-    close();
-    close = () => {};
-    if (!("player" in state)) {
-      const text = "missing" in state ? say(MISSING[state.missing]) : say("This browser cannot show {name}.", { name: state.failure });
-      return element.replaceChildren(make("p.loom-wipe-note", { role: "status" }, text));
+    pair = typeof state === "string" ? null : state;
+    if (typeof state === "string") place.tell(say(MISSING[state]));
+    else if (!state) place.empty();
+    else {
+      void place.show(state);
+      dialog?.offer(state);
     }
-    const view = viewOf(state.player, { onfull: () => openDialog(state.player) });
-    close = view.close;
-    element.replaceChildren(view.element);
   });
 }

@@ -26,5 +26,7 @@ addWords("zh", {
     "结果接到“保存视频”或“保存图像”节点时，可在此对比源与结果。",
   "After a run, source and result are compared here.": "运行后可在此对比源与结果。",
   "Opening source and result …": "正在打开源与结果……",
+  "Show the newer result": "显示更新的结果",
+  "{name} is no longer there.": "{name} 已不存在。",
   "This browser cannot show {name}.": "此浏览器无法显示 {name}。",
 });

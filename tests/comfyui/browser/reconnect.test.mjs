@@ -1,0 +1,68 @@
+// What a run became while the page had no connection: it ended, or ComfyUI was started anew.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { SERVER, open, panel, show } from "./page.mjs";
+
+const SAMPLER = "LoomVideoSampler";
+const LIMIT = { timeout: 90_000 };
+const get = async (path) => (await fetch(`${SERVER}${path}`)).json();
+
+/** In the page: no message of the server arrives while window.isDeaf is set. */
+const deafened = (page) =>
+  page.addInitScript(() => {
+    const listen = WebSocket.prototype.addEventListener;
+    WebSocket.prototype.addEventListener = function (kind, act, ...more) {
+      return listen.call(this, kind, kind === "message" ? (event) => window.isDeaf || act.call(this, event) : act, ...more);
+    };
+  });
+
+async function started() {
+  const page = await open({ template: "image_edit", before: deafened });
+  await page.waitForFunction((kind) => window.app.graph.nodes.some((node) => node.comfyClass === kind), SAMPLER, LIMIT);
+  await show(page, SAMPLER);
+  await panel(page, "loom_run").waitFor(LIMIT);
+  await page.evaluate(async (kind) => {
+    const sampler = window.app.graph.nodes.find((node) => node.comfyClass === kind);
+    for (const [name, value] of [["seed", Math.floor(Math.random() * 1e12)], ["steps", 12]]) sampler.widgets.find((each) => each.name === name).value = value;
+    await window.app.queuePrompt(0, 1);
+  }, SAMPLER);
+  await status(page, "running");
+  await page.evaluate(() => (window.isDeaf = true));
+  const end = Date.now() + LIMIT.timeout;
+  while (!Object.values(await get("/queue")).every((prompts) => !prompts.length)) {
+    assert.ok(Date.now() < end, "waited too long");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  await page.waitForTimeout(500);
+  assert.equal(await panel(page, "loom_run").getAttribute("data-status"), "running");
+  return page;
+}
+
+const status = (page, wanted) =>
+  page.waitForFunction((name) => document.querySelector('[data-loom-panel="loom_run"]').dataset.status === name, wanted, LIMIT);
+/** The connection breaks, and ComfyUI's page makes a new one. */
+const reconnect = (page) =>
+  page.evaluate(async () => {
+    const { api } = await import("/scripts/api.js");
+    window.isDeaf = false;
+    api.socket.close();
+  });
+
+test("a run that ended meanwhile is over, and can be compared", async () => {
+  const page = await started();
+  await reconnect(page);
+  await status(page, "done");
+  await page.waitForFunction(() => document.querySelector("[data-loom-panel=wipe_button] button:enabled"), null, LIMIT);
+  assert.deepEqual(page.errors, []);
+  await page.context().close();
+});
+
+test("a run that the server knows nothing of any more does not go on for ever", async () => {
+  const page = await started();
+  await page.route("**/history/*", (route) => route.fulfill({ json: {} })); // as after a start
+  await reconnect(page);
+  await status(page, "failed");
+  assert.match(await panel(page, "loom_run").locator(".loom-run-what").textContent(), /^Stopped.* – ComfyUI was started anew meanwhile$/);
+  assert.deepEqual(page.errors, []);
+  await page.context().close();
+});
