@@ -284,6 +284,7 @@ test("times, titles and links go along; a prompt from elsewhere is left, and sai
     },
   });
   await edit(page, `slots.getInputNode(1).title = "@Image 1"; slots.getInputNode(3).title = "Jacket of @Image 3";`);
+  await page.waitForFunction(() => document.querySelector(".loom-strip")?.textContent.includes("Jacket")); // it is drawn anew
   await drag(page, 0, 2);
   await page.keyboard.press("Escape");
   await page.mouse.up();
