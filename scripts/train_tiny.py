@@ -1,4 +1,4 @@
-"""Train loom-tiny from nothing: codec, MLLM, the three stages, then RL; `make train-tiny` runs this.
+"""Train loom-tiny from nothing: codec, MLLM, then the three stages; `make train-tiny` runs this.
 
     python scripts/train_tiny.py [--work FOLDER] [--ship | --smoke] [--threads N]
 
@@ -33,8 +33,7 @@ from loom_core import __version__
 from loom_core.atomic import atomic_target
 from loom_core.bundle import BUILT_IN
 from loom_core.cli.exits import code_of_signal, run
-from loom_core.config.rl import read_rl_config
-from loom_core.config.training import TrainingConfig, read_training_config
+from loom_core.config.training import read_training_config
 from loom_core.data.world.source import WORLD_VERSION
 from loom_core.errors import ConfigError
 from loom_core.training.checkpoint import newest_checkpoint, read_state
@@ -47,8 +46,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "training" / "tiny"
 WORK, SMOKE_WORK = Path("runs/tiny"), Path("build/tiny-smoke")
 STAGES = ("stage1", "stage2", "stage3")
-RL = "rl"
-RUNS = (*STAGES, RL)  # each starts from the one before
 STOPPED = tuple(map(code_of_signal, (signal.SIGINT, signal.SIGTERM)))
 logger = logging.getLogger("train_tiny")
 
@@ -61,17 +58,11 @@ class Size:
         codec_clips: Clips that the codec is fitted on.
         mllm_steps: Steps of the MLLM.
         overrides: Settings of all stages that differ from their configs.
-        rl_overrides: Likewise of RL.
     """
 
     codec_clips: int = CLIPS
     mllm_steps: int = STEPS
     overrides: tuple[str, ...] = ()
-    rl_overrides: tuple[str, ...] = ()
-
-    def overrides_of(self, run: str) -> tuple[str, ...]:
-        """Settings of one of `RUNS`."""
-        return self.rl_overrides if run == RL else self.overrides
 
 
 SMOKE = Size(
@@ -81,10 +72,6 @@ SMOKE = Size(
         "steps=12", "optimiser.warmup=2", "optimiser.decay=constant", "checkpoint.every=4", "validation.every=6",
         "validation.samples=6",
         "validation.pictures=2", "validation.picture_steps=2", "data.max_samples_per_pack=6", "data.workers=1",
-    ),
-    rl_overrides=(
-        "steps=2", "optimiser.warmup=0", "optimiser.decay=constant", "optimiser.decay_steps=0", "grad_accumulation=1",
-        "validation.samples=2", "data.max_samples_per_pack=2", "rl.rollout.num_inference_steps=2", "rl.updates=1",
     ),
 )  # fmt: skip
 
@@ -153,14 +140,13 @@ class Workshop:
             sys.exit(code)
 
     def stage_command(self, stage: str, run: Path) -> list[str]:
-        """The command of one of `RUNS`, which goes on where it was stopped."""
-        settings = [f"mllm={self.mllm}", f"codec={self.codec}", *self.size.overrides_of(stage)]
-        if stage != RUNS[0]:
-            settings.append(f"starts_from={self.run_folder(RUNS[RUNS.index(stage) - 1])}")
-        module = "loom_core.cli.rl" if stage == RL else "loom_core.cli.train"
-        command = ["-m", module, "--config", str(CONFIGS / f"{stage}.yaml"), "--run", str(run)]
+        """The command that trains a stage, or goes on with it."""
+        settings = [f"mllm={self.mllm}", f"codec={self.codec}", *self.size.overrides]
+        if stage != STAGES[0]:
+            settings.append(f"starts_from={self.run_folder(STAGES[STAGES.index(stage) - 1])}")
+        command = ["-m", "loom_core.cli.train", "--config", str(CONFIGS / f"{stage}.yaml"), "--run", str(run)]
         command += ["--device", "cpu", "--threads", str(self.threads), "--log-every", "50"]
-        if stage != RL and "fork" in multiprocessing.get_all_start_methods():
+        if "fork" in multiprocessing.get_all_start_methods():
             settings.append("read_ahead=1")  # one core trains, the other encodes and reads prompts
         return command + [word for setting in settings for word in ("--set", setting)]
 
@@ -188,8 +174,8 @@ def train_all(workshop: Workshop) -> None:
         command = [str(scripts / "train_tiny_mllm.py"), "--output", str(workshop.mllm), "--steps", str(size.mllm_steps)]
         workshop.run(*command, "--state", str(state), "--metrics", str(metrics), what="the MLLM")
         finished.touch()
-    for name in RUNS:
-        workshop.run(*workshop.stage_command(name, workshop.run_folder(name)), what=name)
+    for stage in STAGES:
+        workshop.run(*workshop.stage_command(stage, workshop.run_folder(stage)), what=stage)
 
 
 def last_checkpoint(run: Path) -> Path:
@@ -200,15 +186,10 @@ def last_checkpoint(run: Path) -> Path:
     return folder
 
 
-def config_of(workshop: Workshop, name: str) -> TrainingConfig:
-    """The settings of one of `RUNS`."""
-    read = read_rl_config if name == RL else read_training_config
-    return read(CONFIGS / f"{name}.yaml", overrides=workshop.size.overrides_of(name))
-
-
-def is_finished(workshop: Workshop, name: str) -> bool:
-    """Whether one of `RUNS` has made its last step."""
-    return read_state(last_checkpoint(workshop.run_folder(name))).step == config_of(workshop, name).steps
+def is_finished(workshop: Workshop, stage: str) -> bool:
+    """Whether a stage has made its last step."""
+    config = read_training_config(CONFIGS / f"{stage}.yaml", overrides=workshop.size.overrides)
+    return read_state(last_checkpoint(workshop.run_folder(stage))).step == config.steps
 
 
 def losses_of(run: Path) -> list[float]:
@@ -219,18 +200,18 @@ def losses_of(run: Path) -> list[float]:
 def training_record(workshop: Workshop) -> dict[str, object]:
     """What the weights' file says of their training."""
     record: dict[str, object] = {"mllm": {"steps": workshop.size.mllm_steps}}
-    for name in RUNS:
-        state = read_state(last_checkpoint(workshop.run_folder(name)))
+    for stage in STAGES:
+        state = read_state(last_checkpoint(workshop.run_folder(stage)))
         hours = round(state.seconds / 3600, 2)
-        record[name] = {"step": state.step, "samples": state.samples, "tokens": state.tokens, "hours": hours}
+        record[stage] = {"step": state.step, "samples": state.samples, "tokens": state.tokens, "hours": hours}
     return record
 
 
 def ship(workshop: Workshop, folder: Path) -> None:
-    """Write codec, MLLM and the last run's averaged weights, in bfloat16, as a model folder."""
-    last = last_checkpoint(workshop.run_folder(RUNS[-1]))
-    if not is_finished(workshop, RUNS[-1]):
-        sys.exit(f"{RUNS[-1]} is not finished: {last.name}")
+    """Write codec, MLLM and the last stage's averaged weights, in bfloat16, as a model folder."""
+    last = last_checkpoint(workshop.run_folder(STAGES[-1]))
+    if not is_finished(workshop, STAGES[-1]):
+        sys.exit(f"{STAGES[-1]} is not finished: {last.name}")
     model = load_dit(last / "ema.safetensors", dtype=torch.float32, device="cpu")
     metadata = {
         FORMAT_KEY: FORMAT,
@@ -291,8 +272,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work = arguments.work or (SMOKE_WORK if arguments.smoke else WORK)
     workshop = Workshop(work.resolve(), SMOKE if arguments.smoke else Size(), arguments.threads)
-    for name in RUNS:
-        config_of(workshop, name)  # refused now, if at all
+    for stage in STAGES:
+        read_training_config(CONFIGS / f"{stage}.yaml", overrides=workshop.size.overrides)
     train_all(workshop)
     if arguments.smoke:
         check_resume(workshop, after=6)

@@ -226,4 +226,4 @@ def _present(check: str, checkpoint: Checkpoint, *, is_quantised: bool = False) 
         size=format_bytes(checkpoint.num_bytes),
         form=words,
     )
-    return Finding.note(check, found, expected="that, whole")
+    return Finding.note(check, found, expected="a whole file of this kind")

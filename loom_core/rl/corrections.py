@@ -34,6 +34,6 @@ def correction(velocity: Tensor, point: Point, target: Tensor) -> Tensor:
         point: z at t.
         target: Clean latents of the same size; the velocity that leads to them is (z - target) / t.
     """
-    level = point.timestep / NUM_TRAIN_TIMESTEPS
+    level = max(point.timestep, 1.0) / NUM_TRAIN_TIMESTEPS  # what a drawn step was told is rounded down, to 0 at last
     wanted = (point.latents.to(velocity) - target.to(velocity)) / level
     return clean_error(velocity, wanted, level=level)

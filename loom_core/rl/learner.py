@@ -34,7 +34,7 @@ class Experience:
         prompts: That were answered.
         rollouts: Their answers, group after group.
         advantages: Of each answer.
-        points: Of the answers of groups with contrast; none where no group has any.
+        points: Of the answers of groups with contrast, and those that are corrected.
         filler: A point that is computed for nothing where other ranks have more packs of points.
         measures: Numbers to watch, of all ranks.
     """

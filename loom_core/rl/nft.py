@@ -18,7 +18,7 @@ Source: DiffusionNFT (arXiv 2509.16117). Differences:
   noise alone does to the gradient cancels, which otherwise is far larger than what the reward says: of loom-tiny, the
   gradients of two halves of 96 prompts had a cosine of 0.25 with shared noise, and of 0.07 without (6 levels an
   answer, reward of success alone);
-- groups without contrast are left out; there the two pulls cancel.
+- groups without contrast are left out, but for corrections; there the two pulls cancel.
 """
 
 from __future__ import annotations

@@ -206,7 +206,8 @@ class RLTrainer(Trainer):
         """Note what was not learned from."""
         step = self.state.step
         if experience.measures["groups_without_contrast"] == 1:
-            self.observer.on_note(f"round {step}: zero contrast, all answers to each prompt have the same reward")
+            only = "; only corrections were learned from" if experience.points else ""
+            self.observer.on_note(f"round {step}: zero contrast, all answers to each prompt have the same reward{only}")
         elif learned.made > 1 and learned.sums.get("contrast") == 0:
             self.observer.on_note(f"round {step}: zero contrast, the policy is still the old one after its updates")
         if not learned.left_out:

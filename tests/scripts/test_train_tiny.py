@@ -52,7 +52,7 @@ def test_what_is_made_is_a_whole_model(made):
     codec = load_codec(files.codec, dtype=torch.float32, device=torch.device("cpu"))
     assert codec.encode(torch.zeros(1, 3, 5, 32, 32)).shape == (1, config.in_channels, 2, 2, 2)
     metadata = open_checkpoint(files.dit).metadata
-    assert set(json.loads(metadata["training"])) == {"mllm", "stage1", "stage2", "stage3", "rl"}
+    assert set(json.loads(metadata["training"])) == {"mllm", "stage1", "stage2", "stage3"}
 
 
 @pytest.fixture(scope="module")
