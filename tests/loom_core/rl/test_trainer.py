@@ -122,6 +122,17 @@ def test_zero_contrast_is_told_and_changes_nothing(config, make_trainer, recorde
     assert all(torch.equal(weight, before[name]) for name, weight in trainer.optimiser.weights.items())
 
 
+def test_corrections_are_learned_from_without_contrast(config, make_trainer, recorder):
+    config = replace(config, steps=1, rl=replace(config.rl, corrections=1.0))
+    trainer = make_trainer(config, reward=lambda outcomes: torch.ones(len(outcomes)), observer=recorder)
+    before = {name: weight.clone() for name, weight in trainer.optimiser.weights.items()}
+    trainer.run()
+    (note,) = recorder.notes
+    assert note.endswith("all answers to each prompt have the same reward; only corrections were learned from")
+    assert recorder.steps[0].measures["correction"] > 0
+    assert not all(torch.equal(weight, before[name]) for name, weight in trainer.optimiser.weights.items())
+
+
 def test_a_policy_that_does_not_move_is_told(config, make_trainer, recorder):
     config = replace(config, steps=1, rl=replace(config.rl, updates=2), optimiser=OptimiserSettings(lr=1e-30, warmup=0))
     make_trainer(config, observer=recorder).run()
