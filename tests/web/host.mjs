@@ -3,7 +3,7 @@
 import { register } from "node:module";
 
 const HOST = `
-  export const api = { apiURL: (path) => path, addEventListener() {}, fetchApi: async (path) => globalThis.loomServer(path) };
+  export const api = Object.assign(new EventTarget(), { apiURL: (path) => path, fetchApi: async (path) => globalThis.loomServer(path) });
   export const app = {};`;
 const HOOK = `
   const host = ${JSON.stringify(`data:text/javascript,${encodeURIComponent(HOST)}`)};

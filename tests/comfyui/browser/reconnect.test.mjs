@@ -1,4 +1,4 @@
-// What a run became while the page had no connection: it ended, or ComfyUI was started anew.
+// What a run became while the page had no connection: it ended, or ComfyUI has no record of it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SERVER, open, panel, show } from "./page.mjs";
@@ -59,10 +59,11 @@ test("a run that ended meanwhile is over, and can be compared", async () => {
 
 test("a run that the server knows nothing of any more does not go on for ever", async () => {
   const page = await started();
-  await page.route("**/history/*", (route) => route.fulfill({ json: {} })); // as after a start
+  await page.route("**/history/*", (route) => route.fulfill({ json: {} })); // as after a start, or when it was cleared
   await reconnect(page);
   await status(page, "failed");
-  assert.match(await panel(page, "loom_run").locator(".loom-run-what").textContent(), /^Stopped.* – ComfyUI was started anew meanwhile$/);
+  const what = await panel(page, "loom_run").locator(".loom-run-what").textContent();
+  assert.match(what, /^Stopped.* – What became of it is not known: ComfyUI has no record of it$/);
   assert.deepEqual(page.errors, []);
   await page.context().close();
 });

@@ -57,6 +57,8 @@ export class Run {
     this.isLearnt = false;
     /** Whether another page queued it. */
     this.isForeign = false;
+    /** Whether it may have given what this page has not heard of. */
+    this.isBehind = from === null;
     /** @type {any} The open workflow that it was queued from, while that is known; else its path, else its id, which others may share. */
     this.tab = null;
     /** @type {string | null} */

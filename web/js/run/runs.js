@@ -196,22 +196,41 @@ hear("execution_error", (detail) => {
   if (detail.exception_type !== "ExecutionBlocked") ended(detail, "failed");
 });
 
-// what ended while the connection was lost
-api.addEventListener(/** @type {any} */ ("reconnected"), async () => {
-  try {
-    for (const run of runs.filter((each) => !each.outcome)) await catchUp(run);
-  } catch (error) {
-    console.warn("LoomVideo: what became of a run while there was no connection is not known.", error);
-  }
-  changed();
+// what was told while there was no connection
+api.addEventListener(/** @type {any} */ ("reconnected"), () => {
+  const open = runs.filter((each) => !each.outcome);
+  for (const run of open) run.isBehind = true; // before any is asked for: it may end until the answer comes
+  return catchUp(open);
+});
+// the history has a run a moment after its end was told, and this is told then, with a count of what is queued
+api.addEventListener(/** @type {any} */ ("status"), (/** @type {any} */ { detail }) => {
+  if (detail) return catchUp(runs.filter((each) => each.outcome && each.isBehind));
 });
 
-/** @param {Run} run One that went on when it was last heard of. */
-async function catchUp(run) {
+/** @param {Run[]} behind Of which something was not heard. */
+async function catchUp(behind) {
+  for (const run of behind) {
+    try {
+      await complete(run);
+    } catch (error) {
+      console.warn("LoomVideo: what became of a run while there was no connection is not known.", error);
+    }
+    changed();
+  }
+}
+
+/** Learn what a run gave and how it ended, if it has; what the page heard stays as it is. @param {Run} run */
+async function complete(run) {
   const queue = await (await api.fetchApi("/queue")).json();
   if (queue.queue_running?.some((/** @type {any} */ each) => each[1] === run.id)) return;
   const entry = await past(run.id);
-  for (const [node, output] of Object.entries(entry?.outputs ?? {})) run.gave(node, filesOf(output));
-  const { outcome, node, text } = endOf(entry?.status) ?? { outcome: "failed", node: "", text: say("ComfyUI was started anew meanwhile.") };
+  const heard = new Set(run.given.keys());
+  for (const [id, output] of Object.entries(entry?.outputs ?? {})) {
+    const node = String(entry.meta?.[id]?.display_node ?? id);
+    if (!heard.has(node)) run.gave(node, filesOf(output));
+  }
+  run.isBehind = false;
+  const unknown = say("What became of it is not known: ComfyUI has no record of it.");
+  const { outcome, node, text } = endOf(entry?.status) ?? { outcome: "failed", node: "", text: unknown };
   run.end(outcome, Date.now(), { node, text });
 }

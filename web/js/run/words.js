@@ -27,7 +27,7 @@ addWords("zh", {
   "Cancelled: {phase}": "已取消：{phase}",
   "Stopped: {phase}": "已停止：{phase}",
   Stopped: "已停止",
-  "ComfyUI was started anew meanwhile.": "其间 ComfyUI 已重新启动。",
+  "What became of it is not known: ComfyUI has no record of it.": "ComfyUI 中没有此次运行的记录，结果未知。",
   "step {step} of {steps}": "第 {step} 步，共 {steps} 步",
   "{used} used, {predicted} predicted of {free} GB": "已用 {used}，预计 {predicted}，共 {free} GB",
   "On the GPU: the most that was used since denoising began, what weights and a step should take, and what ComfyUI can have.":
