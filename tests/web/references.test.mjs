@@ -106,3 +106,20 @@ test("a number in a title is not said beside the number", async () => {
   assert.deepEqual((await told(made)).names, ["the garment", "j.png"]);
   assert.deepEqual(stateOf(made.slots, () => {}).cards.map((card) => card.name), ["the garment", "j.png"]);
 });
+
+test("a run says nothing of what comes from outside of a subgraph, which may change unseen", async () => {
+  const graph = new Graph();
+  const scaled = graph.add("ImageScale", { width: 64 }, ["image"]).connect("image", null);
+  const made = graph.encodes(graph.load("k.png", 1), null, scaled, graph.add("ImageBatch"));
+  made.slots.connect("images.image_2", null);
+  run(made.slots, [1, 2, 3, 2]);
+  const { labels, numbers, isCounted } = await told(made);
+  const boxes = stateOf(made.slots, () => {}).cards.map((card) => card.box);
+  assert.deepEqual(boxes, [null, null, null, [600, 0, 90, 60]], "nor is its picture of that run shown");
+  assert.deepEqual([labels, numbers, isCounted], [["@Image 1", "@Image 2–?", "@Image ?", "@Image ?"], [1, 2], false]);
+  made.slots.connect("images.image_2", graph.load("l.png", 1)).connect("images.image_3", graph.load("m.png", 1));
+  assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2", "@Image 3", "@Image 4–5"], "what lies in it is known as before");
+  made.slots.connect("batch", null);
+  run(made.slots, [1, 1, 1, 2]);
+  assert.equal((await told(made)).labels[3], "@Image 4–?", "nor of how slots are taken, if that is told from outside");
+});

@@ -28,11 +28,12 @@ const PICTURE = /\.(png|jpe?g|bmp|webp|gif|avif|tiff?)$/i;
  */
 export function countsOf(node, whenKnown) {
   const run = lastRun(node);
-  const isSameBatch = run?.batch === batchOf(node);
+  const batch = batchOf(node);
+  const isSameBatch = batch !== null && run?.batch === batch;
   const isMany = takesMany(node);
   const slots = feedsOf(node).map((feed) => {
     const facts = feed.isLoader && feed.file ? pictureFactsOf(feed.file, whenKnown) : null;
-    const ran = run?.slots.get(feed.key) ?? null;
+    const ran = feed.key === null ? null : (run?.slots.get(feed.key) ?? null);
     return {
       feed,
       facts,
