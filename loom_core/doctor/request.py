@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import ConfigError
 from ..geometry import (
     IMAGE_BUCKETS,
@@ -57,17 +59,41 @@ def check_mentions(prompt: str, num_references: int, *, is_count_exact: bool = T
         for number in mentions
         if not 1 <= number <= num_references
     ]
-    for number in range(1, num_references + 1):
-        if number not in mentions:
-            findings.append(
-                Finding.warning(
-                    "references",
-                    phrase("reference {number}, which the prompt never mentions", number=number),
-                    expected=phrase("@Image {number} where it is meant", number=number),
-                    fix=phrase("write @Image {number} into the prompt, or leave the reference out", number=number),
-                )
-            )
-    return findings
+    unmentioned = sorted(set(range(1, num_references + 1)).difference(mentions))
+    return [*findings, *_never_mentioned(unmentioned)]
+
+
+def _never_mentioned(numbers: Sequence[int]) -> list[Finding]:
+    """One finding on all references that a prompt does not mention: an animation may have any number of them."""
+    if not numbers:
+        return []
+    if len(numbers) > 1:
+        found = phrase("references {mentions}, which the prompt never mentions", mentions=_named(numbers))
+        fix = "mention them in the prompt, or leave them out"
+        return [Finding.warning("references", found, expected="a mention of each where it is meant", fix=fix)]
+    number = numbers[0]
+    return [
+        Finding.warning(
+            "references",
+            phrase("reference {number}, which the prompt never mentions", number=number),
+            expected=phrase("@Image {number} where it is meant", number=number),
+            fix=phrase("write @Image {number} into the prompt, or leave the reference out", number=number),
+        )
+    ]
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """Several mentions, rising, three and more in a row as a range, as web/js/prompt/mentions.js names them."""
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and rows[-1][-1] == number - 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    names = (
+        [f"@Image {row[0]}–{row[-1]}"] if row[-1] - row[0] > 1 else [f"@Image {one}" for one in row] for row in rows
+    )
+    return ", ".join(name for row in names for name in row)
 
 
 def check_result_size(width: int, height: int, *, is_image: bool = False, is_released: bool = True) -> list[Finding]:

@@ -179,11 +179,14 @@ def count_references(reading: Reading, node: str) -> tuple[int, bool] | None:
 
 def slot_counts(reading: Reading, slots: str) -> dict[int, int | None]:
     """How many references each filled slot gives, by its number; None where only a run can tell."""
-    is_many = reading.text(slots, "batch") == ONE_OF_MANY
+    batch = reading.text(slots, "batch")
+    is_told = batch is not None or reading.graph.link(slots, "batch") is None
     counts: dict[int, int | None] = {}
     for number in filled_slots(reading, slots):
         picture = reading.media(slots, f"{_SLOT}{number}")
-        counts[number] = 1 if is_many else None if picture is None else picture.info.num_frames
+        frames = None if picture is None else picture.info.num_frames
+        is_one = batch == ONE_OF_MANY or frames == 1  # one picture is one reference either way
+        counts[number] = 1 if is_one else frames if is_told else None
     return counts
 
 

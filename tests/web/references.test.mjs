@@ -32,7 +32,11 @@ test("counts of a slot", () => {
   const unknown = { isOff: false, isMany: false, pictures: null, ran: null };
   assert.equal(countOf(unknown), null);
   assert.equal(countOf({ ...unknown, isMany: true }), 1);
-  assert.equal(countOf({ ...unknown, pictures: 3, ran: 2 }), 3);
+  assert.equal(countOf({ ...unknown, pictures: 3 }), 3);
+  assert.equal(countOf({ ...unknown, pictures: 3, ran: 2 }), 2, "a run knows better");
+  assert.equal(countOf({ ...unknown, isMany: null, pictures: 1 }), 1);
+  assert.equal(countOf({ ...unknown, isMany: null, pictures: 3 }), null);
+  assert.equal(countOf({ ...unknown, isMany: null, pictures: 3, ran: 3 }), 3);
   assert.equal(countOf({ ...unknown, isOff: true, isMany: true }), 0);
 });
 
@@ -71,6 +75,22 @@ test("a batch is counted by a run, for as long as nothing changes that it depend
   assert.deepEqual((await told(made)).numbers, [1, 2], "a run of another kind says nothing");
 });
 
+test("how slots are taken is read from a primitive, and otherwise told by a run", async () => {
+  const graph = new Graph();
+  const made = graph.encodes(graph.load("n.png", 1), graph.load("walks.webp", 3), graph.load("o.png", 1));
+  const text = graph.add("PrimitiveString", { value: "one reference of many frames" }, ["value"]);
+  made.slots.connect("batch", text);
+  assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2", "@Image 3"]);
+  text.widgets[0].value = "one reference a frame";
+  assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2–4", "@Image 5"]);
+  text.connect("value", graph.add("StringConcatenate", { string_a: "one reference " }));
+  const before = await told(made);
+  assert.deepEqual([before.labels, before.numbers, before.isCounted], [["@Image 1", "@Image 2–?", "@Image ?"], [1, 2], false]);
+  run(made.slots, [1, 1, 1]);
+  const after = await told(made);
+  assert.deepEqual([after.labels, after.isCounted], [["@Image 1", "@Image 2", "@Image 3"], true]);
+});
+
 test("a slot whose node is muted, or bypassed with nothing to pass on, gives no reference", async () => {
   for (const mode of [2, 4]) {
     const graph = new Graph();
@@ -105,4 +125,21 @@ test("a number in a title is not said beside the number", async () => {
   const made = graph.encodes(titled, numbered);
   assert.deepEqual((await told(made)).names, ["the garment", "j.png"]);
   assert.deepEqual(stateOf(made.slots, () => {}).cards.map((card) => card.name), ["the garment", "j.png"]);
+});
+
+test("a run says nothing of what comes from outside of a subgraph, which may change unseen", async () => {
+  const graph = new Graph();
+  const scaled = graph.add("ImageScale", { width: 64 }, ["image"]).connect("image", null);
+  const made = graph.encodes(graph.load("k.png", 1), null, scaled, graph.add("ImageBatch"));
+  made.slots.connect("images.image_2", null);
+  run(made.slots, [1, 2, 3, 2]);
+  const { labels, numbers, isCounted } = await told(made);
+  const boxes = stateOf(made.slots, () => {}).cards.map((card) => card.box);
+  assert.deepEqual(boxes, [null, null, null, [600, 0, 90, 60]], "nor is its picture of that run shown");
+  assert.deepEqual([labels, numbers, isCounted], [["@Image 1", "@Image 2–?", "@Image ?", "@Image ?"], [1, 2], false]);
+  made.slots.connect("images.image_2", graph.load("l.png", 1)).connect("images.image_3", graph.load("m.png", 1));
+  assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2", "@Image 3", "@Image 4–5"], "what lies in it is known as before");
+  made.slots.connect("batch", null);
+  run(made.slots, [1, 1, 1, 2]);
+  assert.equal((await told(made)).labels[3], "@Image 4–?", "nor of how slots are taken, if that is told from outside");
 });

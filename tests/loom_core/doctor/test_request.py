@@ -36,6 +36,17 @@ def test_mentions_where_a_slot_may_hold_more():
     assert levels(findings) == [Level.WARNING, Level.ERROR]
 
 
+def test_references_without_a_mention_are_one_finding():
+    """An animation may have any number of them."""
+    (finding,) = check_mentions("@Image 1 moves", 60)
+    assert finding.level is Level.WARNING
+    assert finding.found == "references @Image 2–60, which the prompt never mentions"
+    (finding,) = check_mentions("@Image 8, @Image 5 and @Image 2", 10)
+    assert "references @Image 1, @Image 3, @Image 4, @Image 6, @Image 7, @Image 9, @Image 10," in finding.found
+    (finding,) = check_mentions("@Image 4", 6)
+    assert "references @Image 1–3, @Image 5, @Image 6," in finding.found
+
+
 def test_mentions_that_fit():
     assert check_mentions("@Image 2 in front of @image1", 2) == []
     assert check_mentions("a cat", 0) == []

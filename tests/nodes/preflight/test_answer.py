@@ -162,6 +162,22 @@ def test_numbers_count_the_pictures_of_an_animation(graph, told, tmp_path):
     assert any("@Image ?, loomvideo_maroon.png" in one["sentence"] for one in told(made)), "a run decides its number"
 
 
+def test_an_animation_is_not_counted_where_another_node_says_how_slots_are_taken(graph, told, tmp_path):
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "walks.webp", save_all=True, append_images=frames[1:], duration=100)
+    made = graph("reference_edit").set("LoomVideoDeepstackEncode", prompt="@Image 1, @Image 2 and @Image 3")
+    made.prompt["77"] = {"class_type": "LoadImage", "inputs": {"image": str(tmp_path / "walks.webp")}}
+    made.prompt["78"] = {"class_type": "StringConcatenate", "inputs": {"string_a": "one reference ", "string_b": "..."}}
+    made.set("LoomVideoReferenceSlots", **{"images.image_1": ["5", 0], "images.image_2": ["77", 0], "batch": ["78", 0]})
+    assert bad(told(made)) == []
+    assert "@Image 3 in the prompt with 2 references" in only(told(made), "warning")["sentence"]
+    made.prompt["78"] = {"class_type": "PrimitiveString", "inputs": {"value": "one reference of many frames"}}
+    assert "@Image 3 in the prompt with 2 references" in only(told(made))["sentence"]
+    made.set("LoomVideoReferenceSlots", **{"images.image_2": ["5", 0], "batch": ["79", 0]})
+    made.prompt["79"] = {"class_type": "StringConcatenate", "inputs": {"string_a": "one reference ", "string_b": "..."}}
+    assert "@Image 3 in the prompt with 2 references" in only(told(made))["sentence"], "stills are one each either way"
+
+
 def test_a_gap_between_slots(graph, told):
     made = graph("reference_edit").set("LoomVideoReferenceSlots", **{"images.image_3": ["5", 0]})
     assert any("image_2 empty with image_3 connected" in one["sentence"] for one in bad(told(made)))

@@ -1,7 +1,7 @@
 // The references that Reference Slots gives, as far as they are known before a run. The strip and the prompt editor both ask
 // this, so that a number means the same picture in either.
 // @ts-check
-import { addressOf, isLinked, widgetOf } from "../shared/graph.js";
+import { addressOf, setting } from "../shared/graph.js";
 import { feedsOf } from "./feeds.js";
 import { countOf, numbersOf } from "./numbers.js";
 import { pictureFactsOf } from "./pictures.js";
@@ -28,11 +28,12 @@ const PICTURE = /\.(png|jpe?g|bmp|webp|gif|avif|tiff?)$/i;
  */
 export function countsOf(node, whenKnown) {
   const run = lastRun(node);
-  const isSameBatch = run?.batch === batchOf(node);
+  const batch = batchOf(node);
+  const isSameBatch = batch !== null && run?.batch === batch;
   const isMany = takesMany(node);
   const slots = feedsOf(node).map((feed) => {
     const facts = feed.isLoader && feed.file ? pictureFactsOf(feed.file, whenKnown) : null;
-    const ran = run?.slots.get(feed.key) ?? null;
+    const ran = feed.key === null ? null : (run?.slots.get(feed.key) ?? null);
     return {
       feed,
       facts,
@@ -46,9 +47,15 @@ export function countsOf(node, whenKnown) {
   return slots.map((slot, at) => ({ ...slot, numbers: numbers[at] }));
 }
 
-/** Whether each slot is one reference, however many frames it has. @param {any} node */
+/**
+ * Whether each slot is one reference, however many frames it has.
+ *
+ * @param {any} node
+ * @returns {boolean | null} null where only a run can tell.
+ */
 export function takesMany(node) {
-  return !isLinked(node, "batch") && widgetOf(node, "batch")?.value === MANY;
+  const { value, isLinked } = setting(node, "batch");
+  return isLinked && value === undefined ? null : value === MANY;
 }
 
 /**

@@ -10,7 +10,8 @@ import "./words.js";
  * @property {any} source The node, seen through reroutes and bypassed nodes; null where it lies outside of this subgraph, or is off.
  * @property {boolean} isOff It is muted, or bypassed with nothing to pass on: the slot is empty in a run.
  * @property {string} called The title of the node that is off, or what the subgraph calls what comes from outside of it.
- * @property {string} key Of that output, the same as long as nothing before it changes.
+ * @property {string | null} key Of that output, the same as long as nothing before it changes; null where it depends on what
+ *     lies outside of this subgraph, whose changes are not seen from here.
  * @property {StoredFile | null} file The picture that it loads, or has last shown.
  * @property {boolean} isLoader It is ComfyUI's own loader of one file.
  */
@@ -22,12 +23,14 @@ const NUMBERED = /^\s*@image\s*\d+\s*[:：-]?\s*/i; // titles of the bundled wor
 /** @param {any} node Reference Slots. @returns {Feed[]} In the order of the slots; those without a link are left out. */
 export function feedsOf(node) {
   return connectedSlots(node).map(({ index }) => {
-    const { node: source, link } = feedOf(node, index);
+    const from = feedOf(node, index);
+    const { node: source, link } = from;
+    const before = upstream(from);
     return {
       source,
       isOff: !link,
       called: source ? "" : (link ? outsideOf(node, link) : node.getInputNode(index)?.title) ?? "",
-      key: `${link?.origin_slot} ${upstream(source)}`,
+      key: before === null ? null : `${link?.origin_slot} ${before}`,
       file: source ? (filesOf(source)[0] ?? null) : null,
       isLoader: LOADERS.includes(source?.comfyClass),
     };
@@ -67,8 +70,14 @@ function outsideOf(node, link) {
   return node.graph.inputNode?.slots[link.origin_slot]?.displayName;
 }
 
-/** Everything that a node's output depends on, in one text. @param {any} last */
-export function upstream(last) {
+/**
+ * Everything that an input depends on, in one text.
+ *
+ * @param {{node: any, link: any}} from What feeds it, as of `feedOf`.
+ * @returns {string | null} null where some of it lies outside of this subgraph.
+ */
+export function upstream({ node: last, link }) {
+  let isWhole = last !== null || link === null;
   /** @type {any[]} */
   const found = [];
   const seen = new Set();
@@ -78,9 +87,12 @@ export function upstream(last) {
     const values = (node.widgets ?? []).filter((/** @type {any} */ widget) => widget.type !== "loom-panel");
     found.push([node.id, node.mode, values.map((/** @type {any} */ widget) => String(widget.value))]);
     (node.inputs ?? []).forEach((/** @type {any} */ _, /** @type {number} */ slot) => {
-      if (node.isInputConnected(slot)) visit(node.getInputNode(slot));
+      if (!node.isInputConnected(slot)) return;
+      const before = node.getInputNode(slot);
+      if (before) visit(before);
+      else isWhole = false;
     });
   };
   visit(last);
-  return JSON.stringify(found);
+  return isWhole ? JSON.stringify(found) : null;
 }

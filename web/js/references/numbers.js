@@ -11,14 +11,15 @@
 /**
  * @param {object} known
  * @param {boolean} known.isOff Nothing comes in a run, so that the slot is empty.
- * @param {boolean} known.isMany Each slot is one reference of many frames.
+ * @param {boolean | null} known.isMany Each slot is one reference of many frames; null where only a run can tell.
  * @param {number | null} known.pictures In the file that is loaded.
  * @param {number | null} known.ran References in the last run, if nothing has changed since.
  * @returns {number | null} References in the slot; null where only a run can tell.
  */
 export function countOf({ isOff, isMany, pictures, ran }) {
   if (isOff) return 0;
-  return isMany ? 1 : (pictures ?? ran);
+  if (isMany) return 1;
+  return ran ?? (isMany === null && pictures !== 1 ? null : pictures); // one picture is one reference either way
 }
 
 /**

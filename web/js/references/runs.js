@@ -1,7 +1,7 @@
 // What the node itself said when it ran: how many references each slot gave, the size they were brought to, and a strip of
 // them. It holds for a slot as long as nothing changes that it depends on.
 // @ts-check
-import { isLinked, origin, widgetOf } from "../shared/graph.js";
+import { feedOf, isLinked, widgetOf } from "../shared/graph.js";
 import { feedsOf, upstream } from "./feeds.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -10,7 +10,8 @@ import { feedsOf, upstream } from "./feeds.js";
 /**
  * @typedef {object} Run
  * @property {Map<string, SlotRun>} slots By the key of what was connected.
- * @property {string} batch What the node was told of slots of several frames; counts hold for no other.
+ * @property {string | null} batch What the node was told of slots of several frames; counts hold for no other, and for none if
+ *     that came from outside of the subgraph.
  * @property {{width: number, height: number}} size
  */
 
@@ -33,9 +34,10 @@ export function lastRun(node) {
   return runs.get(idOf(node));
 }
 
-/** What the node is told of slots of several frames, in one text. @param {any} node */
+/** What the node is told of slots of several frames, in one text; null if from outside of the subgraph. @param {any} node */
 export function batchOf(node) {
-  return isLinked(node, "batch") ? upstream(origin(node, "batch")) : String(widgetOf(node, "batch")?.value);
+  if (!isLinked(node, "batch")) return String(widgetOf(node, "batch")?.value);
+  return upstream(feedOf(node, node.findInputSlot("batch")));
 }
 
 /** @param {any} node */
@@ -53,7 +55,7 @@ function noted(node, output) {
     const count = output.loom_counts[at];
     if (count === undefined) return;
     const boxes = output.loom_boxes?.slice(first, first + count) ?? [];
-    slots.set(key, { count, shown: strip && boxes.length ? { strip, boxes } : null });
+    if (key !== null) slots.set(key, { count, shown: strip && boxes.length ? { strip, boxes } : null });
     first += count;
   });
   const [width, height] = output.loom_size;

@@ -130,6 +130,20 @@ function passedOn(/** @type {any} */ node, /** @type {any} */ link) {
   return inputs.findIndex((/** @type {any} */ input) => input.type === type);
 }
 
+/**
+ * What a widget says, or the primitive node that is connected in its place, as nodes/preflight/graph.py reads it.
+ *
+ * @param {any} node
+ * @param {string} name
+ * @returns {{value: any, isLinked: boolean}} `value` is undefined where only a run can tell.
+ */
+export function setting(node, name) {
+  if (!isLinked(node, name)) return { value: widgetOf(node, name)?.value, isLinked: false };
+  const from = origin(node, name);
+  const isPlain = /^Primitive/.test(from?.comfyClass ?? from?.type ?? "") && !isLinked(from, "value");
+  return { value: isPlain ? widgetOf(from, "value")?.value : undefined, isLinked: true };
+}
+
 /** @param {any} node */
 export function isReroute(node) {
   return node.type === "Reroute" || node.type === "Reroute (rgthree)";

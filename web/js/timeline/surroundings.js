@@ -1,6 +1,6 @@
 // What the timeline knows from the graph: the clip that is connected, and how the sampler and the encoder read it.
 // @ts-check
-import { downstream, filesOf, isLinked, origin, targets, widgetOf } from "../shared/graph.js";
+import { downstream, filesOf, origin, setting, targets } from "../shared/graph.js";
 import { tokenShift } from "./schedule.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
@@ -22,20 +22,6 @@ export function connected(node) {
     isPictures: /^LoadImage/.test(from.comfyClass ?? ""),
     title: String(from.title ?? from.type ?? "?"),
   };
-}
-
-/**
- * A widget's number, or that of the node that is connected in its place.
- *
- * @param {any} node
- * @param {string} name
- * @returns {{value: any, isLinked: boolean}} `value` is undefined where only a run can tell.
- */
-export function setting(node, name) {
-  if (!isLinked(node, name)) return { value: widgetOf(node, name)?.value, isLinked: false };
-  const from = origin(node, name);
-  const isPlain = /^Primitive/.test(from?.comfyClass ?? from?.type ?? "");
-  return { value: isPlain ? widgetOf(from, "value")?.value : undefined, isLinked: true };
 }
 
 /** Frames that the encoder lets the MLLM see. @param {any} node @returns {number} */

@@ -2,14 +2,14 @@
 // the source holds over the steps. All of it is in the node's own widgets.
 // @ts-check
 import { make } from "../shared/element.js";
-import { remember, setWidget, watch } from "../shared/graph.js";
+import { remember, setting, setWidget, watch } from "../shared/graph.js";
 import { mediaOf } from "../shared/media.js";
 import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeCurve } from "./curve.js";
 import { makeFilmstrip } from "./filmstrip.js";
 import { TRAINED_FRAMES, mllmFrames } from "./frames.js";
-import { connected, mllmBudget, stepsOf, setting } from "./surroundings.js";
+import { connected, mllmBudget, stepsOf } from "./surroundings.js";
 import { partOf } from "./trim.js";
 import { makeTrimmer } from "./trimmer.js";
 import "./words.js";
