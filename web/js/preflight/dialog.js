@@ -58,7 +58,7 @@ export function showFindings(answer, { again, isRun = false }) {
       "li.loom-finding",
       { "data-level": level },
       make("span.loom-level", {}, say(NAMES[level])),
-      make("p", { lang: !isTranslated && "en" }, text),
+      make("p", { lang: !isTranslated && "en" }, text.replace(/^./u, (letter) => letter.toUpperCase())),
       command && make("pre", { tabindex: "0", "aria-label": say("Command") }, command),
       buttons.length > 0 && make("div.loom-buttons", {}, ...buttons),
     );

@@ -14,7 +14,7 @@ import { knows, say } from "../shared/text.js";
 export function sentenceOf({ sentence, phrases = {} }) {
   const parts = Object.entries(phrases);
   if (!parts.length || !parts.every(([, phrase]) => isKnown(phrase)))
-    return { text: sentence.replace(/^./u, (letter) => letter.toUpperCase()), isTranslated: false };
+    return { text: sentence, isTranslated: false };
   const values = Object.fromEntries(parts.map(([name, phrase]) => [name, told(phrase)]));
   const frame = [
     "found {found}",
