@@ -6,9 +6,7 @@
 // holds up all others meanwhile, can only refuse by an error that is shown as one, and has arguments that packs which wrap it lose.
 // @ts-check
 import { app } from "../../../../scripts/app.js";
-
-/** The workflow that is open. */
-const opened = () => /** @type {any} */ (app.extensionManager)?.workflow?.activeWorkflow;
+import { openTab } from "../shared/graph.js";
 
 /** @typedef {(options: {outputs?: string[], isAutomatic: boolean}) => Promise<boolean>} Gate Whether to go on. */
 
@@ -29,13 +27,13 @@ export function guardQueue(gate) {
   async function queuePrompt(...words) {
     if (isWhole) {
       const options = Array.isArray(words[2]) ? { queueNodeIds: words[2] } : (words[2] ?? {});
-      const workflow = opened();
+      const workflow = openTab();
       try {
         // what is queued while a question is open shares its answer
         asked ??= gate({ outputs: options.queueNodeIds, isAutomatic: options.intent?.trigger_source === "auto_queue" });
         if (!(await asked)) return false;
         // whoever goes to another workflow meanwhile did not ask for that one to be run
-        if (opened() !== workflow) return false;
+        if (openTab() !== workflow) return false;
       } catch (error) {
         restore();
         console.error("LoomVideo: graphs are no longer checked before a run.", error);

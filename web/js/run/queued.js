@@ -5,6 +5,7 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { neededFor } from "../preflight/answers.js";
+import { openTab } from "../shared/graph.js";
 
 /** @typedef {import("./roles.js").Prompt} Prompt */
 /** @typedef {{prompt: Prompt, tab: any}} Queued The part of a prompt that its outputs need, which is what the server runs. */
@@ -17,11 +18,6 @@ const queued = new Map();
 const asked = new Set();
 /** @type {Map<string, string>} Where those were queued that an earlier load of this page has queued. */
 const earlier = new Map(remembered());
-
-/** The workflow that is on the canvas: the same object for as long as it is open, whatever it is called. @returns {any} */
-export function openTab() {
-  return /** @type {any} */ (app.extensionManager)?.workflow?.activeWorkflow ?? null;
-}
 
 /** A prompt that this page has queued since it was loaded. @param {string} id @returns {Promise<Queued | null>} */
 export async function queuedHere(id) {

@@ -4,9 +4,9 @@ import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { neededFor } from "../preflight/answers.js";
 import { queryOf } from "../shared/files.js";
-import { placeOf } from "../shared/graph.js";
+import { openTab, placeOf } from "../shared/graph.js";
 import { say } from "../shared/text.js";
-import { openTab, pathBefore, queuedHere } from "./queued.js";
+import { pathBefore, queuedHere } from "./queued.js";
 import { Run, endOf } from "./record.js";
 import "./words.js";
 

@@ -32,9 +32,14 @@ export function setWidget(node, name, value, { isStep = true } = {}) {
   return true;
 }
 
+/** The workflow that is on the canvas: the same object for as long as it is open, whatever it is called. @returns {any} */
+export function openTab() {
+  return /** @type {any} */ (app.extensionManager)?.workflow?.activeWorkflow ?? null;
+}
+
 /** Make what was changed a step of undo. */
 export function remember() {
-  const tracker = /** @type {any} */ (app.extensionManager).workflow?.activeWorkflow?.changeTracker;
+  const tracker = openTab()?.changeTracker;
   if (tracker?.captureCanvasState) tracker.captureCanvasState();
   else tracker?.checkState?.();
 }
@@ -45,7 +50,7 @@ export function remember() {
  * @param {() => void} change
  */
 export function together(change) {
-  const tracker = /** @type {any} */ (app.extensionManager).workflow?.activeWorkflow?.changeTracker;
+  const tracker = openTab()?.changeTracker;
   tracker?.beforeChange?.();
   try {
     change();
