@@ -131,6 +131,16 @@ export function run(page) {
   });
 }
 
+/** Waits until the run panel tells this. @param {any} page @param {string} wanted running, done, failed ... */
+export function status(page, wanted) {
+  return page.waitForFunction((name) => document.querySelector("[data-loom-panel=loom_run]")?.dataset.status === name, wanted, { timeout: 90_000 });
+}
+
+/** Waits until the last run's result can be compared. @param {any} page */
+export function comparable(page) {
+  return page.waitForFunction(() => document.querySelector("[data-loom-panel=wipe_button] button:enabled"), null, { timeout: 90_000 });
+}
+
 /** What axe finds in our own elements: id, help and the elements of each violation. @param {any} page @param {string} [within] */
 export async function violations(page, within = "[data-loom-panel], .loom-dialog") {
   if (!(await page.evaluate(() => "axe" in window)))

@@ -1,7 +1,7 @@
 // What a run became while the page had no connection: it ended, or ComfyUI has no record of it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SERVER, open, panel, show } from "./page.mjs";
+import { SERVER, comparable, open, panel, show, status } from "./page.mjs";
 
 const SAMPLER = "LoomVideoSampler";
 const LIMIT = { timeout: 90_000 };
@@ -38,8 +38,6 @@ async function started() {
   return page;
 }
 
-const status = (page, wanted) =>
-  page.waitForFunction((name) => document.querySelector('[data-loom-panel="loom_run"]').dataset.status === name, wanted, LIMIT);
 /** The connection breaks, and ComfyUI's page makes a new one. */
 const reconnect = (page) =>
   page.evaluate(async () => {
@@ -52,7 +50,7 @@ test("a run that ended meanwhile is over, and can be compared", async () => {
   const page = await started();
   await reconnect(page);
   await status(page, "done");
-  await page.waitForFunction(() => document.querySelector("[data-loom-panel=wipe_button] button:enabled"), null, LIMIT);
+  await comparable(page);
   assert.deepEqual(page.errors, []);
   await page.context().close();
 });

@@ -1,7 +1,7 @@
 // The panel of a run on the sampler: what it shows while a real server works, and after it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RENDERERS, SERVER, open, panel, picture, ready, run, show, violations } from "./page.mjs";
+import { RENDERERS, SERVER, open, panel, picture, ready, run, show, status, violations } from "./page.mjs";
 
 const SAMPLER = "LoomVideoSampler";
 const PHASES = ["load", "encode", "denoise", "decode"];
@@ -89,8 +89,6 @@ function watch(page) {
 }
 
 const states = (page) => page.evaluate(() => window.states);
-const status = (page, wanted) =>
-  page.waitForFunction((name) => document.querySelector('[data-loom-panel="loom_run"]').dataset.status === name, wanted, LIMIT);
 const step = (page, least) =>
   page.waitForFunction(
     (number) => Number(/^Step (\d+)/.exec(document.querySelector(".loom-run-what")?.textContent)?.[1] ?? 0) >= number,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { RENDERERS, SERVER, open, panel, press, ready, show } from "./page.mjs";
+import { RENDERERS, SERVER, comparable, open, panel, press, ready, show, status } from "./page.mjs";
 
 const SAMPLER = "LoomVideoSampler";
 const TEMPLATE = "image_edit";
@@ -64,8 +64,6 @@ const idle = async () => {
 };
 const running = (page) =>
   page.waitForFunction(() => /^Step \d/.test(document.querySelector("[data-loom-panel=loom_run] .loom-run-what")?.textContent), null, LIMIT);
-const status = (page, wanted) =>
-  page.waitForFunction((name) => document.querySelector("[data-loom-panel=loom_run]")?.dataset.status === name, wanted, LIMIT);
 
 const NOTHING = { runs: ["idle: Not run yet"], buttons: 0 };
 
@@ -96,7 +94,7 @@ for (const renderer of RENDERERS)
     assert.deepEqual(await said(page), NOTHING); // ComfyUI shows the picture there, too
     await goTo(page, first);
     await status(page, "done");
-    await page.waitForFunction(() => document.querySelector("[data-loom-panel=wipe_button] button:enabled"), null, LIMIT);
+    await comparable(page);
 
     // an equal run of the other: what it has is its own, though it is the same file
     await goTo(page, second);
@@ -104,7 +102,7 @@ for (const renderer of RENDERERS)
     await given(page, { seed: seed(), control_after_generate: "fixed", steps: 2 });
     await queue(page);
     await status(page, "done");
-    await page.waitForFunction(() => document.querySelector("[data-loom-panel=wipe_button] button:enabled"), null, LIMIT);
+    await comparable(page);
     assert.deepEqual(page.errors, []);
     await page.context().close();
   });
