@@ -54,6 +54,15 @@ class Operations(Protocol):
         ...
 
 
+class Linear(nn.Linear):
+    """Torch's, but on the meta device nothing is drawn: that costs more there than all else of making a layer."""
+
+    def reset_parameters(self) -> None:
+        """Draw torch's starting values."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class RMSNorm(nn.RMSNorm):
     """Torch's, in the dtype of what comes in also where the weight has another (float32 under autocast)."""
 
@@ -77,7 +86,7 @@ class PatchConv3d(nn.Conv3d):
 class TorchOperations:
     """Plain torch: its layers, where it helps with a faster way to the same numbers, and its attention."""
 
-    Linear = nn.Linear
+    Linear = Linear
     Conv3d = PatchConv3d
     LayerNorm = nn.LayerNorm
     RMSNorm = RMSNorm

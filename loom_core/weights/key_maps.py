@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import WeightsError
 
@@ -67,9 +68,13 @@ DEAD_MODULES = ("condition_embedder.text_embedder", "text_embedding")
 CONFIG_TENSOR = "loomvideo_config"
 """Holds `DiTConfig.to_json()`, a byte an element, in files that ComfyUI saves, whose metadata is not ours to write."""
 
+_MOST_KEYS = 16384
+"""So many names are remembered: those of a file are asked for several times while it is loaded."""
+
 _BLOCK = re.compile(r"(blocks\.\d+\.)(.+)")
 
 
+@lru_cache(maxsize=_MOST_KEYS)
 def strip_prefix(key: str) -> tuple[str, str]:
     """Split a name on disk into its prefixes (perhaps none) and the name itself."""
     rest = key
@@ -83,6 +88,7 @@ def strip_vae_prefix(key: str) -> str:
     return key.removeprefix(next((prefix for prefix in VAE_PREFIXES if key.startswith(prefix)), ""))
 
 
+@lru_cache(maxsize=_MOST_KEYS)
 def to_native(key: str) -> str | None:
     """The Wan-native name of a weight named in any of the accepted ways.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from loom_core.models.dit import LoomDiT
 from loom_core.models.operations import TorchOperations, cast_like
@@ -49,6 +52,24 @@ def test_every_layer_and_attention_is_the_injected_one(small_config):
 def test_device_and_dtype_are_explicit(small_config, dtype):
     model = LoomDiT(small_config, device="meta", dtype=dtype)
     assert {(parameter.device.type, parameter.dtype) for parameter in model.parameters()} == {("meta", dtype)}
+
+
+def test_no_starting_values_are_drawn_on_the_meta_device():
+    calls = Counter()
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            calls[func.overloadpacket.__name__] += 1
+            return func(*args, **(kwargs or {}))
+
+    with Calls():
+        layer = TorchOperations.Linear(4, 3)
+        assert calls["uniform_"] == 2  # weight and bias
+        assert layer.weight.std() > 0
+        calls.clear()
+        TorchOperations.Linear(4, 3, device="meta")
+    assert calls["empty"]
+    assert not calls["uniform_"]
 
 
 def test_attention_equals_softmax_and_hides_masked_keys():

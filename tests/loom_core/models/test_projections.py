@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from benchmarks.operator_counts import count_operators
+from loom_core.models.operations import TorchOperations
 from loom_core.models.projections import lay_side_by_side, project
 
 
 @pytest.fixture
 def layers():
     torch.manual_seed(0)
-    return [nn.Linear(6, width).requires_grad_(False) for width in (6, 6, 4)]
+    return [TorchOperations.Linear(6, width).requires_grad_(False) for width in (6, 6, 4)]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_a_weight_changed_in_place_counts(layers, x):
     lay_side_by_side(layers)
     before = layers[1](x)
     layers[1].weight += 0.5
-    layers[2].load_state_dict(nn.Linear(6, 4).state_dict())
+    layers[2].load_state_dict(TorchOperations.Linear(6, 4).state_dict())
     assert products(layers, x) == 1
     assert_same(layers, x)
     assert not torch.allclose(layers[1](x), before)
