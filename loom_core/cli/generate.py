@@ -153,7 +153,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--guidance-every",
         type=int,
         metavar="N",
-        help="guide in every Nth step only, after a fifth of them (default: 1)",
+        help="guide in every Nth step only, after a fifth of them; 0: no more after it (default: 1)",
     )
     sampling.add_argument(
         "--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5, tiny 1.3)"

@@ -54,7 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cpu", action="store_true", help="there is no GPU: all is in one memory")
     parser.add_argument("--model", type=Path, metavar="PATH", help="DiT weights, or a folder, whose sizes are taken")
-    parser.add_argument("--mllm", type=Path, metavar="PATH", help="folder or config.json of a Qwen3-VL of other sizes")
+    parser.add_argument(
+        "--mllm",
+        type=Path,
+        metavar="PATH",
+        help="folder or config.json of a Qwen3-VL of other sizes (default: beside the model)",
+    )
     parser.add_argument("--vae", type=Path, metavar="PATH", help="VAE of other sizes (default: beside the model)")
     parser.add_argument("--cards", action="store_true", help="recipes for cards of 24, 16, 12, 8 and 6 GB instead")
     parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes")
@@ -110,10 +115,11 @@ def _model_sizes(arguments: argparse.Namespace) -> ModelSizes:
         from ..weights.reading import open_checkpoint
 
         sizes = replace(sizes, dit=detect_config(open_checkpoint(arguments.model)))
-    if arguments.mllm is not None:
+    mllm = arguments.mllm or _mllm_beside(arguments.model)
+    if mllm is not None:
         from ..mllm.loading import read_config
 
-        path = arguments.mllm / "config.json" if arguments.mllm.is_dir() else arguments.mllm
+        path = mllm / "config.json" if mllm.is_dir() else mllm
         sizes = replace(sizes, mllm=MLLMSizes.from_config(read_config(path, needed=True)))
     codec = arguments.vae or _codec_beside(arguments.model)
     if codec is not None:
@@ -121,6 +127,16 @@ def _model_sizes(arguments: argparse.Namespace) -> ModelSizes:
 
         sizes = replace(sizes, vae=codec_sizes(codec))
     return sizes
+
+
+def _mllm_beside(model: Path | None) -> Path | None:
+    """The MLLM that `cli.generate` would take with a model, if its sizes are there; None otherwise."""
+    if model is None:
+        return None
+    from ..bundle import MLLM_NAMES
+
+    folder = model if model.is_dir() else model.parent
+    return next((folder / name for name in MLLM_NAMES if (folder / name / "config.json").is_file()), None)
 
 
 def _codec_beside(model: Path | None) -> Path | None:
@@ -138,12 +154,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     setting = to_setting(arguments)
     if arguments.cards:
+        if arguments.vram is not None:
+            raise ConfigError("--vram with --cards", expected="one of them", fix="leave --vram out: cards have theirs")
         found = recipes(setting)
         if arguments.json:
             print(json.dumps(recipe_data(found), indent=1))
         else:
             print("\n".join((markdown_table if arguments.markdown else text_table)(recipe_rows(found))))
         return 0
+    if arguments.markdown:
+        raise ConfigError("--markdown without --cards", expected="both", fix="add --cards, or leave it out")
     plan = choose(setting, None if arguments.vram is None else parse_vram(arguments.vram))
     print(json.dumps(plan_data(plan), indent=1) if arguments.json else "\n".join(plan_lines(plan)))
     return 0

@@ -48,6 +48,18 @@ def test_cards(capsys):
     assert json.loads(capsys.readouterr().out)[0]["card"] == 24
 
 
+@pytest.mark.parametrize("arguments", [["--cards", "--vram", "12GB"], ["--markdown"]])
+def test_options_that_would_be_ignored_are_refused(arguments):
+    with pytest.raises(ConfigError, match="--cards"):
+        main(arguments)
+
+
+def test_the_mllm_beside_the_model(capsys, repo_root):
+    model = repo_root / "loom_core" / "assets" / "loom_tiny"
+    assert main(["--model", str(model), "--size", "128x128", "--frames", "9", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["phases"][0]["weights"] < 5e6  # the released one takes 16 GB
+
+
 def test_sizes_of_other_models(capsys, repo_root, golden_dir):
     model = repo_root / "loom_core" / "assets" / "loom_tiny"
     mllm = golden_dir / "models" / "tiny" / "qwen"
