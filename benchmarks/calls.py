@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -27,7 +28,7 @@ from loom_core.models.block import LoomBlock
 from loom_core.models.dit import LoomDiT
 from loom_core.request import Plan, Request
 from loom_core.sampling.denoise import denoise, initial_noise
-from loom_core.sampling.guidance import branch_weights, guided_velocity
+from loom_core.sampling.guidance import guided_velocity
 from loom_core.sampling.schedule import schedule_for
 from loom_core.sampling.solvers import get_solver
 from loom_core.types import Branch, Clip, Condition, Reference, Task
@@ -171,13 +172,16 @@ def measure() -> Iterator[Comparison]:
         conditions="the built-in MLLM, three branches, a source",
     )
     for key, (visual, text) in SCALES.items():
+        scales = replace(plan.sampling, num_inference_steps=1, guidance_scale=text, visual_guidance_scale=visual)
+        with counted(model) as calls:
+            run_prepared(model, replace(plan, sampling=scales), conditions)
         yield Comparison(
             key=f"calls_branches_{key}",
             title=f"forward passes a step at visual guidance {visual:g} and text guidance {text:g}",
             first=Figure("all branches", len(Branch)),
-            second=Figure("those with a weight", len(branch_weights(text, visual, has_visual=True))),
+            second=Figure("the pipeline", calls["forward"]),
             unit="passes",
-            conditions="a source or a reference",
+            conditions="a source and a reference",
         )
 
 

@@ -21,7 +21,13 @@ def files(monkeypatch, tmp_path, small_dit):
 
 @pytest.mark.parametrize(
     ("way", "name"),
-    [("load_dit", "a.safetensors"), ("load_dit", "a.pth"), ("load_file", "a.safetensors"), ("torch_load", "a.pth")],
+    [
+        ("load_dit", "a.safetensors"),
+        ("load_dit", "a.pth"),
+        ("load_unchecked", "a.safetensors"),
+        ("load_file", "a.safetensors"),
+        ("torch_load", "a.pth"),
+    ],
 )
 def test_every_way_gives_the_same_weights(files, way, name):
     state, folder = files

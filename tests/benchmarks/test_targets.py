@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks.targets import TARGETS, Target, read_results, table
 
+KNOWN_TO_BE_MISSED = {"matrix_products_edit_480p81", "decode_tiling_720p_6gb", "load_time_safetensors"}
+
 
 def found(ratio, first=0.0, second=0.0):
     return {"ratio": ratio, "first": {"value": first}, "second": {"value": second}}
@@ -46,4 +48,7 @@ def test_every_target_has_a_bound_and_says_why_where_it_is_missed(repo_root):
     results = read_results(repo_root / "benchmarks" / "results")
     assert all(target.least is not None or target.most is not None for target in TARGETS)
     assert "unexplained" not in table(TARGETS, results)
+    values = {target.key: (target, target.value(results)) for target in TARGETS if target.why}
+    missed = {key for key, (target, value) in values.items() if value is not None and not target.is_met(value)}
+    assert missed <= KNOWN_TO_BE_MISSED  # a ready reason must not hide what once was met
     assert len({target.line({}) for target in TARGETS}) == len(TARGETS)
