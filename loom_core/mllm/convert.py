@@ -71,7 +71,7 @@ def convert_qwen(
         progress: Told after each piece.
 
     Raises:
-        ConfigError: The target exists, or its folder does not.
+        ConfigError: The target exists, its folder does not, or its ending is that of another format.
         WeightsError: The source is damaged, of another model, quantised, incomplete or not finite.
         OutputError: The target cannot be written.
         ResourceError: The disk is full; nothing is left behind.
@@ -89,7 +89,7 @@ def convert_qwen(
     require_keys(compare_keys(found, expected), checkpoint.path, fix="give the whole model, or its config.json")
     body = replace(checkpoint, infos={in_file: checkpoint.infos[in_file] for in_file in sources.values()})
     if not source.is_dir():
-        check_target(target, overwrite=overwrite)
+        check_target(target, overwrite=overwrite, scheme=scheme)
         return _write(checkpoint, body, target, dtype=dtype, scheme=scheme, progress=progress)
     file = GGUF_FILE if scheme is not None and scheme.is_gguf else WEIGHTS_FILE
     is_new = _check_folder(target, file, overwrite=overwrite)

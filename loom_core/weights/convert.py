@@ -95,13 +95,13 @@ def convert_checkpoint(
         scheme: Quantises the matrices of the blocks; the rest is as `dtype` says. One of GGUF makes the file that.
 
     Raises:
-        ConfigError: The target exists or its folder does not.
+        ConfigError: The target exists, its folder does not, or its ending is that of another format.
         WeightsError: The source is damaged, unsafe, of another model, quantised, incomplete or not finite.
         OutputError: The target cannot be written.
         ResourceError: The disk is full; nothing is left behind.
     """
     target = Path(target)
-    check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite, scheme=scheme)
     checkpoint = open_checkpoint(source, ema=ema)
     require_dit(checkpoint, allow_plain_wan=True)
     detected = detect_config(checkpoint, config)
@@ -124,12 +124,15 @@ def convert_checkpoint(
     )
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
+def check_target(target: Path, *, overwrite: bool, scheme: Scheme | None = None) -> None:
     """Refuse a target before anything is read.
 
     Raises:
         ConfigError: See `convert_checkpoint`.
     """
+    wanted, other = (".gguf", ".safetensors") if scheme is not None and scheme.is_gguf else (".safetensors", ".gguf")
+    if target.suffix.lower() == other:  # every reader would take it for the other format
+        raise ConfigError(f"the name {target}", expected=f"one in {wanted}", fix=f"{target.with_suffix(wanted)}")
     if target.is_dir():
         raise ConfigError(
             f"the folder {target}", expected="the name of a new file", fix=f"{target / 'dit.safetensors'}"

@@ -122,6 +122,10 @@ def test_the_target_is_checked_before_the_source_is_read(tmp_path):
         convert_checkpoint(tmp_path / "nothing.pth", tmp_path / "nowhere" / "x.safetensors")
     with pytest.raises(ConfigError, match="the folder"):
         convert_checkpoint(tmp_path / "nothing.pth", tmp_path)
+    with pytest.raises(ConfigError, match=r"one in \.gguf"):
+        convert_checkpoint(tmp_path / "nothing.pth", tmp_path / "x.safetensors", scheme=SCHEMES["gguf-q8_0"])
+    with pytest.raises(ConfigError, match=r"one in \.safetensors"):
+        convert_checkpoint(tmp_path / "nothing.pth", tmp_path / "x.GGUF", scheme=SCHEMES["fp8"])
 
 
 @pytest.mark.parametrize(
