@@ -84,10 +84,10 @@ def snap_frames(num_frames: int) -> int:
 
 
 def snap_size(width: float, height: float) -> tuple[int, int]:
-    """Nearest (width, height) in pixels with both sides multiples of 32 and at least 32."""
+    """Nearest (width, height) in pixels with both sides multiples of 32 and at least 32; of two as near the smaller."""
 
     def nearest(side: float) -> int:
-        return max(SIZE_MULTIPLE, math.floor(side / SIZE_MULTIPLE + 0.5) * SIZE_MULTIPLE)
+        return max(SIZE_MULTIPLE, math.ceil(side / SIZE_MULTIPLE - 0.5) * SIZE_MULTIPLE)
 
     return nearest(width), nearest(height)
 

@@ -156,7 +156,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         help="guide in every Nth step only, after a fifth of them; 0: no more after it (default: 1)",
     )
     sampling.add_argument(
-        "--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5, tiny 1.3)"
+        "--guidance-scale", type=float, metavar="X", help="text guidance (default: 5, edits 2.5, tiny 2)"
     )
     sampling.add_argument(
         "--visual-guidance-scale", type=float, metavar="Y", help="visual guidance (default: 1.5, tiny 1)"

@@ -87,7 +87,13 @@ def test_snap_frames(frames, snapped):
 
 @pytest.mark.parametrize(
     ("size", "snapped"),
-    [((832, 480), (832, 480)), ((1, 1), (32, 32)), ((1920, 1080), (1920, 1088)), ((48, 47.9), (64, 32))],
+    [
+        ((832, 480), (832, 480)),
+        ((1, 1), (32, 32)),
+        ((1920, 1080), (1920, 1088)),
+        ((48.1, 48), (64, 32)),
+        ((1280, 720), (1280, 704)),
+    ],
 )
 def test_snap_size(size, snapped):
     assert snap_size(*size) == snapped
