@@ -59,6 +59,19 @@ def test_runs_as_it_is_opened_and_makes_what_it_says(server, graph, succeed, ans
         assert_obeyed(frames, name)
 
 
+def test_a_second_run_loads_and_encodes_nothing(server, short, succeed):
+    made = short("video_edit").set("LoomVideoSampler", seed=301)
+    kinds = {number: node["class_type"] for number, node in made.prompt.items()}
+    first = {kinds[number] for number in succeed(made).executed}
+    assert "Requested to load" in server.log.read_text(errors="replace")  # ComfyUI says so where weights move
+    told = len(server.log.read_bytes())
+    second = {kinds[number] for number in succeed(made.copy().set("LoomVideoSampler", seed=302)).executed}
+    assert first >= second == {"LoomVideoSampler", "VAEDecode", "LoomVideoRestoreVideo", "SaveVideo"}
+    log = server.log.read_bytes()[told:].decode(errors="replace")
+    assert "Prompt executed" in log
+    assert "Requested to load" not in log
+
+
 REQUESTS = {
     "text_to_video": {},
     "text_to_image": {},
