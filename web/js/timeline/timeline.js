@@ -3,6 +3,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { remember, setting, setWidget, watch } from "../shared/graph.js";
+import { isIn } from "../shared/lifetime.js";
 import { mediaOf } from "../shared/media.js";
 import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
@@ -28,6 +29,8 @@ export function attach(node) {
   let length = 0;
   let isAsked = false;
 
+  const done = () => isIn(node) && remember(); // a drag also ends where the graph goes
+
   const film = makeFilmstrip((seconds) => {
     length = seconds;
     draw();
@@ -39,14 +42,14 @@ export function attach(node) {
       if (!setting(node, "max_frames").isLinked) setWidget(node, "max_frames", maxFrames, { isStep: false });
       draw();
     },
-    done: remember,
+    done,
   });
   const curve = makeCurve({
     write(text) {
       setWidget(node, "strength_curve", text, { isStep: false });
       draw();
     },
-    done: remember,
+    done,
   });
   const [line, times, seen] = [make("div.loom-timeline-line"), make("span"), make("span.loom-timeline-seen")];
   const detail = make("div.loom-timeline-detail", {}, times, seen);
