@@ -149,6 +149,7 @@ function warning(part, isKnown) {
 
 /** What is said where there is no clip to cut. @param {import("./surroundings.js").Connected} from @param {MediaFacts | null} facts @param {boolean} isAsked */
 function without(from, facts, isAsked) {
+  if (from.isOff) return say("What gives the clip is muted or bypassed.");
   if (!from.title) return say("Connect a clip or picture to see it here.");
   if (!from.file) return say("The source comes from {title}: its frames are known once it runs.", { title: from.title });
   if (!facts && !isAsked) return say("Looking at the file …");
