@@ -194,11 +194,12 @@ def unknown_mention(number: int, num_references: int) -> ConfigError:
         number: N.
         num_references: Number of references given.
     """
+    few = "@Image 1" if num_references else "no @Image mention"
     return ConfigError(
         phrase(
             "@Image {number} in the prompt with {references}", number=number, references=_references(num_references)
         ),
-        expected=phrase("@Image 1 to @Image {last}", last=num_references) if num_references else "no @Image mention",
+        expected=phrase("@Image 1 to @Image {last}", last=num_references) if num_references > 1 else few,
         fix="references are counted from @Image 1"
         if number == 0
         else phrase("give {count} more, or change the mention", count=number - num_references),

@@ -90,7 +90,8 @@ def _send_text(text: str, node_id: str | None) -> None:
     server = _server()
     if node_id is None or not hasattr(server, "send_progress_text"):
         return
-    server.send_progress_text(text, node_id, server.client_id)
+    # Vue nodes read it as markdown, where two blanks make an end of line an end of line
+    server.send_progress_text(text.replace("\n", "  \n"), node_id, server.client_id)
 
 
 def _server() -> Any:

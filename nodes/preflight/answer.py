@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...loom_core.doctor.finding import Level
+from ...loom_core.doctor.finding import Finding, Level
 from ...loom_core.doctor.privacy import Private
 from ...loom_core.doctor.report import report
 from .checks import CHECKS
@@ -34,7 +35,7 @@ def answer(prompt: Any, host: Host, *, with_report: bool = False) -> dict[str, A
     graph = PromptGraph(prompt)
     reading = Reading(graph, host)
     found = [one for check in CHECKS for one in check(reading)]
-    found += [Placed(finding) for finding in host.findings()]
+    found += [Placed(finding) for finding in _of_host(reading)]
     seen: Mapping[tuple[str, str], Placed] = {(one.finding.sentence, one.node): one for one in reversed(found)}
     kept = [one for one in found if seen[one.finding.sentence, one.node] is one]
     levels = [one.finding.level for one in kept]
@@ -45,6 +46,15 @@ def answer(prompt: Any, host: Host, *, with_report: bool = False) -> dict[str, A
         "findings": [one.to_dict() for one in kept],
     }
     return {**made, "report": _report(graph, kept)} if with_report else made
+
+
+def _of_host(reading: Reading) -> list[Finding]:
+    """Findings on the host; a slow attention is none to warn of for a model that takes seconds."""
+    is_small = reading.is_small()
+    return [
+        replace(one, level=Level.NOTE) if is_small and one.check == "attention" else one
+        for one in reading.host.findings()
+    ]
 
 
 def _report(graph: PromptGraph, found: Sequence[Placed]) -> str:

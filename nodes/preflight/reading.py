@@ -173,9 +173,16 @@ class Reading:
 
     def is_released(self) -> bool:
         """Whether all models of the graph are of the released size."""
+        return self._presets() == {"official"}
+
+    def is_small(self) -> bool:
+        """Whether all models of the graph are as small as the built-in one."""
+        return self._presets() == {"tiny"}
+
+    def _presets(self) -> set[str]:
+        """Names of the presets that the graph's models have, as far as they are known."""
         looks = [self.dit(loader) for loader in self.graph.of_kind(MODEL_LOADER)]
-        configs = [look.config for look in looks if look is not None and look.config is not None]
-        return bool(configs) and all(default_preset_name(config) == "official" for config in configs)
+        return {default_preset_name(look.config) for look in looks if look is not None and look.config is not None}
 
     def _helped(self, node: str) -> tuple[float | None, ...]:
         """What a size helper gives: width, height, length, rate."""

@@ -80,7 +80,7 @@ def test_a_folder_of_the_world_becomes_a_lora(server, world):
     from loom_core.weights.safetensors_files import open_safetensors
 
     done = succeeded(server, prompt(world, "whole", train={"steps": 4, "sample_every": 2, "save_every": 2}))
-    assert "world: 4 samples (4 x edit-video)\ntrained at: 4 x 128x128, 9 frames" in done.texts(PREPARE)
+    assert "world: 4 samples (4 x edit-video)  \ntrained at: 4 x 128x128, 9 frames" in done.texts(PREPARE)
     assert any(text.startswith("step 1 of 4, loss ") for text in done.texts(TRAIN))
     assert len(done.previews) >= 3  # the first step, samples twice
     assert {"4", "5"} <= set(done.outputs)

@@ -60,6 +60,23 @@ for (const renderer of RENDERERS) {
     await page.context().close();
   });
 
+  test(`another workflow that opens while a prompt is written leaves that one whole, ${renderer}`, async () => {
+    const page = await edit(renderer);
+    await page.keyboard.type(" Half a");
+    const count = () => page.evaluate(() => window.app.graph.nodes.length);
+    const before = await count();
+    // as by a key, or a file that is dropped: no pointer takes the focus from the editor first
+    await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.NewBlankWorkflow"));
+    await page.waitForFunction(() => window.app.graph.nodes.length === 0);
+    await field(page).waitFor({ state: "detached" });
+    await page.locator(".workflow-tab .workflow-label").getByText("reference_edit", { exact: true }).click();
+    await field(page).waitFor();
+    assert.equal(await count(), before);
+    assert.equal(await value(page, KIND, "prompt"), `${PLAIN} Half a`);
+    assert.deepEqual(page.errors, []);
+    await page.context().close();
+  });
+
   test(`a composition with the list open narrows it at its end, ${renderer}`, async () => {
     const page = await edit(renderer);
     await change(page, `slots.getInputNode(slots.findInputSlot("images.image_2")).title = "红衣";`);

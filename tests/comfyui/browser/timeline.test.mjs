@@ -225,6 +225,19 @@ test("a picture, another node's clip, and a server that does not answer", async 
   await says(still, "The source comes from Create Video");
   assert.equal(await still.locator(".loom-timeline-film").locator("img, canvas").count(), 0);
   assert.equal(await still.getByRole("slider").count(), 0);
+  for (const mode of [2, 4]) {
+    await still.evaluate((wanted) => {
+      window.app.graph.nodes.find((node) => node.comfyClass === "CreateVideo").mode = wanted;
+      window.app.canvas.setDirty(true, true);
+      window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState();
+    }, mode);
+    await says(still, "What gives the clip is muted or bypassed.");
+  }
+  await still.evaluate((kind) => {
+    const node = window.app.graph.nodes.find((each) => each.comfyClass === kind);
+    node.disconnectInput(node.findInputSlot("source"));
+  }, KIND);
+  await says(still, "Connect a clip or picture to see it here.");
   await still.context().close();
   const lone = await timeline({ before: (page) => page.route("**/loomvideo/media*", (route) => route.abort()) }, "fps unknown");
   assert.match(await line(lone).textContent(), /^fps unknown → 33 frames at 24/);

@@ -46,6 +46,11 @@ def test_text_reaches_the_client_that_runs_the_prompt(progress, server):
     assert server.sent == [("reading the prompt", "7", "browser")]
 
 
+def test_lines_stay_lines_where_the_text_is_read_as_markdown(progress, server):
+    progress.NodeProgress("7").text("33 frames, without sound\nedges are cut off")
+    assert [text for text, *_ in server.sent] == ["33 frames, without sound  \nedges are cut off"]
+
+
 def test_node_is_the_one_being_executed_unless_named(progress, server):
     from comfy_execution.utils import CurrentNodeContext
 

@@ -89,6 +89,12 @@ def test_mention_of_a_missing_reference():
     assert "give 1 more" in caught.value.fix
 
 
+def test_mention_of_a_missing_reference_beside_the_only_one():
+    with pytest.raises(ConfigError) as caught:
+        check_request(Task.REFERENCE_EDIT, "the hat of @Image 99", num_references=1, has_source=True)
+    assert caught.value.expected == "@Image 1"
+
+
 def test_mention_without_any_reference_and_mention_zero():
     with pytest.raises(ConfigError, match="with no references; expected no @Image mention"):
         check_request(Task.EDIT_VIDEO, "@Image1", num_references=0, has_source=True)

@@ -271,6 +271,15 @@ def test_memory(graph, told, host):
     assert bad(told(made), "warning") == []
 
 
+def test_a_slow_attention_is_nothing_to_warn_of_for_the_built_in_model(graph, told, host, stand_in):
+    finding = stand_in("loom_core.doctor.finding").Finding
+    slow = finding.warning("attention", "attention_sub_quad", expected="a fused kernel", fix="start with another")
+    host.findings = lambda: [slow]
+    made = graph("video_edit")
+    assert [one["level"] for one in told(made) if one["check"] == "attention"] == ["note"]
+    assert [one["level"] for one in told(made.released()) if one["check"] == "attention"] == ["warning"]
+
+
 def test_tasks_that_do_not_fit(graph, told):
     made = graph("text_to_video").set("LoomVideoDeepstackEncode", task="edit-video")
     error = only(told(made))

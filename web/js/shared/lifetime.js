@@ -39,8 +39,8 @@ export function sweep() {
   for (const [end, node] of [...present]) if (!isIn(node)) end();
 }
 
-/** @param {any} node Whether it is in a graph that is still used. */
-function isIn(node) {
+/** @param {any} node Whether it is in a graph that is still used; a graph that was emptied leaves itself in its nodes. */
+export function isIn(node) {
   const { graph } = node;
   if (!graph || graph.getNodeById(node.id) !== node) return false;
   const root = graph.rootGraph ?? graph;

@@ -1,10 +1,10 @@
 // What the timeline knows from the graph: the clip that is connected, and how the sampler and the encoder read it.
 // @ts-check
-import { downstream, filesOf, origin, setting, targets } from "../shared/graph.js";
+import { downstream, feedOf, filesOf, isLinked, origin, setting, targets } from "../shared/graph.js";
 import { tokenShift } from "./schedule.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
-/** @typedef {{file: StoredFile | null, isPictures: boolean, title: string}} Connected What feeds the source; no title for nothing. */
+/** @typedef {{file: StoredFile | null, isPictures: boolean, title: string, isOff?: boolean}} Connected What feeds the source; no title for nothing, which may be a node that is turned off. */
 
 const FARTHEST = 12; // nodes between a sampler and its loader
 const SAMPLER = /^(LoomVideoSampler|SamplerCustomAdvanced)$/;
@@ -15,7 +15,10 @@ const TINY_STEPS = 12;
 /** @param {any} node @returns {Connected} */
 export function connected(node) {
   const from = origin(node, "source");
-  if (!from) return { file: null, isPictures: false, title: "" };
+  if (!from) {
+    const isOff = isLinked(node, "source") && !feedOf(node, node.findInputSlot("source")).link;
+    return { file: null, isPictures: false, title: "", isOff };
+  }
   const isLoader = /^Load(Image|Video)/.test(from.comfyClass ?? "");
   return {
     file: isLoader ? (filesOf(from)[0] ?? null) : null,

@@ -3,6 +3,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { remember, setting, setWidget, watch } from "../shared/graph.js";
+import { isIn } from "../shared/lifetime.js";
 import { mediaOf } from "../shared/media.js";
 import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
@@ -28,6 +29,8 @@ export function attach(node) {
   let length = 0;
   let isAsked = false;
 
+  const done = () => isIn(node) && remember(); // a drag also ends where the graph goes
+
   const film = makeFilmstrip((seconds) => {
     length = seconds;
     draw();
@@ -39,14 +42,14 @@ export function attach(node) {
       if (!setting(node, "max_frames").isLinked) setWidget(node, "max_frames", maxFrames, { isStep: false });
       draw();
     },
-    done: remember,
+    done,
   });
   const curve = makeCurve({
     write(text) {
       setWidget(node, "strength_curve", text, { isStep: false });
       draw();
     },
-    done: remember,
+    done,
   });
   const [line, times, seen] = [make("div.loom-timeline-line"), make("span"), make("span.loom-timeline-seen")];
   const detail = make("div.loom-timeline-detail", {}, times, seen);
@@ -146,6 +149,7 @@ function warning(part, isKnown) {
 
 /** What is said where there is no clip to cut. @param {import("./surroundings.js").Connected} from @param {MediaFacts | null} facts @param {boolean} isAsked */
 function without(from, facts, isAsked) {
+  if (from.isOff) return say("What gives the clip is muted or bypassed.");
   if (!from.title) return say("Connect a clip or picture to see it here.");
   if (!from.file) return say("The source comes from {title}: its frames are known once it runs.", { title: from.title });
   if (!facts && !isAsked) return say("Looking at the file …");

@@ -30,6 +30,7 @@ addWords("zh", {
   "The clip ends before the start.": "视频在起点之前就结束了。",
   "The first frame is edited as a still.": "第一帧按图像编辑。",
   "Longer than the 121 frames of training: use context windows.": "超过训练时的 121 帧：请使用上下文窗口。",
+  "What gives the clip is muted or bypassed.": "提供视频的节点已静音或绕过。",
   "Connect a clip or picture to see it here.": "连接视频或图像后在此显示。",
   "The source comes from {title}: its frames are known once it runs.": "源素材来自“{title}”：运行后才知道各帧。",
   "Looking at the file …": "正在读取文件……",
