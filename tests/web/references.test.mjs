@@ -157,3 +157,28 @@ test("a run says nothing of what comes from outside of a subgraph, which may cha
   assert.equal((await told(made)).labels[3], "@Image 4–?", "nor of how slots are taken, if that is told from outside");
   assert.deepEqual(saidOf(made.slots), [[], [], [], ["outside count"]]);
 });
+
+test("what a run says of a subgraph holds until something changes in it, or in what it is given", async () => {
+  const [graph, within] = [new Graph(), new Graph()];
+  const scaled = within.add("ImageScale", { width: 64 }, ["image", "mask"]).connect("image", within.load("p.png", 1)).connect("mask", null);
+  const box = graph.add("Subgraph", {}, ["mask"]).connect("mask", graph.load("q.png", 1));
+  let from = scaled;
+  within.outputNode = { slots: [{ getLinks: () => [{ origin_id: from.id, origin_slot: 0 }] }] };
+  box.subgraph = within;
+  const made = graph.encodes(box);
+  run(made.slots, [2]);
+  const labels = async () => (await told(made)).labels;
+  assert.deepEqual(await labels(), ["@Image 1–2"]);
+  for (const { widgets: [widget] } of [scaled, within.getNodeById(2), graph.getNodeById(2)]) {
+    const { value } = widget;
+    widget.value = "other";
+    assert.deepEqual(await labels(), ["@Image 1–?"], `${value} is another`);
+    widget.value = value;
+    assert.deepEqual(await labels(), ["@Image 1–2"]);
+  }
+  from = within.getNodeById(2);
+  assert.deepEqual(await labels(), ["@Image 1–?"], "the output comes from another node");
+  from = scaled;
+  box.connect("mask", null);
+  assert.deepEqual(saidOf(made.slots), [["outside picture", "outside count"]]);
+});

@@ -331,6 +331,22 @@ test("a bundled workflow keeps its layout", async () => {
   await page.context().close();
 });
 
+test("a run's picture of what a subgraph gives is shown until something in it changes", async () => {
+  const page = await stage();
+  await edit(page, `graph.convertToSubgraph(new Set([slots.getInputNode(1)]));`);
+  await strip(page).getByText("No picture before it has run").waitFor();
+  assert.equal(await run(page), "success");
+  const picturesOf = () => cards(page).nth(0).locator("img");
+  await picturesOf().waitFor();
+  const load = (name) => edit(page, `graph.nodes.find((node) => node.subgraph).subgraph.nodes[0].widgets[0].value = given;`, name);
+  await load("strip_small.png");
+  await picturesOf().waitFor({ state: "detached" });
+  await load("strip_tall.png");
+  await picturesOf().waitFor();
+  assert.deepEqual(page.errors, []);
+  await page.context().close();
+});
+
 test("in a subgraph, what is outside is not known, and said to be left", async () => {
   const page = await stage();
   await edit(page, `slots.disconnectInput(3);`); // ComfyUI itself confuses slots beyond the first two here
