@@ -288,13 +288,17 @@ for (const [theme, zoom] of [["light", 1], ["light", 1.25], ["dark", 2]])
       const wipe = panel(page, "wipe");
       const name = zoom === 2 ? "源" : "Source";
       await wipe.getByText(name, { exact: true }).waitFor();
-      const outside = await wipe.evaluate((element) => {
-        const box = element.getBoundingClientRect();
-        return [...element.querySelectorAll("button, input, canvas")]
+      const outside = await wipe.evaluate((element, kind) => {
+        const { pos, size } = window.app.graph.nodes.find((each) => each.comfyClass === kind);
+        const { canvas, ds } = window.app.canvas;
+        const { left, top } = canvas.getBoundingClientRect();
+        const [x, y] = [left + (pos[0] + ds.offset[0]) * ds.scale, top + (pos[1] + ds.offset[1]) * ds.scale];
+        const box = new DOMRect(x, y, size[0] * ds.scale, size[1] * ds.scale); // of the node
+        return [element, ...element.querySelectorAll("button, input, canvas")]
           .map((each) => [each.className, each.getBoundingClientRect()])
           .filter(([, each]) => each.left < box.left - 1 || each.right > box.right + 1 || each.bottom > box.bottom + 1 || each.width < 8 || each.height < 8)
           .map(([words, each]) => [words, each.toJSON(), box.toJSON()]);
-      });
+      }, RESTORE);
       assert.deepEqual(outside, []);
       assert.deepEqual(await violations(page), []);
       await picture(page, `wipe-${theme}-${zoom}-${renderer}`);
