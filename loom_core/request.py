@@ -15,7 +15,7 @@ from .errors import ConfigError, MediaError
 from .geometry import MAX_FRAMES, NATIVE_FPS, check_frames, check_size, resample_indices, snap_size
 from .media.probe import MediaInfo, probe
 from .mllm.frames import TRAINED_MAX_FRAMES, processor_indices
-from .mllm.prompts import LAYOUTS, check_request, infer_task, parse_task
+from .mllm.prompts import LAYOUTS, check_request, infer_task, named_references, parse_task
 from .sampling.solvers import get_solver
 from .types import Task
 
@@ -225,7 +225,7 @@ def plan_request(request: Request, preset: Preset) -> Plan:
         source_is_image=is_still and (task is not Task.EDIT_VIDEO or (source is not None and source.is_image)),
     )
     if unmentioned and len(unmentioned) < len(references):
-        notices.append(f"never mentioned in the prompt: {', '.join(f'@Image {number}' for number in unmentioned)}")
+        notices.append(f"never mentioned in the prompt: {named_references(unmentioned)}")
     shape = source or (references[0] if references else None)
     width, height = _size(request, preset, shape, is_image=num_frames == 1)
     return Plan(

@@ -9,7 +9,7 @@ from typing import Any
 from ..loom_core.config.sampling import IMAGE_TASKS
 from ..loom_core.errors import ConfigError
 from ..loom_core.geometry import TEMPORAL_STRIDE, video_frames
-from ..loom_core.mllm.prompts import check_request, infer_task, parse_task
+from ..loom_core.mllm.prompts import check_request, infer_task, named_references, parse_task
 from ..loom_core.types import Task
 from .adapter.sampling.checks import VIDEO_DIMENSIONS
 from .sockets import SourceClip
@@ -93,9 +93,9 @@ def _num_frames(latent: Mapping[str, Any] | None) -> int | None:
 
 
 def _notice(unmentioned: tuple[int, ...], num_references: int) -> str:
-    names = ", ".join(f"@Image {number}" for number in unmentioned)
+    names = named_references(unmentioned)
     if not unmentioned:
         return ""
     if len(unmentioned) == num_references:
-        return f"the prompt mentions no reference; name them as {names}"
+        return f"the prompt mentions no reference ({names}); name each where it is meant"
     return f"never mentioned in the prompt: {names}"

@@ -15,8 +15,6 @@ MOST_CROPPED = 0.15
 """Share of a picture that may be cut off without a word."""
 MOST_ENLARGED = 1.5
 """Factor by which a picture may be enlarged without a word."""
-_WITH_ALPHA = frozenset({"RGBA", "LA", "PA"})
-"""Pillow's modes."""
 
 
 def look_at(path: Path, *, check: str) -> tuple[MediaInfo | None, list[Finding]]:
@@ -105,7 +103,14 @@ def check_sound(name: str, info: MediaInfo, *, is_kept: bool = True, fix: str = 
     ]
 
 
-def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tuple[int, int] | None) -> list[Finding]:
+def check_reference(
+    number: int | str,
+    name: str,
+    info: MediaInfo,
+    *,
+    size: tuple[int, int] | None,
+    is_laid_over_white: bool = True,
+) -> list[Finding]:
     """A reference against the size it is brought to.
 
     Args:
@@ -113,6 +118,8 @@ def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tupl
         name: Of the file, for people.
         info: What it holds.
         size: (width, height) of the result in pixels; None where it is not known.
+        is_laid_over_white: Whether what is transparent is, as where this package reads the file; ComfyUI's loader of
+            pictures gives the colours alone.
     """
     if not info.is_image:
         error = MediaError(
@@ -125,15 +132,15 @@ def check_reference(number: int | str, name: str, info: MediaInfo, *, size: tupl
     findings = [Finding.note("references", describe(label, info))]
     if size is not None:
         findings += _check_fit("references", label, info, size)
-    if info.pixel_format in _WITH_ALPHA:
-        findings.append(
-            Finding.warning(
-                "references",
-                phrase("{name} with transparency, which is laid over white", name=label),
-                expected="a picture without, or one whose white ground is meant",
-                fix="put it on the ground that it should have",
-            )
-        )
+    if info.is_transparent:
+        template = "{name} with transparency, which is laid over white"
+        expected = "a picture without, or one whose white ground is meant"
+        fix = "put it on the ground that it should have"
+        if not is_laid_over_white:
+            template = "{name} with transparency, which the loader leaves out"
+            expected = "a picture without, since the colours below it are used"
+            fix = "for white, connect both outputs of the loader to Join Image with Alpha, and that to the slot"
+        findings.append(Finding.warning("references", phrase(template, name=label), expected=expected, fix=fix))
     return findings
 
 

@@ -16,7 +16,7 @@ from ..geometry import (
     snap_frames,
     snap_size,
 )
-from ..mllm.prompts import mentioned_references, unknown_mention
+from ..mllm.prompts import mentioned_references, named_references, unknown_mention
 from ..phrases import phrase
 from ..request import LONGEST, MAX_FPS, MAX_SIDE
 from .finding import Finding, Level
@@ -68,7 +68,7 @@ def _never_mentioned(numbers: Sequence[int]) -> list[Finding]:
     if not numbers:
         return []
     if len(numbers) > 1:
-        found = phrase("references {mentions}, which the prompt never mentions", mentions=_named(numbers))
+        found = phrase("references {mentions}, which the prompt never mentions", mentions=named_references(numbers))
         fix = "mention them in the prompt, or leave them out"
         return [Finding.warning("references", found, expected="a mention of each where it is meant", fix=fix)]
     number = numbers[0]
@@ -80,20 +80,6 @@ def _never_mentioned(numbers: Sequence[int]) -> list[Finding]:
             fix=phrase("write @Image {number} into the prompt, or leave the reference out", number=number),
         )
     ]
-
-
-def _named(numbers: Sequence[int]) -> str:
-    """Several mentions, rising, three and more in a row as a range, as web/js/prompt/mentions.js names them."""
-    rows: list[list[int]] = []
-    for number in numbers:
-        if rows and rows[-1][-1] == number - 1:
-            rows[-1].append(number)
-        else:
-            rows.append([number])
-    names = (
-        [f"@Image {row[0]}–{row[-1]}"] if row[-1] - row[0] > 1 else [f"@Image {one}" for one in row] for row in rows
-    )
-    return ", ".join(name for row in names for name in row)
 
 
 def check_result_size(width: int, height: int, *, is_image: bool = False, is_released: bool = True) -> list[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..geometry import NATIVE_FPS
 from .orientation import orientation_of_frame
 from .source import checked_path, load_av, no_frames, open_container, readable_packets, seconds, video_stream
-from .stills import animation_frames, is_animation, open_image
+from .stills import animation_frames, is_animation, is_transparent, open_image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -37,6 +37,7 @@ class MediaInfo:
         duration_seconds: Length; 0 for a still image.
         has_audio: True when there is a sound track.
         pixel_format: FFmpeg's name for a video ("yuv420p"), Pillow's mode for an image ("RGBA").
+        is_transparent: True when some pixel of a still image is; False for all clips, which are not looked at for that.
     """
 
     is_image: bool
@@ -47,6 +48,7 @@ class MediaInfo:
     duration_seconds: float
     has_audio: bool
     pixel_format: str
+    is_transparent: bool = False
 
 
 def probe(path: str | os.PathLike[str]) -> MediaInfo:
@@ -70,7 +72,7 @@ def _probe_image(image: Image) -> MediaInfo:
         width, height = height, width
     mode = image.mode
     if not is_animation(image):
-        return MediaInfo(True, width, height, 0.0, 1, 0.0, False, mode)
+        return MediaInfo(True, width, height, 0.0, 1, 0.0, False, mode, is_transparent(image))
     durations = [frame.duration_seconds for frame in animation_frames(image)]
     total = round(sum(durations), 6)  # the file counts in milliseconds
     fps = len(durations) / total

@@ -35,6 +35,7 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "
 _ANIMATED_FORMATS = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_OPAQUE = 255
 _BROWSER_DELAY_MS = 100.0  # what browsers show for a gif frame that asks for no delay at all
 _UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
 
@@ -86,6 +87,11 @@ def is_animation(image: Image) -> bool:
 def has_alpha(image: Image) -> bool:
     """True when some pixels may be transparent."""
     return image.mode in _ALPHA_MODES or "transparency" in image.info
+
+
+def is_transparent(image: Image) -> bool:
+    """True when some pixel is, if only a little."""
+    return has_alpha(image) and bool((np.asarray(image.convert("RGBA").getchannel("A")) < _OPAQUE).any())
 
 
 def to_rgb(image: Image) -> npt.NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -153,6 +153,24 @@ _MENTION = re.compile(r"(?<!\w)@image\s*([0-9０-９]+)", re.IGNORECASE)
 def mentioned_references(prompt: str) -> tuple[int, ...]:
     """Numbers N of the `@Image N` in a prompt, from 1, each once, in the order of first mention."""
     return tuple(dict.fromkeys(int(match.group(1)) for match in _MENTION.finditer(prompt)))
+
+
+def named_references(numbers: Sequence[int]) -> str:
+    """Several mentions as a sentence lists them: three and more in a row as a range, as web/js/prompt/mentions.js does.
+
+    Args:
+        numbers: N of each, rising.
+    """
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and rows[-1][-1] == number - 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    names = (
+        [f"@Image {row[0]}–{row[-1]}"] if row[-1] - row[0] > 1 else [f"@Image {one}" for one in row] for row in rows
+    )
+    return ", ".join(name for row in names for name in row)
 
 
 def check_request(

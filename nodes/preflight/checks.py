@@ -138,7 +138,8 @@ def media(reading: Reading) -> Iterator[Placed]:
         for number, count in slot_counts(reading, node).items():
             picture = reading.media(node, f"{_SLOT}{number}")
             if picture is not None and picture.info.is_image:
-                found = check_reference(first or "?", picture.name, picture.info, size=_usable(size))
+                name, info = picture.name, picture.info
+                found = check_reference(first or "?", name, info, size=_usable(size), is_laid_over_white=False)
                 yield from placed(graph, node, f"{_SLOT}{number}", found)
             first = None if first is None or count is None else first + count
 

@@ -85,8 +85,8 @@ def test_the_tiny_preset_keeps_the_area():
 
 
 def test_unmentioned_references_are_told_when_others_are_mentioned(still):
-    plan = plan_request(Request(prompt="in @Image 2", references=(still, still)), TINY)
-    assert any("@Image 1" in notice for notice in plan.notices)
+    plan = plan_request(Request(prompt="in @Image 2", references=(still,) * 5), TINY)
+    assert "never mentioned in the prompt: @Image 1, @Image 3–5" in plan.notices
     assert plan_request(Request(prompt="no mention", references=(still, still)), TINY).notices == ()
 
 

@@ -28,6 +28,14 @@ function run(slots, counts) {
   slots.onExecuted({ loom_counts: counts, loom_size: [832, 480], loom_boxes: boxes, images: [{ filename: "run.png", type: "temp" }] });
 }
 
+/** What the strip says of pictures and counts that are not known: whether a run tells them, or they depend on what is outside. */
+const saidOf = (slots) =>
+  stateOf(slots, () => {}).cards.map(({ notices }) =>
+    notices
+      .map(({ text }) => (/outside|inside/.test(text) ? "outside " : /run/.test(text) ? "run " : "") + (/picture /.test(text) ? "picture" : "count"))
+      .filter((text) => text.includes(" ")),
+  );
+
 test("counts of a slot", () => {
   const unknown = { isOff: false, isMany: false, pictures: null, ran: null };
   assert.equal(countOf(unknown), null);
@@ -64,6 +72,10 @@ test("a batch is counted by a run, for as long as nothing changes that it depend
   const made = graph.encodes(graph.load("d.png", 1), batch, graph.load("e.png", 1));
   const before = await told(made);
   assert.deepEqual([before.labels, before.numbers, before.isCounted], [["@Image 1", "@Image 2–?", "@Image ?"], [1, 2], false]);
+  assert.deepEqual(saidOf(made.slots), [[], ["run picture", "run count"], []]);
+  made.slots.connect("images.image_1", null);
+  assert.deepEqual(saidOf(made.slots)[1], ["run picture", "outside count"], "one before it is never counted");
+  made.slots.connect("images.image_1", graph.getNodeById(batch.id + 1));
   run(made.slots, [1, 2, 1]);
   const after = await told(made);
   assert.deepEqual([after.labels, after.numbers, after.isCounted], [["@Image 1", "@Image 2–3", "@Image 4"], [1, 2, 3, 4], true]);
@@ -137,9 +149,36 @@ test("a run says nothing of what comes from outside of a subgraph, which may cha
   const boxes = stateOf(made.slots, () => {}).cards.map((card) => card.box);
   assert.deepEqual(boxes, [null, null, null, [600, 0, 90, 60]], "nor is its picture of that run shown");
   assert.deepEqual([labels, numbers, isCounted], [["@Image 1", "@Image 2–?", "@Image ?", "@Image ?"], [1, 2], false]);
+  assert.deepEqual(saidOf(made.slots), [[], ["outside picture", "outside count"], ["outside picture", "outside count"], []]);
   made.slots.connect("images.image_2", graph.load("l.png", 1)).connect("images.image_3", graph.load("m.png", 1));
   assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2", "@Image 3", "@Image 4–5"], "what lies in it is known as before");
   made.slots.connect("batch", null);
   run(made.slots, [1, 1, 1, 2]);
   assert.equal((await told(made)).labels[3], "@Image 4–?", "nor of how slots are taken, if that is told from outside");
+  assert.deepEqual(saidOf(made.slots), [[], [], [], ["outside count"]]);
+});
+
+test("what a run says of a subgraph holds until something changes in it, or in what it is given", async () => {
+  const [graph, within] = [new Graph(), new Graph()];
+  const scaled = within.add("ImageScale", { width: 64 }, ["image", "mask"]).connect("image", within.load("p.png", 1)).connect("mask", null);
+  const box = graph.add("Subgraph", {}, ["mask"]).connect("mask", graph.load("q.png", 1));
+  let from = scaled;
+  within.outputNode = { slots: [{ getLinks: () => [{ origin_id: from.id, origin_slot: 0 }] }] };
+  box.subgraph = within;
+  const made = graph.encodes(box);
+  run(made.slots, [2]);
+  const labels = async () => (await told(made)).labels;
+  assert.deepEqual(await labels(), ["@Image 1–2"]);
+  for (const { widgets: [widget] } of [scaled, within.getNodeById(2), graph.getNodeById(2)]) {
+    const { value } = widget;
+    widget.value = "other";
+    assert.deepEqual(await labels(), ["@Image 1–?"], `${value} is another`);
+    widget.value = value;
+    assert.deepEqual(await labels(), ["@Image 1–2"]);
+  }
+  from = within.getNodeById(2);
+  assert.deepEqual(await labels(), ["@Image 1–?"], "the output comes from another node");
+  from = scaled;
+  box.connect("mask", null);
+  assert.deepEqual(saidOf(made.slots), [["outside picture", "outside count"]]);
 });

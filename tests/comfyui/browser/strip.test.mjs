@@ -1,56 +1,8 @@
 // The strip of references: what it says of each, and moving one to another number.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RENDERERS, SERVER, open, panel, picture, press, ready, run, show, value, violations } from "./page.mjs";
-
-const SLOTS = "LoomVideoReferenceSlots";
-const ENCODE = "LoomVideoDeepstackEncode";
-const PROMPT = "Put @Image 1 beside @image2 on @Image 3.";
-const PICTURES = { "strip_tall.png": [900, 1600], "strip_small.png": [96, 64], "strip_cutout.png": [832, 480] };
-
-/** Uploads pictures of three sizes, the last with a transparent ground, and connects them in this order. */
-async function stage({ change = {}, ...options } = {}) {
-  const page = await open(options);
-  const graph = {
-    1: { class_type: "LoomVideoVAELoader", inputs: { vae_name: "built-in: loom-tiny" } },
-    5: { class_type: SLOTS, inputs: { vae: ["1", 0], width: 832, height: 480, fit: "cover", batch: "one reference a frame", temporal_indices: "" } },
-    6: { class_type: ENCODE, inputs: { references: ["5", 0], prompt: PROMPT, negative_prompt: "@Image 1" } },
-    7: { class_type: "PreviewImage", inputs: { images: ["5", 1] } },
-  };
-  Object.keys(PICTURES).forEach((name, at) => {
-    graph[at + 2] = { class_type: "LoadImage", inputs: { image: name } };
-    graph[5].inputs[`images.image_${at + 1}`] = [String(at + 2), 0];
-  });
-  for (const [id, part] of Object.entries(change)) graph[id] = { ...graph[id], ...part, inputs: { ...graph[id]?.inputs, ...part.inputs } };
-  await page.evaluate(
-    async ([pictures, api]) => {
-      for (const [name, [width, height]] of Object.entries(pictures)) {
-        const canvas = Object.assign(document.createElement("canvas"), { width, height });
-        const context = canvas.getContext("2d");
-        const colours = context.createLinearGradient(0, 0, width, height);
-        colours.addColorStop(0, "#c0392b");
-        colours.addColorStop(1, name.includes("tall") ? "#f4d03f" : "#1a5276");
-        context.fillStyle = colours;
-        if (name.includes("cutout")) context.arc(width / 2, height / 2, height / 3, 0, 7);
-        else context.rect(0, 0, width, height);
-        context.fill();
-        const form = new FormData();
-        form.append("image", await new Promise((done) => canvas.toBlob(done, "image/png")), name);
-        form.append("overwrite", "true");
-        await fetch("/upload/image", { method: "POST", body: form });
-      }
-      await window.app.refreshComboInNodes();
-      await window.app.loadApiJson(api, "strip");
-      window.app.graph.nodes.forEach((node, at) => (node.pos = [460 * (at % 4), 700 * Math.floor(at / 4)]));
-      window.app.graph.nodes.find((node) => node.comfyClass === "LoomVideoReferenceSlots").setSize([400, 600]);
-      window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState();
-    },
-    [PICTURES, graph],
-  );
-  await show(page, SLOTS);
-  await panel(page, "reference strip").locator("img").first().waitFor();
-  return page;
-}
+import { RENDERERS, SERVER, open, panel, picture, press, ready, run, value, violations } from "./page.mjs";
+import { ENCODE, PROMPT, SLOTS, stage } from "./slots.mjs";
 
 const strip = (page) => panel(page, "reference strip");
 const cards = (page) => strip(page).locator(".loom-strip-card");
@@ -379,11 +331,43 @@ test("a bundled workflow keeps its layout", async () => {
   await page.context().close();
 });
 
+test("a run's picture of what a subgraph gives is shown until something in it changes", async () => {
+  const page = await stage();
+  await edit(page, `graph.convertToSubgraph(new Set([slots.getInputNode(1)]));`);
+  await strip(page).getByText("No picture before it has run").waitFor();
+  assert.equal(await run(page), "success");
+  const picturesOf = () => cards(page).nth(0).locator("img");
+  await picturesOf().waitFor();
+  const load = (name) => edit(page, `graph.nodes.find((node) => node.subgraph).subgraph.nodes[0].widgets[0].value = given;`, name);
+  await load("strip_small.png");
+  await picturesOf().waitFor({ state: "detached" });
+  await load("strip_tall.png");
+  await picturesOf().waitFor();
+  assert.deepEqual(page.errors, []);
+  await page.context().close();
+});
+
 test("in a subgraph, what is outside is not known, and said to be left", async () => {
-  const page = await stage({ change: { 5: { inputs: { batch: "one reference of many frames" } } } });
+  const page = await stage();
   await edit(page, `slots.disconnectInput(3);`); // ComfyUI itself confuses slots beyond the first two here
   await edit(page, `window.app.canvas.setGraph(graph.convertToSubgraph(new Set([slots])).subgraph);`);
-  await strip(page).getByText("No picture before it has run").first().waitFor();
+  await strip(page).getByText("No picture here: it depends on what is outside").first().waitFor();
+  const told = () => strip(page).locator(".loom-strip-notice").allTextContents();
+  const before = await told();
+  assert.deepEqual(before.map((text) => text.split(":")[0]), ["No picture here", "May hold several pictures", "No picture here", "May hold several pictures"]);
+  assert.equal(await run(page), "success");
+  await page.waitForTimeout(1500);
+  assert.deepEqual(await told(), before, "a run tells nothing that may change unseen");
+  await picture(page, "strip_inside");
+  await cards(page).nth(0).focus();
+  await page.keyboard.press("Alt+ArrowDown");
+  await said(page).getByText(/^Not moved: .* not known inside this subgraph/).waitFor();
+  await page.evaluate(() => {
+    const slots = window.app.canvas.graph.nodes.find((node) => node.comfyClass === "LoomVideoReferenceSlots");
+    slots.widgets.find((widget) => widget.name === "batch").value = "one reference of many frames";
+    window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState();
+  });
+  await strip(page).getByText("May hold several pictures").first().waitFor({ state: "detached" });
   page.errors.length = 0; // of ComfyUI, which looks for the slots of a node that is gone
   const origins = () =>
     page.evaluate(() => {

@@ -77,6 +77,14 @@ for (const renderer of RENDERERS) {
     await page.waitForTimeout(500);
     await picture(page, `subgraph_inside_${renderer}`);
     assert.equal(await panel(page, "loom_prompt").getByRole("textbox").getAttribute("aria-readonly"), "true");
+    if (renderer === "classic") {
+      const room = await page.evaluate(() => {
+        const node = window.app.canvas.graph.nodes[0];
+        const last = node.findInputSlot("latent");
+        return node.pos[1] + node.widgets.find((widget) => widget.name === "loom_prompt").y - node.getInputPos(last)[1];
+      });
+      assert.ok(room > 0 && room < 40, `${room} between the inputs and the editor, where the hidden widget was`);
+    }
     assert.deepEqual(page.errors, []);
     await page.context().close();
   });

@@ -277,24 +277,28 @@ test("another rate is lined up by time", async () => {
   await page.context().close();
 });
 
-for (const [theme, zoom] of [["light", 1], ["dark", 2]])
+for (const [theme, zoom] of [["light", 1], ["light", 1.25], ["dark", 2]])
   test(`readable and whole in the ${theme} theme at ${zoom * 100} %`, async () => {
     for (const renderer of RENDERERS) {
-      const page = await open({ template: "video_edit", renderer, theme, zoom, language: zoom > 1 ? "zh" : "en" });
+      const page = await open({ template: "video_edit", renderer, theme, zoom, language: zoom === 2 ? "zh" : "en" });
       await show(page, RESTORE);
       await picture(page, `wipe-empty-${theme}-${zoom}-${renderer}`);
       assert.deepEqual(await violations(page), []);
       await shortcut(page, { scale: zoom > 1 ? 0.75 : 1 }); // so that the whole node is in the window
       const wipe = panel(page, "wipe");
-      const name = zoom > 1 ? "源" : "Source";
+      const name = zoom === 2 ? "源" : "Source";
       await wipe.getByText(name, { exact: true }).waitFor();
-      const outside = await wipe.evaluate((element) => {
-        const box = element.getBoundingClientRect();
-        return [...element.querySelectorAll("button, input, canvas")]
+      const outside = await wipe.evaluate((element, kind) => {
+        const { pos, size } = window.app.graph.nodes.find((each) => each.comfyClass === kind);
+        const { canvas, ds } = window.app.canvas;
+        const { left, top } = canvas.getBoundingClientRect();
+        const [x, y] = [left + (pos[0] + ds.offset[0]) * ds.scale, top + (pos[1] + ds.offset[1]) * ds.scale];
+        const box = new DOMRect(x, y, size[0] * ds.scale, size[1] * ds.scale); // of the node
+        return [element, ...element.querySelectorAll("button, input, canvas")]
           .map((each) => [each.className, each.getBoundingClientRect()])
           .filter(([, each]) => each.left < box.left - 1 || each.right > box.right + 1 || each.bottom > box.bottom + 1 || each.width < 8 || each.height < 8)
           .map(([words, each]) => [words, each.toJSON(), box.toJSON()]);
-      });
+      }, RESTORE);
       assert.deepEqual(outside, []);
       assert.deepEqual(await violations(page), []);
       await picture(page, `wipe-${theme}-${zoom}-${renderer}`);

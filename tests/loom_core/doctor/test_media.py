@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from loom_core.doctor.finding import Level
 from loom_core.doctor.media import check_reference, check_sound, check_source, look_at
 from loom_core.media.probe import MediaInfo
@@ -56,13 +54,11 @@ def test_references():
     (clip,) = check_reference(2, "b.mp4", CLIP, size=None)
     assert (clip.level, clip.exit_code) == (Level.ERROR, 4)
     assert "reference 2, b.mp4, which is a clip" in clip.sentence
-    (alpha,) = warnings(check_reference(1, "a.png", replace(STILL, pixel_format="RGBA"), size=None))
-    assert "transparency, which is laid over white" in alpha
-
-
-@pytest.mark.parametrize("pixel_format", ["RGB", "L", "P", "CMYK", "yuva420p"])
-def test_no_transparency(pixel_format):
-    assert warnings(check_reference(1, "a.png", replace(STILL, pixel_format=pixel_format), size=None)) == []
+    (alpha,) = warnings(check_reference(1, "a.png", replace(STILL, is_transparent=True), size=None))
+    assert alpha == "@Image 1, a.png with transparency, which is laid over white"
+    cutout = replace(STILL, is_transparent=True)
+    (alpha,) = warnings(check_reference(1, "a.png", cutout, size=None, is_laid_over_white=False))
+    assert alpha == "@Image 1, a.png with transparency, which the loader leaves out"
 
 
 def test_files(harbour, tmp_path):

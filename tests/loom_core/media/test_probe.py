@@ -31,6 +31,16 @@ def test_frames_are_counted_where_the_container_does_not_say(clips):
     assert probe(clips.variable).num_frames == len(clips.variable_kept)
 
 
+def test_transparency(clips, tmp_path):
+    """Many pictures have an alpha channel that is opaque all over."""
+    cutout = Image.new("RGBA", (8, 8), (200, 0, 0, 255))
+    cutout.save(tmp_path / "opaque.png")
+    cutout.putpixel((3, 3), (200, 0, 0, 0))
+    cutout.save(tmp_path / "cutout.png")
+    assert [probe(tmp_path / f"{name}.png").is_transparent for name in ("opaque", "cutout")] == [False, True]
+    assert not probe(clips.single).is_transparent
+
+
 def test_single_frame_video_is_no_image(clips):
     info = probe(clips.single)
     assert not info.is_image

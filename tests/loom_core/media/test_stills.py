@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from loom_core.errors import MediaError
-from loom_core.media.stills import animation_frames, is_animation, open_image, to_rgb
+from loom_core.media.stills import animation_frames, is_animation, is_transparent, open_image, to_rgb
 
 
 def reread(path):
@@ -54,6 +54,17 @@ def test_transparent_palette_colour_becomes_white(tmp_path):
     frame = reread(tmp_path / "palette.png")
     assert frame[0, 0].tolist() == [255, 0, 0]
     assert frame[0, 7].tolist() == [255, 255, 255]
+
+
+def test_transparent_only_where_a_pixel_is(noise):
+    opaque = Image.fromarray(noise).convert("RGBA")
+    assert not is_transparent(opaque)
+    assert not is_transparent(Image.fromarray(noise))
+    opaque.putpixel((1, 1), (0, 0, 0, 254))
+    assert is_transparent(opaque)
+    palette = Image.fromarray(noise[:8, :8, 0]).convert("P")
+    palette.info["transparency"] = palette.getpixel((0, 0))
+    assert is_transparent(palette)
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):

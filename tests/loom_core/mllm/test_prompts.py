@@ -11,6 +11,7 @@ from loom_core.mllm.prompts import (
     check_request,
     infer_task,
     mentioned_references,
+    named_references,
     negative_segments,
     parse_task,
 )
@@ -74,6 +75,12 @@ def test_parse_unknown_name_offers_the_nearest():
 def test_mentions_in_every_spelling():
     assert mentioned_references("put @Image 2 on @image1, then @IMAGE  2 and @Image 10") == (2, 1, 10)
     assert mentioned_references("mail me@image 3, see @images") == ()
+
+
+def test_several_mentions_are_named_in_rows():
+    assert named_references([]) == ""
+    assert named_references((2, 3)) == "@Image 2, @Image 3"
+    assert named_references((1, 2, 3, 5, 7, 8, 9, 10)) == "@Image 1–3, @Image 5, @Image 7–10"
 
 
 def test_unmentioned_references_are_returned():

@@ -162,6 +162,20 @@ def test_numbers_count_the_pictures_of_an_animation(graph, told, tmp_path):
     assert any("@Image ?, loomvideo_maroon.png" in one["sentence"] for one in told(made)), "a run decides its number"
 
 
+def test_transparency_is_told_as_the_loader_takes_it(graph, told, tmp_path):
+    """ComfyUI's Load Image gives the colours alone; what another node makes of both of its outputs is not looked at."""
+    cutout = Image.new("RGBA", (832, 480), (200, 0, 0, 255))
+    cutout.putpixel((5, 5), (200, 0, 0, 0))
+    cutout.save(tmp_path / "cutout.png")
+    made = graph("reference_edit").set("LoomVideoDeepstackEncode", prompt="@Image 1")
+    made.prompt["77"] = {"class_type": "LoadImage", "inputs": {"image": str(tmp_path / "cutout.png")}}
+    made.set("LoomVideoReferenceSlots", **{"images.image_1": ["77", 0], "width": 832, "height": 480})
+    assert "cutout.png with transparency, which the loader leaves out" in only(told(made), "warning")["sentence"]
+    made.prompt["78"] = {"class_type": "JoinImageWithAlpha", "inputs": {"image": ["77", 0], "alpha": ["77", 1]}}
+    made.set("LoomVideoReferenceSlots", **{"images.image_1": ["78", 0]})
+    assert bad(told(made)) == []
+
+
 def test_an_animation_is_not_counted_where_another_node_says_how_slots_are_taken(graph, told, tmp_path):
     frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
     frames[0].save(tmp_path / "walks.webp", save_all=True, append_images=frames[1:], duration=100)

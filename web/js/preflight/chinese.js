@@ -135,6 +135,10 @@ export const CHINESE = {
   "reference {number}, {name}, which is a clip": "参考图 {number}（{name}）是视频",
   "save one frame of it as a png, or give the clip as the source": "把其中一帧存为 png，或把该视频作为源素材",
   "{name} with transparency, which is laid over white": "{name} 有透明部分，会铺在白底上",
+  "{name} with transparency, which the loader leaves out": "{name} 有透明部分，加载节点会丢弃透明度",
+  "a picture without, since the colours below it are used": "没有透明部分的图片，因为会使用透明处底下的颜色",
+  "for white, connect both outputs of the loader to Join Image with Alpha, and that to the slot":
+    "想要垫白色，把加载节点的两个输出接到“合并图像与 Alpha”，再接到插槽",
   "a picture without, or one whose white ground is meant": "没有透明部分的图片，或本来就要白底",
   "put it on the ground that it should have": "放到所需的背景上",
   "{name} of {own} for {result}": "{name} 为 {own}，用于 {result}",

@@ -107,7 +107,11 @@ class Editor {
   #unhide() {
     const isVue = app.extensionManager.setting.get("Comfy.VueNodes.Enabled") === true;
     const isShown = isVue ? isLinked(this.node, "prompt") : isPromoted(this.node, "prompt");
-    if (!this.#hasFailed) this.prompt.options.hidden = !isShown;
+    if (this.#hasFailed) return;
+    this.prompt.options.hidden = !isShown;
+    // some frontends keep a row on the canvas for what is not hidden there, though they draw nothing in it
+    if (isShown && !isVue) this.prompt.computeLayoutSize = () => ({ minHeight: 0, maxHeight: 0, minWidth: 0 });
+    else delete this.prompt.computeLayoutSize;
   }
 
   #giver() {

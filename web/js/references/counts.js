@@ -14,6 +14,7 @@ import { batchOf, lastRun } from "./runs.js";
  * @property {import("./pictures.js").PictureFacts | null} facts Of the file that is loaded; null for none, or while it is read.
  * @property {boolean} isBeingRead
  * @property {number | null} count References in it; null where that is not known before a run, or yet.
+ * @property {boolean} isUnseen Where the count is not known, no run tells it: it depends on what lies outside of this subgraph.
  * @property {import("./numbers.js").Numbers | null} numbers
  * @property {import("./runs.js").Shown | null} shown How they went in.
  */
@@ -38,6 +39,7 @@ export function countsOf(node, whenKnown) {
       feed,
       facts,
       isBeingRead: feed.isLoader && feed.file !== null && facts === null,
+      isUnseen: feed.key === null || batch === null,
       count: countOf({ isOff: feed.isOff, isMany, pictures: facts?.count ?? null, ran: isSameBatch ? (ran?.count ?? null) : null }),
       shown: ran?.shown ?? null,
     };

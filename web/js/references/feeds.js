@@ -71,7 +71,7 @@ function outsideOf(node, link) {
 }
 
 /**
- * Everything that an input depends on, in one text.
+ * Everything that an input depends on, in one text; of a subgraph's node also what lies in it.
  *
  * @param {{node: any, link: any}} from What feeds it, as of `feedOf`.
  * @returns {string | null} null where some of it lies outside of this subgraph.
@@ -81,7 +81,9 @@ export function upstream({ node: last, link }) {
   /** @type {any[]} */
   const found = [];
   const seen = new Set();
-  const visit = (/** @type {any} */ node) => {
+  const visit = (/** @type {any} */ node, /** @type {any} */ by) => {
+    const inner = node?.subgraph?.outputNode?.slots?.[by?.origin_slot]?.getLinks?.()[0];
+    if (inner) visit(node.subgraph.getNodeById(inner.origin_id), inner); // each output has its own
     if (!node || seen.has(node)) return;
     seen.add(node);
     const values = (node.widgets ?? []).filter((/** @type {any} */ widget) => widget.type !== "loom-panel");
@@ -89,10 +91,10 @@ export function upstream({ node: last, link }) {
     (node.inputs ?? []).forEach((/** @type {any} */ _, /** @type {number} */ slot) => {
       if (!node.isInputConnected(slot)) return;
       const before = node.getInputNode(slot);
-      if (before) visit(before);
-      else isWhole = false;
+      if (before) visit(before, node.getInputLink(slot));
+      else if (node.graph === last.graph) isWhole = false; // the others' come through the node of their subgraph
     });
   };
-  visit(last);
+  visit(last, link);
   return isWhole ? JSON.stringify(found) : null;
 }

@@ -20,6 +20,7 @@ import { indicesOf } from "./order.js";
  * @property {string | null} address Of the picture.
  * @property {import("../references/counts.js").Box | null} box The part of it that is shown.
  * @property {Fitting | null} fitting
+ * @property {boolean} isUnseen Its number of references is not known here, and no run tells it.
  * @property {Notice[]} notices
  */
 /**
@@ -39,7 +40,8 @@ export function stateOf(node, whenKnown) {
   const result = sizeOf(node) ?? lastRun(node)?.size ?? null;
   const fit = String(widgetOf(node, "fit")?.value);
   const isMany = takesMany(node);
-  const cards = slots.map((slot) => {
+  const unseen = slots.map(({ count, isUnseen }) => count === null && isUnseen);
+  const cards = slots.map((slot, at) => {
     const { feed, facts, numbers } = slot;
     const isPicture = facts !== null && facts.width > 0;
     const fits = isPicture && !isLinked(node, "fit") ? fitting(facts, result, fit) : null;
@@ -53,10 +55,11 @@ export function stateOf(node, whenKnown) {
         .join(" · "),
       ...picture,
       fitting: fits,
+      isUnseen: unseen[at],
       notices: [
         ...noticesOfFile(slot, picture.address !== null),
         ...noticesOfFit(fits, fit === "native size" ? null : result),
-        ...(isMany ? [] : noticesOfCount(slot)),
+        ...(isMany ? [] : noticesOfCount(slot, unseen.slice(0, at + 1).includes(true))),
       ],
     };
   });
@@ -84,9 +87,10 @@ function rangeOf(times) {
 }
 
 /** @param {Slot} slot @param {boolean} isShown @returns {Notice[]} */
-function noticesOfFile({ feed: { isLoader, isOff }, facts }, isShown) {
+function noticesOfFile({ feed: { isLoader, isOff, key }, facts }, isShown) {
   if (isOff) return [{ kind: "warn", text: say("Muted or bypassed: the slot is empty in a run.") }];
-  if (!isLoader) return isShown ? [] : [{ kind: "info", text: say("No picture before it has run.") }];
+  const missing = key === null ? "No picture here: it depends on what is outside of this subgraph." : "No picture before it has run.";
+  if (!isLoader) return isShown ? [] : [{ kind: "info", text: say(missing) }];
   if (!facts) return [];
   if (!facts.width) return [{ kind: "warn", text: say("This file cannot be shown.") }];
   if (!facts.isTransparent) return [];
@@ -115,10 +119,12 @@ function noticesOfFit(fits, result) {
   return notices;
 }
 
-/** @param {Slot} slot @returns {Notice[]} */
-function noticesOfCount({ count, isBeingRead }) {
-  if (count === null)
-    return isBeingRead ? [] : [{ kind: "info", text: say("May hold several pictures: numbers from here on are known after a run.") }];
+/** @param {Slot} slot @param {boolean} isUnseen This one or one before it is. @returns {Notice[]} */
+function noticesOfCount({ count, isBeingRead }, isUnseen) {
+  const unknown = isUnseen
+    ? "May hold several pictures: numbers from here on are not known inside this subgraph."
+    : "May hold several pictures: numbers from here on are known after a run.";
+  if (count === null) return isBeingRead ? [] : [{ kind: "info", text: say(unknown) }];
   return count > 1 ? [{ kind: "info", text: say("{count} pictures, each a reference of its own.", { count }) }] : [];
 }
 

@@ -88,6 +88,12 @@ export function attach(node) {
 /** Why a reference cannot move; empty where it can. @param {State} state @param {number} from @param {number} to */
 function whyNot({ cards, counts }, from, to) {
   if (orderAfter(counts, from, to)) return "";
+  const unseen = cards.slice(0, Math.max(from, to) + 1).find((card) => card.isUnseen);
+  if (unseen)
+    return say(
+      "Not moved: {name} may hold several pictures, so the numbers from there on are not known inside this subgraph. Set batch to one reference of many frames on this node.",
+      { name: unseen.name },
+    );
   return say(
     "Not moved: {name} may hold several pictures, so the numbers from there on are not known. Run the graph once, or set batch to one reference of many frames.",
     { name: cards[counts.indexOf(null)].name },

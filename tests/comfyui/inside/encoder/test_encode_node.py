@@ -190,13 +190,16 @@ def test_refused_before_anything_is_read(part, run, passes, built_in, source_of,
 
 @pytest.mark.parametrize(
     ("prompt", "says"),
-    [("a boat", "mentions no reference"), ("a boat like @Image 2", "never mentioned in the prompt: @Image 1")],
+    [
+        ("a boat", "the prompt mentions no reference (@Image 1–4); name each where it is meant"),
+        ("a boat like @Image 1", "never mentioned in the prompt: @Image 2–4"),
+    ],
 )
 def test_references_that_are_not_mentioned_are_told(part, run, reference_of, prompt, says, monkeypatch, caplog):
     told = []
     monkeypatch.setattr(part("nodes.conditioning").NodeProgress, "text", lambda _self, text, **_: told.append(text))
     with caplog.at_level(logging.WARNING):
-        run(prompt, references=(reference_of(0), reference_of(1)))
+        run(prompt, references=tuple(reference_of(seed) for seed in range(4)))
     assert says in told[-1]
     assert says in caplog.text
 
