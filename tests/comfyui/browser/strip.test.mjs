@@ -333,7 +333,17 @@ test("a bundled workflow keeps its layout", async () => {
 
 test("a run's picture of what a subgraph gives is shown until something in it changes", async () => {
   const page = await stage();
-  await edit(page, `graph.convertToSubgraph(new Set([slots.getInputNode(1)]));`);
+  // linked last: older frontends lose the links of such slots when their nodes come into a subgraph
+  await edit(
+    page,
+    `const loader = LiteGraph.createNode("LoadImage");
+    graph.add(loader);
+    loader.widgets[0].value = given;
+    const { subgraph, node } = graph.convertToSubgraph(new Set([loader]));
+    subgraph.addOutput("image", "IMAGE").connect(subgraph.nodes[0].outputs[0], subgraph.nodes[0]);
+    node.connect(0, slots, 1);`,
+    "strip_tall.png",
+  );
   await strip(page).getByText("No picture before it has run").waitFor();
   assert.equal(await run(page), "success");
   const picturesOf = () => cards(page).nth(0).locator("img");
