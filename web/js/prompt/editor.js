@@ -3,7 +3,6 @@
 import { app } from "../../../../scripts/app.js";
 import { make } from "../shared/element.js";
 import { isLinked, isPromoted, origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
-import { isIn } from "../shared/lifetime.js";
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { PromptField } from "./field.js";
@@ -178,8 +177,7 @@ class Editor {
 
   #remember() {
     clearTimeout(this.#pause);
-    // an editor that goes with its graph loses the focus as well: then the graph is empty, and its workflow still the open one
-    if (isIn(this.node)) remember();
+    remember(this.node);
   }
 
   /** Do something; if it throws, the plain widget comes back with all that was typed. @param {() => void} act */

@@ -108,7 +108,7 @@ function moveReference(node, { cards, counts }, from, to) {
   const places = moved([...cards.keys()], from, to);
   /** @type {ReturnType<typeof rewrite>} */
   let prompts = { written: 0, left: [] };
-  together(() => {
+  together(node, () => {
     exchange(node, places);
     if (!isLinked(node, "temporal_indices"))
       setWidget(node, "temporal_indices", reindexed(widgetOf(node, "temporal_indices")?.value ?? "", order));

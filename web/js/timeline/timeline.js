@@ -3,7 +3,6 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { remember, setting, setWidget, watch } from "../shared/graph.js";
-import { isIn } from "../shared/lifetime.js";
 import { mediaOf } from "../shared/media.js";
 import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
@@ -29,7 +28,7 @@ export function attach(node) {
   let length = 0;
   let isAsked = false;
 
-  const done = () => isIn(node) && remember(); // a drag also ends where the graph goes
+  const done = () => remember(node);
 
   const film = makeFilmstrip((seconds) => {
     length = seconds;
