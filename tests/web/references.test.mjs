@@ -143,3 +143,12 @@ test("a run says nothing of what comes from outside of a subgraph, which may cha
   run(made.slots, [1, 1, 1, 2]);
   assert.equal((await told(made)).labels[3], "@Image 4–?", "nor of how slots are taken, if that is told from outside");
 });
+
+test("a file that is gone is told so, and counted as the picture that will take its place", async () => {
+  const graph = new Graph();
+  const made = graph.encodes(graph.load("deleted.png", 0), graph.load("there.png", 1), graph.load("unread.png"));
+  assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2", "@Image 3–?"]);
+  const [gone, , unread] = stateOf(made.slots, () => {}).cards.map(({ notices }) => notices.map(({ text }) => text));
+  assert.deepEqual(gone, ["This file is not in ComfyUI's input folder: upload it again or choose another."]);
+  assert.deepEqual([unread[0], unread.length], ["This file cannot be shown.", 2]);
+});

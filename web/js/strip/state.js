@@ -5,6 +5,7 @@ import { gapsOf, nameOf } from "../references/feeds.js";
 import { listed } from "../references/numbers.js";
 import { lastRun } from "../references/runs.js";
 import { isLinked, widgetOf } from "../shared/graph.js";
+import { tellGone } from "../shared/media.js";
 import { say } from "../shared/text.js";
 import { fitting } from "./fitting.js";
 import { indicesOf } from "./order.js";
@@ -84,10 +85,11 @@ function rangeOf(times) {
 }
 
 /** @param {Slot} slot @param {boolean} isShown @returns {Notice[]} */
-function noticesOfFile({ feed: { isLoader, isOff }, facts }, isShown) {
+function noticesOfFile({ feed: { file, isLoader, isOff }, facts }, isShown) {
   if (isOff) return [{ kind: "warn", text: say("Muted or bypassed: the slot is empty in a run.") }];
   if (!isLoader) return isShown ? [] : [{ kind: "info", text: say("No picture before it has run.") }];
   if (!facts) return [];
+  if (file && facts.isGone) return [{ kind: "warn", text: tellGone(file) }];
   if (!facts.width) return [{ kind: "warn", text: say("This file cannot be shown.") }];
   if (!facts.isTransparent) return [];
   return [
