@@ -148,6 +148,8 @@ def infer_task(*, has_source: bool, source_is_image: bool, num_references: int, 
 
 
 _MENTION = re.compile(r"(?<!\w)@image\s*([0-9０-９]+)", re.IGNORECASE)
+_MOST_FORGOTTEN = 2
+"""References that somebody may have forgotten to give; a mention farther beyond them is a slip of the keys."""
 
 
 def mentioned_references(prompt: str) -> tuple[int, ...]:
@@ -213,14 +215,19 @@ def unknown_mention(number: int, num_references: int) -> ConfigError:
         num_references: Number of references given.
     """
     few = "@Image 1" if num_references else "no @Image mention"
+    missing = number - num_references
+    if number == 0:
+        fix: str = "references are counted from @Image 1"
+    elif missing <= _MOST_FORGOTTEN:
+        fix = phrase("give {count} more, or change the mention", count=missing)
+    else:
+        fix = "change the mention"
     return ConfigError(
         phrase(
             "@Image {number} in the prompt with {references}", number=number, references=_references(num_references)
         ),
         expected=phrase("@Image 1 to @Image {last}", last=num_references) if num_references > 1 else few,
-        fix="references are counted from @Image 1"
-        if number == 0
-        else phrase("give {count} more, or change the mention", count=number - num_references),
+        fix=fix,
     )
 
 

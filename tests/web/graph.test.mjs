@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Graph } from "./host.mjs";
 
-const { downstream } = await import("../../web/js/shared/graph.js");
+const { app } = await import("/scripts/app.js");
+const { downstream, remember, setWidget, together } = await import("../../web/js/shared/graph.js");
 const { stepsOf } = await import("../../web/js/timeline/surroundings.js");
 const { pairOf } = await import("../../web/js/wipe/find.js");
 
@@ -43,4 +44,24 @@ test("an edit is compared with what is saved of it, not of the edit after it", (
   assert.equal(next.comfyClass, "LoomVideoSourceLatentScaler");
   row(graph, restore, ...Array.from({ length: 9 }, (_, at) => `Step${at}`), "SaveVideo");
   assert.equal(pairOf(restore), "run");
+});
+
+test("a change of what went with its graph is no step of the workflow that is still open", () => {
+  const graph = new Graph();
+  const [steps, prompt] = [graph.add("LoomVideoSampler", { steps: 50 }), graph.add("LoomVideoDeepstackEncode", { prompt: "" })];
+  const captured = [];
+  const captureCanvasState = () => captured.push(graph.nodes.size);
+  const changeTracker = { beforeChange() {}, afterChange: captureCanvasState, captureCanvasState };
+  app.extensionManager = { workflow: { activeWorkflow: { changeTracker } } };
+  const change = (/** @type {number} */ value) => {
+    setWidget(steps, "steps", value);
+    remember(prompt);
+    together(prompt, () => setWidget(prompt, "prompt", `${value}`, { isStep: false }));
+  };
+  change(12);
+  assert.deepEqual(captured, [2, 2, 2, 2]);
+  graph.nodes.clear(); // as ComfyUI does before it loads another workflow, which becomes the open one only after that
+  change(8);
+  assert.deepEqual(captured, [2, 2, 2, 2]);
+  assert.deepEqual([steps.widgets[0].value, prompt.widgets[0].value], [8, "8"]);
 });

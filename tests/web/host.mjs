@@ -11,12 +11,12 @@ const HOOK = `
     /\\/scripts\\/(app|api)\\.js$/.test(path) ? { url: host, shortCircuit: true } : next(path, context);`;
 register(`data:text/javascript,${encodeURIComponent(HOOK)}`);
 
-/** What the server says of a file: pictures in it by name. @type {Map<string, number>} */
+/** What the server says of a file: pictures in it by name, 0 for one that is not there. @type {Map<string, number>} */
 export const files = new Map();
 
 globalThis.loomServer = (path) => {
   const count = files.get(new URL(path, "http://host").searchParams.get("filename"));
-  return { ok: count !== undefined, json: async () => ({ is_image: count === 1, num_frames: count }) };
+  return { ok: Boolean(count), status: count ? 200 : count === 0 ? 404 : 500, json: async () => ({ is_image: count === 1, num_frames: count }) };
 };
 globalThis.addEventListener = () => {};
 globalThis.Image = class {
@@ -24,7 +24,7 @@ globalThis.Image = class {
   naturalHeight = 48;
   async decode() {
     const name = new URL(this.src, "http://host").searchParams.get("filename");
-    if (!files.has(name)) throw new Error(`no picture ${name}`);
+    if (!files.get(name)) throw new Error(`no picture ${name}`);
   }
 };
 globalThis.document = {
@@ -82,9 +82,9 @@ export class Graph {
     return { slots, encode: this.add("LoomVideoDeepstackEncode", {}, ["references"]).connect("references", slots) };
   }
 
-  /** @param {string} image Name of its file. @param {number} [count] Pictures in it; none for a file that is not there. */
+  /** @param {string} image Name of its file. @param {number} [count] Pictures in it, 0 for a file that is not there; none for one of which nothing is known. */
   load(image, count) {
-    if (count) files.set(image, count);
+    if (count !== undefined) files.set(image, count);
     return this.add("LoadImage", { image });
   }
 }

@@ -182,3 +182,12 @@ test("what a run says of a subgraph holds until something changes in it, or in w
   box.connect("mask", null);
   assert.deepEqual(saidOf(made.slots), [["outside picture", "outside count"]]);
 });
+
+test("a file that is gone is told so, and counted as the picture that will take its place", async () => {
+  const graph = new Graph();
+  const made = graph.encodes(graph.load("deleted.png", 0), graph.load("there.png", 1), graph.load("unread.png"));
+  assert.deepEqual((await told(made)).labels, ["@Image 1", "@Image 2", "@Image 3–?"]);
+  const [gone, , unread] = stateOf(made.slots, () => {}).cards.map(({ notices }) => notices.map(({ text }) => text));
+  assert.deepEqual(gone, ["This file is not in ComfyUI's input folder: upload it again or choose another."]);
+  assert.deepEqual([unread[0], unread.length], ["This file cannot be shown.", 2]);
+});

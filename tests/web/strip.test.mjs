@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fitting, nativeSize } from "../../web/js/strip/fitting.js";
 import { indicesOf, moved, orderAfter, reindexed } from "../../web/js/strip/order.js";
+import { roomOf } from "../../web/js/strip/room.js";
 
 test("a move takes all pictures of a slot along", () => {
   assert.deepEqual(moved(["a", "b", "c"], 2, 0), ["c", "a", "b"]);
@@ -38,4 +39,14 @@ test("native sizes as the server has them", () => {
   assert.deepEqual(nativeSize({ width: 77, height: 301 }), { width: 64, height: 288 });
   assert.deepEqual(nativeSize({ width: 2000, height: 1500 }), { width: 1120, height: 832 });
   assert.deepEqual(nativeSize({ width: 1, height: 1 }), { width: 32, height: 32 });
+});
+
+test("more room for a card of more than two notices only", () => {
+  const card = (/** @type {string[]} */ ...texts) => ({ notices: texts.map((text) => ({ text })) });
+  const [plain, short, long] = [roomOf([card()]), "x".repeat(30), "x".repeat(80)];
+  assert.equal(roomOf([card(short, long)]), plain);
+  assert.ok(roomOf([card(short, short, short)]) > plain);
+  assert.ok(roomOf([card(short, short, long)]) > roomOf([card(short, short, short)]));
+  assert.equal(roomOf([card(short, short, "剪".repeat(40))]), roomOf([card(short, short, long)]));
+  assert.equal(roomOf([card(), card(short, short, short)]), roomOf([card(), card()]), "where the list scrolls");
 });

@@ -116,6 +116,20 @@ export async function press(page, key) {
   await page.waitForTimeout(500);
 }
 
+/** Drops a file on the canvas as a hand would. @param {any} page @param {string} name @param {string} type @param {Uint8Array} bytes */
+export async function drop(page, name, type, bytes) {
+  await page.evaluate(
+    ([given, kind, text]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], given, { type: kind }));
+      const canvas = window.app.canvas.canvas;
+      const place = { bubbles: true, cancelable: true, dataTransfer: data, clientX: 700, clientY: 500 };
+      for (const event of ["dragenter", "dragover", "drop"]) canvas.dispatchEvent(new DragEvent(event, place));
+    },
+    [name, type, Buffer.from(bytes).toString("base64")],
+  );
+}
+
 /** Queues the graph and waits for its end. @param {any} page @returns {Promise<string>} success, error or timeout. */
 export function run(page) {
   return page.evaluate(async () => {

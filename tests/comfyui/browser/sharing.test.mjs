@@ -2,23 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { RENDERERS, SERVER, open, picture, run } from "./page.mjs";
+import { RENDERERS, SERVER, drop, open, picture, run } from "./page.mjs";
 
 const workflow = (name) => JSON.parse(readFileSync(new URL(`../../../workflows/${name}.json`, import.meta.url)));
-
-/** Drops a file on the canvas as a hand would. @param {any} page @param {string} name @param {string} type @param {Uint8Array} bytes */
-async function drop(page, name, type, bytes) {
-  await page.evaluate(
-    ([given, kind, text]) => {
-      const data = new DataTransfer();
-      data.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], given, { type: kind }));
-      const canvas = window.app.canvas.canvas;
-      const place = { bubbles: true, cancelable: true, dataTransfer: data, clientX: 700, clientY: 500 };
-      for (const event of ["dragenter", "dragover", "drop"]) canvas.dispatchEvent(new DragEvent(event, place));
-    },
-    [name, type, Buffer.from(bytes).toString("base64")],
-  );
-}
 
 /** The last run: what was queued, and the file that it saved. */
 async function lastRun() {

@@ -357,6 +357,41 @@ test("a run's picture of what a subgraph gives is shown until something in it ch
   await page.context().close();
 });
 
+for (const renderer of RENDERERS) {
+  test(`a card with three warnings is seen whole, ${renderer}`, async () => {
+    const page = await stage({ renderer });
+    await edit(page, `[3, 2].forEach((at) => slots.disconnectInput(slots.findInputSlot("images.image_" + at)));`);
+    await page.waitForFunction(() => document.querySelectorAll(".loom-strip-card").length === 1);
+    await edit(page, `slots.setSize([400, slots.computeSize()[1]]);`);
+    await page.evaluate(async () => {
+      const form = new FormData();
+      const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
+      form.append("image", await new Promise((done) => canvas.toBlob(done, "image/png")), "strip_clear.png");
+      form.append("overwrite", "true");
+      await fetch("/upload/image", { method: "POST", body: form });
+    });
+    await edit(page, `slots.getInputNode(slots.findInputSlot("images.image_1")).widgets[0].value = "strip_clear.png";`);
+    await cards(page).locator(".loom-strip-notice").nth(2).waitFor();
+    const left = () => strip(page).locator(".loom-strip-list").evaluate((list) => list.scrollHeight - list.clientHeight);
+    await page.waitForFunction(() => { const list = document.querySelector(".loom-strip-list"); return list.scrollHeight <= list.clientHeight; }, null, { timeout: 5000 }).catch(() => {});
+    await picture(page, `strip_three_${renderer}`);
+    assert.equal(await left(), 0);
+    assert.deepEqual(page.errors, []);
+    await page.context().close();
+  });
+
+  test(`a file that is gone is told so, ${renderer}`, async () => {
+    const page = await stage({ renderer });
+    await edit(page, `slots.getInputNode(slots.findInputSlot("images.image_1")).widgets[0].value = "strip_gone.png";`);
+    await cards(page).nth(0).getByText("not in ComfyUI's input folder").waitFor();
+    assert.deepEqual(await cards(page).nth(0).locator(".loom-strip-notice").allTextContents(), ["This file is not in ComfyUI's input folder: upload it again or choose another."]);
+    assert.deepEqual(await numbers(page), ["@Image 1", "@Image 2", "@Image 3"]);
+    await picture(page, `strip_gone_${renderer}`);
+    assert.deepEqual(page.errors, []);
+    await page.context().close();
+  });
+}
+
 test("in a subgraph, what is outside is not known, and said to be left", async () => {
   const page = await stage();
   await edit(page, `slots.disconnectInput(3);`); // ComfyUI itself confuses slots beyond the first two here

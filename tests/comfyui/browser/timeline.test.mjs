@@ -59,6 +59,18 @@ const filmed = (page) =>
     return last?.getContext("2d").getImageData(0, 0, 1, 1).data[3] === 255;
   }, null, { timeout: 60_000 });
 
+for (const renderer of RENDERERS)
+  test(`a file that is gone is told so until another is chosen, ${renderer}`, async () => {
+    const page = await timeline({ renderer });
+    const clip = await value(page, "LoadVideo", "file");
+    await set(page, "LoadVideo", "file", "gone.mp4");
+    await says(page, /^This file is not in ComfyUI's input folder: upload it again or choose another\.$/);
+    await set(page, "LoadVideo", "file", clip);
+    await says(page, /frames at/);
+    await panel(page, "loom_timeline").locator("canvas").first().waitFor({ timeout: 60_000 });
+    await page.context().close();
+  });
+
 for (const renderer of RENDERERS) {
   test(`pictures, frames in and out, and the handles, ${renderer}`, async () => {
     const page = await timeline({ renderer });

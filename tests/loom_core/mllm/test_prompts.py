@@ -102,6 +102,13 @@ def test_mention_of_a_missing_reference_beside_the_only_one():
     assert caught.value.expected == "@Image 1"
 
 
+@pytest.mark.parametrize(("number", "fix"), [(3, "give 2 more, or change the mention"), (4, "change the mention")])
+def test_more_references_are_asked_for_only_where_few_are_missing(number, fix):
+    with pytest.raises(ConfigError) as caught:
+        check_request(Task.REFERENCE_EDIT, f"the hat of @Image {number}", num_references=1, has_source=True)
+    assert caught.value.fix == fix
+
+
 def test_mention_without_any_reference_and_mention_zero():
     with pytest.raises(ConfigError, match="with no references; expected no @Image mention"):
         check_request(Task.EDIT_VIDEO, "@Image1", num_references=0, has_source=True)

@@ -25,6 +25,7 @@ export const CHINESE = {
   "no @Image mention": "不写 @Image",
   "references are counted from @Image 1": "参考图从 @Image 1 开始编号",
   "give {count} more, or change the mention": "再提供 {count} 张，或修改编号",
+  "change the mention": "请修改编号",
   "no references": "没有参考图",
   "1 reference": "共 1 张参考图",
   "{count} references": "共 {count} 张参考图",

@@ -18,8 +18,10 @@ export function canWrite(action) {
 
 /** Write the values of an action into their widgets, as one step of undo. @param {import("./answers.js").SetAction} action */
 export function write(action) {
-  for (const { node, input, value } of action.values) setWidget(placeOf(node)?.node, input, value, { isStep: false });
-  remember();
+  const nodes = action.values.map(({ node }) => placeOf(node)?.node);
+  action.values.forEach(({ input, value }, at) => setWidget(nodes[at], input, value, { isStep: false }));
+  const changed = nodes.find(Boolean);
+  if (changed) remember(changed);
 }
 
 /** Centre a node and select it, in its subgraph where it is in one. @param {string} id */

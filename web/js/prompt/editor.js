@@ -3,7 +3,7 @@
 import { app } from "../../../../scripts/app.js";
 import { make } from "../shared/element.js";
 import { isLinked, isPromoted, origin, remember, setWidget, watch, widgetOf } from "../shared/graph.js";
-import { isIn } from "../shared/lifetime.js";
+import { whileAdded } from "../shared/lifetime.js";
 import { addPanel, hide } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { PromptField } from "./field.js";
@@ -12,7 +12,8 @@ import { surveyOf } from "./references.js";
 import "./words.js";
 
 const LEAST = 100; // CSS pixels: three lines, and one of problems
-const PAUSE = 1000; // milliseconds without a key, after which what was typed is a step of ComfyUI's undo, and kept by it
+// milliseconds without a key, after which what was typed is a step of ComfyUI's undo; ComfyUI itself waits 512 more until it keeps it
+const PAUSE = 500;
 
 /** @param {any} node */
 export function attach(node) {
@@ -86,6 +87,13 @@ class Editor {
       this.field.element.blur();
       window.removeEventListener("pointerdown", away, true); // also where the node is gone, which is told to nobody
     };
+    whileAdded(this.node, () => {
+      const leaving = () => this.#pause && this.#remember();
+      const kinds = ["pagehide", "visibilitychange"];
+      // before ComfyUI hears it, which from 1.58 on keeps at once what was remembered by then
+      for (const kind of kinds) window.addEventListener(kind, leaving, true);
+      return () => kinds.forEach((kind) => window.removeEventListener(kind, leaving, true));
+    });
     this.field.element.addEventListener("focus", () => window.addEventListener("pointerdown", away, true)); // the canvas takes no focus
     this.field.element.addEventListener("blur", () => window.removeEventListener("pointerdown", away, true));
   }
@@ -176,14 +184,18 @@ class Editor {
       this.#isWriting = false;
     }
     this.#showProblems(false);
-    clearTimeout(this.#pause);
+    this.#stop();
     if (!isWhole) this.#pause = setTimeout(() => this.#remember(), PAUSE);
   }
 
-  #remember() {
+  #stop() {
     clearTimeout(this.#pause);
-    // an editor that goes with its graph loses the focus as well: then the graph is empty, and its workflow still the open one
-    if (isIn(this.node)) remember();
+    this.#pause = undefined;
+  }
+
+  #remember() {
+    this.#stop();
+    remember(this.node);
   }
 
   /** Do something; if it throws, the plain widget comes back with all that was typed. @param {() => void} act */

@@ -34,13 +34,14 @@ export function countsOf(node, whenKnown) {
   const isMany = takesMany(node);
   const slots = feedsOf(node).map((feed) => {
     const facts = feed.isLoader && feed.file ? pictureFactsOf(feed.file, whenKnown) : null;
+    const pictures = facts?.isGone ? 1 : (facts?.count ?? null); // what takes its place is most likely one picture
     const ran = feed.key === null ? null : (run?.slots.get(feed.key) ?? null);
     return {
       feed,
       facts,
       isBeingRead: feed.isLoader && feed.file !== null && facts === null,
       isUnseen: feed.key === null || batch === null,
-      count: countOf({ isOff: feed.isOff, isMany, pictures: facts?.count ?? null, ran: isSameBatch ? (ran?.count ?? null) : null }),
+      count: countOf({ isOff: feed.isOff, isMany, pictures, ran: isSameBatch ? (ran?.count ?? null) : null }),
       shown: ran?.shown ?? null,
     };
   });

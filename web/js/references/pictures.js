@@ -1,7 +1,7 @@
 // What there is to know of a file before a run: its size, whether it is transparent, and how many pictures the loader gives.
 // @ts-check
 import { addressOf } from "../shared/graph.js";
-import { mediaOf } from "../shared/media.js";
+import { GONE, mediaOf } from "../shared/media.js";
 
 /** @typedef {import("../shared/files.js").StoredFile} StoredFile */
 /**
@@ -9,11 +9,15 @@ import { mediaOf } from "../shared/media.js";
  * @property {number} width In pixels; 0 for a file that is no picture or is not there.
  * @property {number} height
  * @property {boolean} isTransparent Somewhere, if only a little.
+ * @property {boolean} isGone It is not there.
  * @property {number | null} count Pictures in it, more than one for an animation; null where the server does not say.
  */
 
 const LOOKED_AT = 512; // pixels a side: up to 8192, a single transparent one still shows after averaging
 const AGAIN = 5000; // milliseconds until a file is read again of which too little could be learned
+
+/** @type {PictureFacts} */
+const UNKNOWN = { width: 0, height: 0, isTransparent: false, isGone: false, count: null };
 
 /** @type {Map<string, PictureFacts>} By address. */
 const known = new Map();
@@ -33,7 +37,7 @@ export function pictureFactsOf(file, whenKnown) {
   if (!waiting.has(address) && (!known.has(address) || doubtful.delete(address))) {
     waiting.set(address, new Set([whenKnown]));
     read(file, address)
-      .catch(() => ({ width: 0, height: 0, isTransparent: false, count: null }))
+      .catch(() => UNKNOWN)
       .then((found) => learned(address, found));
   }
   return known.get(address) ?? null;
@@ -53,9 +57,15 @@ async function read(file, address) {
   const image = new Image();
   image.crossOrigin = "anonymous"; // where the server is another one than the page's, as in development
   image.src = address;
-  const [media] = await Promise.all([mediaOf(file), image.decode()]);
+  const isDecoded = image.decode().then(
+    () => true,
+    () => false,
+  );
+  const media = await mediaOf(file);
+  if (media === GONE) return { ...UNKNOWN, isGone: true };
+  if (!(await isDecoded)) return UNKNOWN;
   const { naturalWidth: width, naturalHeight: height } = image;
-  return { width, height, isTransparent: isTransparent(image), count: media && (media.is_image ? 1 : media.num_frames) };
+  return { width, height, isTransparent: isTransparent(image), isGone: false, count: media && (media.is_image ? 1 : media.num_frames) };
 }
 
 /** @param {HTMLImageElement} image */

@@ -4,7 +4,7 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { queryOf, storedFile } from "./files.js";
-import { onceAFrame, sweep, whileAdded } from "./lifetime.js";
+import { isIn, onceAFrame, sweep, whileAdded } from "./lifetime.js";
 
 /** @typedef {import("./files.js").StoredFile} StoredFile */
 
@@ -28,7 +28,7 @@ export function setWidget(node, name, value, { isStep = true } = {}) {
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
   node.setDirtyCanvas?.(true, true);
-  if (isStep) remember();
+  if (isStep) remember(node);
   return true;
 }
 
@@ -37,8 +37,14 @@ export function openTab() {
   return /** @type {any} */ (app.extensionManager)?.workflow?.activeWorkflow ?? null;
 }
 
-/** Make what was changed a step of undo. */
-export function remember() {
+/**
+ * Make what was changed a step of undo.
+ *
+ * @param {any} node One that was changed. If it went with its graph, nothing is remembered: another workflow is being opened, the
+ *     graph is empty, and the old workflow still the open one, which would be given that.
+ */
+export function remember(node) {
+  if (!isIn(node)) return;
   const tracker = openTab()?.changeTracker;
   if (tracker?.captureCanvasState) tracker.captureCanvasState();
   else tracker?.checkState?.();
@@ -47,17 +53,18 @@ export function remember() {
 /**
  * Make several changes one step of undo.
  *
+ * @param {any} node One that is changed, as for `remember`.
  * @param {() => void} change
  */
-export function together(change) {
-  const tracker = openTab()?.changeTracker;
+export function together(node, change) {
+  const tracker = isIn(node) ? openTab()?.changeTracker : null; // it remembers by itself at the end
   tracker?.beforeChange?.();
   try {
     change();
   } finally {
     tracker?.afterChange?.();
   }
-  remember();
+  remember(node);
 }
 
 /** @param {any} node @param {string} name Of an input. @returns {boolean} */

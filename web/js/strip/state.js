@@ -5,6 +5,7 @@ import { gapsOf, nameOf } from "../references/feeds.js";
 import { listed } from "../references/numbers.js";
 import { lastRun } from "../references/runs.js";
 import { isLinked, widgetOf } from "../shared/graph.js";
+import { tellGone } from "../shared/media.js";
 import { say } from "../shared/text.js";
 import { fitting } from "./fitting.js";
 import { indicesOf } from "./order.js";
@@ -87,11 +88,12 @@ function rangeOf(times) {
 }
 
 /** @param {Slot} slot @param {boolean} isShown @returns {Notice[]} */
-function noticesOfFile({ feed: { isLoader, isOff, key }, facts }, isShown) {
+function noticesOfFile({ feed: { file, isLoader, isOff, key }, facts }, isShown) {
   if (isOff) return [{ kind: "warn", text: say("Muted or bypassed: the slot is empty in a run.") }];
   const missing = key === null ? "No picture here: it depends on what is outside of this subgraph." : "No picture before it has run.";
   if (!isLoader) return isShown ? [] : [{ kind: "info", text: say(missing) }];
   if (!facts) return [];
+  if (file && facts.isGone) return [{ kind: "warn", text: tellGone(file) }];
   if (!facts.width) return [{ kind: "warn", text: say("This file cannot be shown.") }];
   if (!facts.isTransparent) return [];
   return [

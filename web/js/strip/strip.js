@@ -11,13 +11,13 @@ import { cardElement, noticeElement } from "./cards.js";
 import { exchange, retitle, rewrite } from "./links.js";
 import { moveBy } from "./moving.js";
 import { moved, orderAfter, reindexed } from "./order.js";
+import { roomOf, tallest } from "./room.js";
 import { labelOf, stateOf } from "./state.js";
 import "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 
 const NAME = "reference strip";
-const HEIGHTS = [56, 92, 172]; // CSS pixels for none, one, and more references, where the list scrolls
 let made = 0;
 
 /** @param {any} node */
@@ -32,7 +32,7 @@ export function attach(node) {
   /** @type {State} */
   let state = { cards: [], counts: [], notices: [] };
   let drawn = "";
-  let height = HEIGHTS[0];
+  let height = roomOf([]);
   let isMoving = false;
 
   const refresh = () => {
@@ -55,7 +55,8 @@ export function attach(node) {
     if (focused >= 0) focus(Math.min(focused, last));
     notices.replaceChildren(...state.notices.map((notice) => noticeElement(notice, "p")));
     if (last < 0) notices.append(make("p.loom-strip-empty", {}, say("Connect a picture to image_1: the prompt names it @Image 1.")));
-    const wanted = HEIGHTS[Math.min(state.cards.length, HEIGHTS.length - 1)];
+    element.style.setProperty("--loom-strip-tall", `${tallest(state.cards)}px`);
+    const wanted = roomOf(state.cards);
     if (wanted !== height) {
       height = wanted;
       fit(node);
@@ -114,7 +115,7 @@ function moveReference(node, { cards, counts }, from, to) {
   const places = moved([...cards.keys()], from, to);
   /** @type {ReturnType<typeof rewrite>} */
   let prompts = { written: 0, left: [] };
-  together(() => {
+  together(node, () => {
     exchange(node, places);
     if (!isLinked(node, "temporal_indices"))
       setWidget(node, "temporal_indices", reindexed(widgetOf(node, "temporal_indices")?.value ?? "", order));

@@ -3,8 +3,7 @@
 // @ts-check
 import { make } from "../shared/element.js";
 import { remember, setting, setWidget, watch } from "../shared/graph.js";
-import { isIn } from "../shared/lifetime.js";
-import { mediaOf } from "../shared/media.js";
+import { GONE, mediaOf, tellGone } from "../shared/media.js";
 import { addPanel } from "../shared/panel.js";
 import { say } from "../shared/text.js";
 import { makeCurve } from "./curve.js";
@@ -28,8 +27,9 @@ export function attach(node) {
   let file = "";
   let length = 0;
   let isAsked = false;
+  let isGone = false;
 
-  const done = () => isIn(node) && remember(); // a drag also ends where the graph goes
+  const done = () => remember(node);
 
   const film = makeFilmstrip((seconds) => {
     length = seconds;
@@ -81,12 +81,14 @@ export function attach(node) {
   async function learn() {
     const { file: source, isPictures } = connected(node);
     const now = JSON.stringify(source);
-    if (now === file) return;
-    [file, facts, length, isAsked] = [now, null, 0, false];
-    film.show(source, isPictures);
+    if (now === file && !isGone) return; // one that is not there may come
+    if (now !== file) [file, facts, length, isAsked, isGone] = [now, null, 0, false, false];
+    if (!isGone) film.show(source, isPictures);
     const answer = source && (await mediaOf(source));
     if (now !== file) return;
-    [facts, isAsked] = [answer, true];
+    isGone = answer === GONE;
+    [facts, isAsked] = [answer === GONE ? null : answer, true];
+    film.show(isGone ? null : source, isPictures);
     draw();
   }
 
@@ -100,7 +102,7 @@ export function attach(node) {
     const isOpen = [start, maxFrames, fps].every((each) => !each.isLinked || each.value !== undefined);
     trimmer.draw({ media: clip, settings, part, marks, isFixed: { start: start.isLinked || maxFrames.isLinked, end: maxFrames.isLinked } });
     trimmer.element.classList.toggle("loom-timeline-none", !from.file);
-    line.textContent = clip && part ? summary(clip, part, settings.fps, !facts?.fps && !from.isPictures) : without(from, facts, isAsked);
+    line.textContent = clip && part ? summary(clip, part, settings.fps, !facts?.fps && !from.isPictures) : without(from, facts, isAsked, isGone);
     const notice = clip && part ? warning(part, isOpen) : "";
     detail.classList.toggle("loom-timeline-warn", !!notice);
     times.textContent = notice || (clip && part ? moments(clip, part) : "");
@@ -147,11 +149,12 @@ function warning(part, isKnown) {
   return part.count > TRAINED_FRAMES ? say("Longer than the 121 frames of training: use context windows.") : "";
 }
 
-/** What is said where there is no clip to cut. @param {import("./surroundings.js").Connected} from @param {MediaFacts | null} facts @param {boolean} isAsked */
-function without(from, facts, isAsked) {
+/** What is said where there is no clip to cut. @param {import("./surroundings.js").Connected} from @param {MediaFacts | null} facts @param {boolean} isAsked @param {boolean} isGone */
+function without(from, facts, isAsked, isGone) {
   if (from.isOff) return say("What gives the clip is muted or bypassed.");
   if (!from.title) return say("Connect a clip or picture to see it here.");
   if (!from.file) return say("The source comes from {title}: its frames are known once it runs.", { title: from.title });
+  if (isGone) return tellGone(from.file);
   if (!facts && !isAsked) return say("Looking at the file …");
   return facts ? say("A picture of {width} x {height}, edited as a still.", { width: facts.width, height: facts.height }) : say("The file cannot be read here; fps unknown.");
 }
