@@ -136,7 +136,8 @@ def _tiles() -> Iterator[Comparison]:
             text = "whole frames" if tile is None else f"tiles of {tile * SPATIAL_STRIDE} pixels"
             yield Comparison(
                 key=f"decode_tiling_{name}_{free / GIGA:.0f}gb",
-                title=f"FLOPs of decoding {width}x{height} with the tiles chosen for {free / GIGA:.0f} GB, against whole frames",
+                title=f"FLOPs of decoding {width}x{height} with the tiles chosen for {free / GIGA:.0f} GB, "
+                "against whole frames",
                 first=Figure(text, count_flops(streamed(latents, tile_latents=tile)) / TERA),
                 second=Figure("whole frames", whole / TERA),
                 unit="TFLOP",
