@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflows"
 CORE_NODES = ROOT / "tests" / "workflows" / "core_nodes.json"
 GAP, TITLE, MARGIN = 40, 36, 24  # pixels: between nodes, of a node's title bar, around the nodes of a frame
+FOOT = 24
+"""Pixels below the margin of a frame, for Vue nodes: they are higher than on the canvas, whose sizes these are."""
 NOTE_WIDTH, NOTE_HEIGHT = 420, 560
 ROOM = {
     "LoadImage": 340.0, "LoadVideo": 420.0, "SaveImage": 360.0, "SaveVideo": 460.0, "LoomVideoReferenceSlots": 420.0,
@@ -66,7 +68,7 @@ def arranged(workflow: Workflow, graph: dict[str, Any]) -> dict[str, Any]:
             height += TEXT if node["type"] in TELLING else 0.0
             node["pos"], node["size"] = [left, top], [width, height]
             top += height + GAP + TITLE
-        box = [left - MARGIN, -2.0 * TITLE, width + 2 * MARGIN, top + 2 * TITLE - GAP + MARGIN - TITLE]
+        box = [left - MARGIN, -2.0 * TITLE, width + 2 * MARGIN, top + TITLE - GAP + MARGIN + FOOT]
         groups.append(
             {"id": number + 1, "title": column.heading, "bounding": box, "color": COLOURS[number % len(COLOURS)],
              "font_size": 24, "flags": {}}

@@ -17,7 +17,10 @@ try {
   await page.goto(server, { waitUntil: "domcontentloaded" });
   await page.waitForFunction(() => window.app?.graph && window.app.extensionManager, null, { timeout: 120000 });
   await page.waitForTimeout(2500); // extensions register after the graph is there
-  await page.evaluate(() => window.app.extensionManager.setting.set("Comfy.TutorialCompleted", true));
+  const settings = { "Comfy.TutorialCompleted": true, "Comfy.VueNodes.Enabled": false }; // sizes are those of the canvas
+  await page.evaluate(async (values) => {
+    for (const [name, value] of Object.entries(values)) await window.app.extensionManager.setting.set(name, value);
+  }, settings);
   const made = {};
   for (const [name, prompt] of Object.entries(JSON.parse(fs.readFileSync(input, "utf8")))) {
     made[name] = await page.evaluate(async ([name, prompt]) => {
