@@ -8,6 +8,7 @@ from .conditioning import LoomVideoDeepstackEncode
 from .latents import LoomVideoEmptyLatent, LoomVideoSizeHelper
 from .loaders import LoomVideoEncoderLoader, LoomVideoModelLoader, LoomVideoVAELoader
 from .lora import LoomVideoLoraLoader
+from .memory_plan import LoomVideoMemoryPlan
 from .references import LoomVideoReferenceSlots
 from .sampler import LoomVideoSampler
 from .sampling import LoomVideoGuider, LoomVideoScheduler, LoomVideoUniPCSampler
@@ -30,6 +31,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LoomVideoUniPCSampler,
     LoomVideoScheduler,
     LoomVideoRestoreVideo,
+    LoomVideoMemoryPlan,
     LoomVideoDatasetPrepare,
     LoomVideoLoraTrain,
     LoomVideoLoraSave,

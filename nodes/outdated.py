@@ -24,6 +24,7 @@ IDS = (
     "LoomVideoUniPCSampler",
     "LoomVideoScheduler",
     "LoomVideoRestoreVideo",
+    "LoomVideoMemoryPlan",
     "LoomVideoDatasetPrepare",
     "LoomVideoLoraTrain",
     "LoomVideoLoraSave",

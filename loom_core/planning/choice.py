@@ -6,6 +6,7 @@ that which costs nothing on; a new measure is a new entry of a row and a formula
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ _PIXELS = 16  # a latent, along a side
 
 Try = Callable[[Setting, Measures, int], Measures]
 """Makes a measure's changes, for a number of free bytes."""
+Fits = Callable[[Setting], bool]
+"""Whether a run fits, by one rule or another."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +153,20 @@ def _cost_of_cpu(setting: Setting, _measures: Measures) -> str:
     return phrase("the MLLM on the processor, about {work} TFLOP once a run", work=f"{operations / _TERA:.0f}")
 
 
-def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
+def share_made_anew(setting: Setting) -> float:
+    """Work that keys and values of the contexts are, made in each step, as a share of the step's."""
     config, run = setting.model.dit, setting.run
     anew = sum(keys_values_flops(config, context) for context in run.branches.values())
     step = sum(
         forward_flops(config, target=run.target.tokens, references=run.references_of(branch), context=context)
         for branch, context in run.branches.items()
     )
+    return anew / step
+
+
+def _cost_of_projected(setting: Setting, _measures: Measures) -> str:
     template = "projected contexts kept, keys and values made anew: {share} more work a step"
-    return phrase(template, share=f"{anew / step:.1%}")
+    return phrase(template, share=f"{share_made_anew(setting):.1%}")
 
 
 def _cost_of_streamed_mllm(setting: Setting, _measures: Measures) -> str:
@@ -276,20 +284,33 @@ def most_frames(setting: Setting, budget: int) -> int | None:
         setting: What is planned for.
         budget: Bytes that may be used.
     """
-    run = setting.run
-    shorter = range(run.num_frames - TEMPORAL_STRIDE, TEMPORAL_STRIDE, -TEMPORAL_STRIDE)
-    runs = (replace(setting, run=replace(run, num_frames=count)) for count in shorter)
-    return next((one.run.num_frames for one in runs if not _attempt(one, budget)[1]), None)
+    return longest_run(setting, lambda one: not _attempt(one, budget)[1])
+
+
+def longest_run(setting: Setting, fits: Fits) -> int | None:
+    """Length of the longest clip, shorter than the run, that fits by any rule; None where none does."""
+    counts = range(TEMPORAL_STRIDE + 1, setting.run.num_frames, TEMPORAL_STRIDE)
+    found = bisect_left(counts, True, key=lambda count: not fits(_changed(setting, num_frames=count)))
+    return counts[found - 1] if found else None
+
+
+def _changed(setting: Setting, **changes: int) -> Setting:
+    return replace(setting, run=replace(setting.run, **changes))  # type: ignore[arg-type]
 
 
 def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
     """What would fit, from the least change on; at least the card that it takes."""
+    yield from smaller_runs(setting, lambda one: not _attempt(one, budget)[1])
+    form = next((form for form in _smaller_formats(setting.form) if not _attempt_with(setting, form, budget)), None)
+    if form is not None:
+        yield phrase("use {form} weights", form=form.name)
+    yield phrase("a device with {memory} GB free", memory=f"{least_budget(setting) / GIGA:.1f}")
+
+
+def smaller_runs(setting: Setting, fits: Fits) -> Iterator[str]:
+    """Fewer frames and smaller sizes that fit by any rule, as advice."""
     run = setting.run
-
-    def fits(**changes: object) -> bool:
-        return not _attempt(replace(setting, run=replace(run, **changes)), budget)[1]  # type: ignore[arg-type]
-
-    frames = most_frames(setting, budget)
+    frames = longest_run(setting, fits)
     if frames is not None:
         yield phrase("use {frames} frames", frames=frames)
     alike = [closest_bucket(run.width, run.height, allowed_sides=(side,)) for side in sorted(VIDEO_BUCKETS)[::-1]]
@@ -297,16 +318,12 @@ def _ways_out(setting: Setting, budget: int) -> Iterator[str]:
         (
             (width, height)
             for width, height in alike
-            if width * height < run.width * run.height and fits(width=width, height=height)
+            if width * height < run.width * run.height and fits(_changed(setting, width=width, height=height))
         ),
         None,
     )
     if smaller is not None:
         yield phrase("use {width}x{height}", width=smaller[0], height=smaller[1])
-    form = next((form for form in _smaller_formats(setting.form) if not _attempt_with(setting, form, budget)), None)
-    if form is not None:
-        yield phrase("use {form} weights", form=form.name)
-    yield phrase("a device with {memory} GB free", memory=f"{least_budget(setting) / GIGA:.1f}")
 
 
 def _smaller_formats(form: WeightFormat) -> Iterator[WeightFormat]:

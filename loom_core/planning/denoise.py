@@ -31,7 +31,7 @@ from .sizes import MODULATION_ROWS, PROJECTOR_EXPANSION, WeightFormat
 
 _FLOAT = 4
 _TABLES = 2  # cosines and sines
-_SOLVER_LATENTS = 6
+SOLVER_LATENTS = 6
 """Float32 latents alive while the model works: noise, state, and of the step before its state, its clean prediction,
 the one before that, and its velocity (UniPC and DPM-Solver++; Euler has three fewer)."""
 
@@ -250,7 +250,7 @@ class Denoising:
                 held=held,
                 cache=sum(caches.values()),
                 conditions=sum(conditions.values()),
-                latents=numbers * (_SOLVER_LATENTS * _FLOAT + predictions),
+                latents=numbers * (SOLVER_LATENTS * _FLOAT + predictions),
                 activations=most
                 + self.form.widening(self.config.hidden_size, self.config.ffn_dim)
                 + self._waiting(branch),

@@ -18,6 +18,7 @@ from .run import RunSizes
 from .sizes import MLLMSizes, WeightFormat
 
 _FLOAT = 4
+_MASKS = 3
 _READING_ORDER = (Branch.FULL, Branch.VISUAL, Branch.UNCONDITIONAL)
 
 
@@ -46,6 +47,24 @@ def tower_bytes(sizes: MLLMSizes, *, patches: int, itemsize: int) -> int:
     """
     casts = 0 if itemsize == _FLOAT else 2 * _FLOAT
     return patches * sizes.vision_width * (5 * itemsize + casts + 5 * _FLOAT)
+
+
+def hosted_reading_bytes(sizes: MLLMSizes, *, tokens: int, seen: int, patches: int) -> int:
+    """Of a prompt that ComfyUI reads, beside the weights.
+
+    It computes in float32 and looks at pictures frame by frame. It casts a matrix when it is used, and makes a mask of
+    all tokens by all.
+
+    Args:
+        sizes: Of the MLLM.
+        tokens: S.
+        seen: V.
+        patches: P of the largest frame.
+    """
+    layer = layer_bytes(sizes, tokens=tokens, seen=seen, itemsize=_FLOAT)
+    layer += _FLOAT * (sizes.hidden_size * sizes.intermediate_size + _MASKS * tokens * tokens)
+    tower = tower_bytes(sizes, patches=patches, itemsize=_FLOAT)
+    return max(layer, tower) + feature_bytes(sizes, tokens=seen, itemsize=_FLOAT)
 
 
 @dataclass(frozen=True, kw_only=True)

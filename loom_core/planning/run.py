@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 from ..errors import ConfigError
 from ..geometry import LatentShape, check_frames, check_size, latent_shape
@@ -27,7 +27,7 @@ TIME_TOKENS = 6
 """Of `<0.1 seconds>`, before each pair of frames of a clip."""
 NEGATIVE_TOKENS = 114 + CHAT_TOKENS
 """Of the official negative prompt."""
-_MOST_REFERENCES = 100
+MOST_REFERENCES = 100
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class RunSizes:
         """Check the sizes."""
         check_size(self.width, self.height)
         check_frames(self.num_frames)
-        if not 0 <= self.num_references <= _MOST_REFERENCES:
+        if not 0 <= self.num_references <= MOST_REFERENCES:
             raise ConfigError(
-                f"{self.num_references} references", expected=f"0 to {_MOST_REFERENCES}", fix="four were trained"
+                f"{self.num_references} references", expected=f"0 to {MOST_REFERENCES}", fix="four were trained"
             )
         if self.text_tokens < 1:
             raise ConfigError(f"a text of {self.text_tokens} tokens", expected="at least 1", fix="60 is usual")
@@ -130,13 +130,26 @@ class RunSizes:
     @cached_property
     def seen(self) -> SeenPictures:
         """What the MLLM sees."""
-        seen = SeenPictures()
-        if self.has_source:
-            frames = len(source_frame_indices(self.num_frames, max_frames=self.mllm_frames))
-            seen = seen_pictures(self.width, self.height, frames=frames)
-        for _ in range(self.num_references):
-            seen = seen.and_also(seen_pictures(self.width, self.height, frames=1))
+        seen = self._seen_source or SeenPictures()
+        if self.num_references:
+            still = seen_pictures(self.width, self.height, frames=1)
+            seen = reduce(SeenPictures.and_also, [still] * self.num_references, seen)
         return seen
+
+    @property
+    def patches_at_once(self) -> int:
+        """Patches of the largest still or pair of frames, which is what a host has the vision tower look at."""
+        source = self._seen_source
+        pictures = [source] if source else []
+        pictures += [seen_pictures(self.width, self.height, frames=1)] if self.num_references else []
+        return max((one.patches // one.spans for one in pictures), default=0)
+
+    @cached_property
+    def _seen_source(self) -> SeenPictures | None:
+        if not self.has_source:
+            return None
+        frames = len(source_frame_indices(self.num_frames, max_frames=self.mllm_frames))
+        return seen_pictures(self.width, self.height, frames=frames)
 
     @cached_property
     def branches(self) -> Mapping[Branch, int]:

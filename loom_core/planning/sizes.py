@@ -46,6 +46,18 @@ class WeightFormat:
     matrix_itemsize: float
     itemsize: int
 
+    @classmethod
+    def measured(cls, name: str, weights: Weights, *, num_bytes: int, itemsize: int) -> WeightFormat:
+        """The format of weights of which only the memory that they take is known.
+
+        Args:
+            name: For people.
+            weights: Numbers in them.
+            num_bytes: That they take.
+            itemsize: Bytes of a number of activations.
+        """
+        return cls(name, round((num_bytes - weights.others * itemsize) / weights.matrices, 3), itemsize)
+
     def num_bytes(self, weights: Weights) -> int:
         """Memory of a part's weights."""
         return round(weights.matrices * self.matrix_itemsize) + weights.others * self.itemsize

@@ -53,6 +53,14 @@ def free_others(keep: Collection[Any]) -> None:
     model_management.soft_empty_cache()
 
 
+def available_memory() -> tuple[int, bool]:
+    """Bytes that a run can have, with what the host would unload for it, and whether they are a GPU's."""
+    device = model_management.get_torch_device()
+    loaded = [one for one in model_management.current_loaded_models if one.device == device and one.model is not None]
+    free = model_management.get_free_memory(device) + sum(one.model_loaded_memory() for one in loaded)
+    return int(free), not model_management.is_device_cpu(device)
+
+
 def spare_memory(device: torch.device) -> float:
     """Bytes that may be counted on.
 

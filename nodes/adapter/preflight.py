@@ -38,6 +38,7 @@ from .files import BUILT_IN, media_path, offered, path_of
 from .host import MINIMUM_VERSION, version
 from .media.vae import EXPECTED, require_whole_vae
 from .media.vae import FOLDER as VAE_FOLDER
+from .memory import available_memory
 from .model.loading import CODEC_FILE, SUFFIXES, dit_path
 from .model.loading import FOLDER as MODEL_FOLDER
 
@@ -105,12 +106,7 @@ class ComfyHost:
 
     def free_memory(self) -> tuple[int, bool]:
         """Bytes that a run can have, with what the host would unload for it, and whether they are a GPU's."""
-        device = model_management.get_torch_device()
-        loaded = [
-            one for one in model_management.current_loaded_models if one.device == device and one.model is not None
-        ]
-        free = model_management.get_free_memory(device) + sum(one.model_loaded_memory() for one in loaded)
-        return int(free), not model_management.is_device_cpu(device)
+        return available_memory()
 
     def findings(self) -> list[Finding]:
         """On the host itself."""

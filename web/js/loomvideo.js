@@ -13,6 +13,7 @@ const PANELS = [
   ["LoomVideoReferenceSlots", "./strip/strip.js"],
   ["LoomVideoSampler", "./run/panel.js"],
   ["LoomVideoRestoreVideo", "./wipe/panel.js"],
+  ["LoomVideoMemoryPlan", "./plan/plan.js"],
   ["LoomVideoSampler", "./wipe/button.js"],
 ];
 /** Modules that export `start()`, called once when the application is up. @type {string[]} */

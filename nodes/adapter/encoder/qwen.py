@@ -14,6 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from ....loom_core.config.model import LOOMVIDEO_5B, RopePrecision
 from ....loom_core.errors import WeightsError
 from ....loom_core.mllm.picture_sizes import IMAGE_SETTINGS, VIDEO_SETTINGS, VisionSettings
+from ....loom_core.planning.sizes import MLLMSizes
 
 EXPECTED_FILE = "qwen3vl_8b_fp8_scaled.safetensors"
 """Name under which artists have the encoder of the released model."""
@@ -107,6 +108,24 @@ class Qwen:
     def transformer(self) -> Any:
         """Language model (`model`) and vision tower (`visual`)."""
         return self.encoder.transformer
+
+    @property
+    def sizes(self) -> MLLMSizes:
+        """What decides how much memory it takes."""
+        config, visual = self.transformer.model.config, self.transformer.visual
+        return MLLMSizes(
+            num_layers=self.num_layers,
+            hidden_size=self.hidden_size,
+            intermediate_size=config.intermediate_size,
+            query_width=config.num_attention_heads * config.head_dim,
+            key_width=config.num_key_value_heads * config.head_dim,
+            head_dim=config.head_dim,
+            vocab_size=config.vocab_size,
+            vision_depth=len(visual.blocks),
+            vision_width=visual.hidden_size,
+            vision_positions=visual.num_position_embeddings,
+            num_deepstack=len(visual.deepstack_visual_indexes),
+        )
 
     def path(self, name: str) -> str:
         """Where something of the transformer is in `whole`, as object patches name it."""

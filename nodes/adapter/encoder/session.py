@@ -23,9 +23,6 @@ from .taps import tapped
 from .tokens import host_tokens
 from .vision import VisionFeatures
 
-FLOAT32_BYTES = 4
-_MASKS = 3
-
 
 class QwenSession:
     """Reads prompts with a clone of a CLIP; use it as a context.
@@ -108,30 +105,19 @@ class QwenSession:
 def memory_needed(qwen: Qwen, prompt: TokenizedPrompt) -> int:
     """Bytes that reading a prompt takes beside the weights, as the planner has it.
 
-    The host computes in float32 and looks at pictures frame by frame. It casts a matrix when it is used, and makes a
-    mask of all tokens by all.
-
     Args:
         qwen: Gives the widths.
         prompt: Gives the lengths.
     """
-    from ....loom_core.planning.prompt import feature_bytes, layer_bytes, tower_bytes
-    from ....loom_core.planning.sizes import MLLMSizes
+    from ....loom_core.planning.prompt import hosted_reading_bytes
 
-    config, visual = qwen.transformer.model.config, qwen.transformer.visual
-    sizes = MLLMSizes(
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        vision_width=visual.hidden_size,
-        num_deepstack=len(visual.deepstack_visual_indexes),
+    pictures = [*prompt.images, *prompt.videos]
+    return hosted_reading_bytes(
+        qwen.sizes,
+        tokens=len(prompt.input_ids),
+        seen=sum(picture.tokens_a_frame * picture.grid[0] for picture in pictures),
+        patches=max((picture.grid[1] * picture.grid[2] for picture in pictures), default=0),
     )
-    tokens, pictures = len(prompt.input_ids), [*prompt.images, *prompt.videos]
-    seen = sum(picture.tokens_a_frame * picture.grid[0] for picture in pictures)
-    patches = max((picture.grid[1] * picture.grid[2] for picture in pictures), default=0)
-    layer = layer_bytes(sizes, tokens=tokens, seen=seen, itemsize=FLOAT32_BYTES)
-    layer += FLOAT32_BYTES * (config.hidden_size * config.intermediate_size + _MASKS * tokens * tokens)
-    tower = tower_bytes(sizes, patches=patches, itemsize=FLOAT32_BYTES)
-    return max(layer, tower) + feature_bytes(sizes, tokens=seen, itemsize=FLOAT32_BYTES)
 
 
 def _round_rope(qwen: Qwen) -> None:

@@ -1,7 +1,7 @@
 // The stylesheets, in ComfyUI's own colours, so that they follow the theme: what all panels share, and one for each feature.
 // @ts-check
 
-const SHEETS = ["loomvideo", ...["prompt", "strip", "timeline", "run", "wipe", "preflight"].map((name) => `${name}/${name}`)];
+const SHEETS = ["loomvideo", ...["prompt", "strip", "timeline", "run", "wipe", "plan", "preflight"].map((name) => `${name}/${name}`)];
 
 /** Add the stylesheets to the page, once. */
 export function loadStyle() {
