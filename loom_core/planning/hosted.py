@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ..phrases import joined
 from ..vae.memory import Direction, covered_share, peak_bytes
 from .choice import GIGA, share_made_anew, smaller_runs
 from .denoise import SOLVER_LATENTS, cache_bytes, projecting_bytes, step_bytes
@@ -283,7 +282,7 @@ def verdict_lines(plan: HostedPlan) -> list[str]:
         return [f"It fits: {most.name} takes the most, {_gigabytes(most.peak)} of {_gigabytes(plan.device.budget)} GB."]
     lacking = " and ".join(phase.name for phase in plan.phases if not phase.fits)
     lacking = "any phase" if not any(phase.fits for phase in plan.phases) else lacking
-    return [f"It does not fit: no room for {lacking}.", f"To fix: {joined(plan.advice, '{this}, or {that}')}."]
+    return [f"It does not fit: no room for {lacking}.", f"To fix: {', or '.join(plan.advice)}."]
 
 
 def phase_lines(plan: HostedPlan) -> list[str]:
