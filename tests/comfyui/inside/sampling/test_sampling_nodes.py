@@ -149,8 +149,8 @@ def test_the_node_says_what_it_does(generate, monkeypatch):
         generate(steps=4, guidance_scale=2.5, visual_guidance_scale=1.5)
     first, last = sent[0], sent[-1]
     about = "guidance 2.5, visual guidance 1.5: full + unconditional + visual"
-    assert first == (f"loading the model\n{about}", "9", "me")
-    assert last == (f"step 4 of 4, 0:00 left\n{about}", "9", "me")
+    assert first == (f"loading the model  \n{about}", "9", "me")
+    assert last == (f"step 4 of 4, 0:00 left  \n{about}", "9", "me")
 
 
 def test_shift_by_size(nodes, part):
