@@ -27,3 +27,19 @@ def size_inputs(what: str) -> list[io.Input]:
         )
         for name, default in (("width", 832), ("height", 480))
     ]
+
+
+def length_input(more: str) -> io.Input:
+    """Number of frames.
+
+    Args:
+        more: Last sentence of the tooltip.
+    """
+    return io.Int.Input(
+        "length",
+        default=81,
+        min=1,
+        max=LONGEST,
+        step=4,
+        tooltip=f"Number of frames, 4k + 1; 1 is an image. {more}",
+    )

@@ -13,7 +13,7 @@ from .adapter.media.latents import empty_latent
 from .adapter.media.video_input import source_facts
 from .adapter.progress import NodeProgress
 from .adapter.sampling.checks import config_of
-from .inputs import LONGEST, size_inputs
+from .inputs import LONGEST, length_input, size_inputs
 from .sizing import ASPECTS, AUTO, FROM_SOURCE, RESOLUTIONS, choose_length, choose_size
 
 CATEGORY = "LoomVideo/latent"
@@ -115,14 +115,7 @@ class LoomVideoEmptyLatent(io.ComfyNode):
             search_aliases=["empty latent", "empty video latent", "latent size", "new video"],
             inputs=[
                 *size_inputs("the result"),
-                io.Int.Input(
-                    "length",
-                    default=81,
-                    min=1,
-                    max=LONGEST,
-                    step=4,
-                    tooltip="Number of frames, 4k + 1; 1 is an image. LoomVideo Size Helper gives it.",
-                ),
+                length_input("LoomVideo Size Helper gives it."),
                 io.Int.Input(
                     "batch_size",
                     default=1,

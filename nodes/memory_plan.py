@@ -10,7 +10,7 @@ from ..loom_core.planning.hosted import hosted_plan, phase_lines, verdict_lines
 from ..loom_core.planning.run import MOST_REFERENCES, RunSizes
 from .adapter.planning import device_of, parts_of
 from .adapter.progress import NodeProgress
-from .inputs import LONGEST, size_inputs
+from .inputs import length_input, size_inputs
 
 CATEGORY = "LoomVideo/latent"
 MOST_VRAM = 1024.0
@@ -33,14 +33,7 @@ class LoomVideoMemoryPlan(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 *size_inputs("the result"),
-                io.Int.Input(
-                    "length",
-                    default=81,
-                    min=1,
-                    max=LONGEST,
-                    step=4,
-                    tooltip="Number of frames, 4k + 1; 1 is an image. With context windows, the length of a window.",
-                ),
+                length_input("With context windows, the length of a window."),
                 io.Int.Input(
                     "references",
                     default=0,
@@ -105,7 +98,6 @@ class LoomVideoMemoryPlan(io.ComfyNode):
         about = f"{run.describe()}, on {where}"
         verdict = verdict_lines(plan)
         assumed = [f"Assumed: {', '.join(parts.assumed)}, in bf16."] if parts.assumed else []
-        lines = [about, *phase_lines(plan), *assumed]
-        NodeProgress().text(" ".join(verdict))
-        text = "\n".join([*verdict, *lines])
-        return io.NodeOutput(text, ui={"text": (text,), "loom_plan": lines})  # the latter for web/js/plan
+        lines = [*verdict, about, *phase_lines(plan), *assumed]
+        NodeProgress().text(verdict[0])  # all that is seen where the panels are turned off
+        return io.NodeOutput("\n".join(lines), ui={"text": ("\n".join(lines),), "loom_plan": lines})

@@ -282,7 +282,7 @@ def verdict_lines(plan: HostedPlan) -> list[str]:
         return [f"It fits: {most.name} takes the most, {_gigabytes(most.peak)} of {_gigabytes(plan.device.budget)} GB."]
     lacking = " and ".join(phase.name for phase in plan.phases if not phase.fits)
     lacking = "any phase" if not any(phase.fits for phase in plan.phases) else lacking
-    return [f"It does not fit: no room for {lacking}.", f"To fix: {', or '.join(plan.advice)}."]
+    return [f"It does not fit: no room for {lacking}.", f"To fix: {'; or '.join(plan.advice)}."]
 
 
 def phase_lines(plan: HostedPlan) -> list[str]:

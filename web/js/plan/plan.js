@@ -6,7 +6,7 @@ import { say } from "../shared/text.js";
 import { partsOf } from "./parts.js";
 import "./words.js";
 
-const [WIDTH, HEIGHT] = [380, 400]; // with or without a plan, so that a run does not move what lies below
+const [WIDTH, HEIGHT] = [380, 480]; // with or without a plan, so that a run does not move what lies below
 
 /** @type {Map<string, string[]>} The last lines by node; nodes are made anew by undo, this stays. */
 const told = new Map();
@@ -34,13 +34,15 @@ export function attach(node) {
 /** @param {string[]} lines */
 function rows(lines) {
   if (!lines.length) return [make("p.loom-plan-quiet", {}, say("After a run, what each phase takes stands here."))];
-  return partsOf(lines).map(({ title, share, lines: texts }) =>
+  const parts = partsOf(lines);
+  const first = parts.findIndex(({ title }) => title);
+  return parts.map(({ title, share, lines: texts }, at) =>
     make(
-      "section",
+      at < first ? "section.loom-plan-whole" : "section",
       {},
       title && make("h4", {}, title),
       share !== null && bar(share),
-      ...texts.map((text) => make(title ? "p" : "p.loom-plan-quiet", {}, text)),
+      ...texts.map((text) => make(title || at < first ? "p" : "p.loom-plan-quiet", {}, text)),
     ),
   );
 }
